@@ -15,7 +15,7 @@ METHOD = Method(
     paper="2502.11689",
     config="planish.methods.rise.config:Config",
     stages={
-        "judge": "planish.methods.rise.evaluate:judge",
+        "judge": "planish.methods.rise.judge:judge",
         "score": "planish.methods.rise.score:score",
         "synthesize": "planish.methods.rise.synthesize:synthesize",
         "train": "planish.methods.rise.train:train",

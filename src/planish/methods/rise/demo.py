@@ -13,7 +13,7 @@ from planish.judges.pairs import task_cases
 from planish.judges.planted import Finding, planted_cases, planted_judges, recovered
 from planish.methods import Shown
 from planish.methods.rise.config import Config
-from planish.methods.rise.evaluate import headline
+from planish.methods.rise.judge import headline
 from planish.methods.rise.pages import add_agreement
 from planish.models import LanguageModel, load
 from planish.models.base import Steps

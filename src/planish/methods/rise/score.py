@@ -21,7 +21,7 @@ from planish.judges.formats.leaderboard import leaderboard
 from planish.judges.formats.rewardbench import credit, output_credit
 from planish.judges.templates import ANY_CHOICE, named
 from planish.methods.rise.config import Format
-from planish.methods.rise.evaluate import headline, record_scores
+from planish.methods.rise.judge import headline, record_scores
 from planish.methods.rise.pages import (
     covered,
     show,

@@ -27,6 +27,7 @@ __all__ = [
     "BadInput",
     "Chat",
     "Completion",
+    "Cost",
     "Example",
     "Failure",
     "Message",
@@ -38,6 +39,7 @@ __all__ = [
     "Verdict",
     "read_jsonl",
     "read_records",
+    "read_table",
     "user",
     "write_jsonl",
     "write_text",
@@ -128,11 +130,37 @@ class Completion(Record):
     failures: tuple[Failure, ...] = ()
 
 
+class Cost(Record):
+    """What calls cost. A call is one finished reply; failed attempts come on top."""
+
+    calls: int = 0
+    failed_attempts: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, completions: Iterable[Completion]) -> Cost:
+        """The sum over completions."""
+        made = list(completions)
+        return cls(
+            calls=len(made),
+            failed_attempts=sum(len(completion.failures) for completion in made),
+            prompt_tokens=sum(completion.usage.prompt_tokens for completion in made),
+            completion_tokens=sum(completion.usage.completion_tokens for completion in made),
+            seconds=sum(completion.usage.seconds for completion in made),
+        )
+
+
 class TokenScores(Record):
-    """Log-probabilities (natural log, temperature 1) of the tokens of a given reply."""
+    """Log-probabilities (natural log, temperature 1) of the tokens of a given reply.
+
+    `greedy` says whether each token was the likeliest one; None where the backend cannot tell.
+    """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
+    greedy: bool | None = None
 
     @property
     def total(self) -> float:
@@ -217,6 +245,30 @@ def read_jsonl(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, An
         raise BadInput(
             error.strerror or str(error), where=str(path), fix="check the path"
         ) from None
+
+
+def read_table(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Reads parquet (by its ending) or JSON Lines as (row number from 1, object).
+
+    Raises:
+        BadInput: as `read_jsonl`, or not a parquet file.
+    """
+    path = Path(path)
+    if path.suffix != ".parquet":
+        yield from read_jsonl(path)
+        return
+    import pyarrow
+    from pyarrow import parquet
+
+    if not path.is_file():
+        raise BadInput("no such file", where=str(path), fix="check the path")
+    try:
+        rows = parquet.ParquetFile(path).read().to_pylist()
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise BadInput(
+            f"not a parquet file ({error})", where=str(path), fix="write it again"
+        ) from None
+    yield from enumerate(rows, 1)
 
 
 def explain(error: ValidationError) -> str:

@@ -1,8 +1,10 @@
 """Verifiable tasks: each file holds one task, with its grader beside it.
 
->>> from planish.tasks.chain import ChainTask
->>> task = ChainTask(num_operands=3, operators="+-")
+>>> from planish.tasks.load import load_task
+>>> task = load_task("chain:3:+-")
 >>> [example] = task.examples("report", limit=1)
 >>> task.verify(example, task.gold(example)).score
 1.0
+
+`load_task("questions.jsonl")` makes a task of a file of questions with targets.
 """

@@ -7,12 +7,38 @@ answers known to be wrong.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 from planish.records import BadInput, Example, Verdict
 
-__all__ = ["Task", "prove"]
+__all__ = ["SPLITS", "Split", "Task", "check_draw", "prove", "split_of"]
+
+Split = Literal["train", "gate", "report"]
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+# Out of ten questions six are for training, two for gating, two for reports.
+_SPLIT_OF_DIGIT: tuple[Split, ...] = ("train",) * 6 + ("gate",) * 2 + ("report",) * 2
+
+
+def split_of(question: str) -> Split:
+    """The split a question belongs to, told from its text alone: no question is in two."""
+    digest = hashlib.sha256(question.encode()).digest()
+    return _SPLIT_OF_DIGIT[int.from_bytes(digest[:8], "big") % len(_SPLIT_OF_DIGIT)]
+
+
+def check_draw(split: str, limit: int, *, where: str) -> None:
+    """Refuses a split that no task has, and a negative number of examples.
+
+    Raises:
+        BadInput: naming the task, `where`.
+    """
+    if split not in SPLITS:
+        raise BadInput(f"no split is called {split!r}", where=where, fix=f"use {', '.join(SPLITS)}")
+    if limit < 0:
+        raise BadInput(f"{limit} examples asked", where=where, fix="ask for at least 0")
 
 
 @runtime_checkable

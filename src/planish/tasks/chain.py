@@ -17,27 +17,20 @@ The same generator makes the questions and grades the replies, so gold is never 
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
 
 from planish.records import BadInput, Example, Verdict, user
+from planish.tasks.base import check_draw, split_of
 
-__all__ = ["OPERATORS", "ChainTask", "Split", "both_wrong", "candidates", "partials"]
-
-Split = Literal["train", "gate", "report"]
+__all__ = ["OPERATORS", "ChainTask", "both_wrong", "candidates", "partials", "split_of"]
 
 OPERATORS = "+-*"
 _MAX_OPERANDS = 12
 _MAX_COUNTED = 2_000_000
-_SPLITS: tuple[str, ...] = get_args(Split)
-
-# Out of ten questions six are for training, two for gating, two for reports.
-_SPLIT_OF_DIGIT: tuple[Split, ...] = ("train",) * 6 + ("gate",) * 2 + ("report",) * 2
 
 # A number as people and models write it; a minus counts as a sign only where no number precedes
 # it, so that "7-2" ends in 2.
@@ -80,12 +73,6 @@ def _parse(question: str) -> list[str]:
             fix="write it like '3 + 4 - 5'",
         )
     return words
-
-
-def split_of(question: str) -> Split:
-    """The split a question belongs to, told from its text alone: no question is in two."""
-    digest = hashlib.sha256(question.encode()).digest()
-    return _SPLIT_OF_DIGIT[int.from_bytes(digest[:8], "big") % len(_SPLIT_OF_DIGIT)]
 
 
 def _last_number(reply: str) -> str | None:
@@ -181,12 +168,7 @@ class ChainTask:
         Raises:
             BadInput: an unknown split, or more questions than the split holds.
         """
-        if split not in _SPLITS:
-            raise BadInput(
-                f"no split is called {split!r}", where=self.name, fix=f"use {', '.join(_SPLITS)}"
-            )
-        if limit < 0:
-            raise BadInput(f"{limit} examples asked", where=self.name, fix="ask for at least 0")
+        check_draw(split, limit, where=self.name)
         if limit > self.capped(split, limit):
             raise BadInput(
                 f"{limit} examples asked, but {split!r} has only {self.capped(split, limit)} "

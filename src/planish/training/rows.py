@@ -21,7 +21,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from planish.models.local_prompts import PromptWriter
-from planish.records import BadInput, Chat, Record, explain, read_jsonl
+from planish.records import BadInput, Chat, Record, explain, read_table
 
 __all__ = [
     "COLUMNS",
@@ -115,7 +115,7 @@ def read_rows(path: Path, kind: Kind) -> list[Row]:
             name one verdict; chosen and rejected that are the same.
     """
     columns = COLUMNS[kind]
-    rows = [_row(value, columns, where) for where, value in _values(path)]
+    rows = [_row(value, columns, f"{path}:{number}") for number, value in read_table(path)]
     if not rows:
         raise BadInput("holds no rows", where=str(path), fix="check the file")
     _check_gold(rows, path)
@@ -128,23 +128,6 @@ def read_rows(path: Path, kind: Kind) -> list[Row]:
             fix="leave such pairs out: they teach nothing",
         )
     return rows
-
-
-def _values(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    if path.suffix != ".parquet":
-        yield from ((f"{path}:{number}", value) for number, value in read_jsonl(path))
-        return
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise BadInput(
-            f"not a parquet file ({error})", where=str(path), fix="write it again"
-        ) from None
-    for number, value in enumerate(table.to_pylist(), 1):
-        yield f"{path}:{number}", value
 
 
 def _row(value: dict[str, Any], columns: Sequence[str], where: str) -> Row:

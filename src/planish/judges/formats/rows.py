@@ -18,13 +18,22 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError, model_validator
 
 from planish.judges.base import Case, Judgment, letter, to_case_frame
-from planish.records import BadInput, Chat, Example, Message, Record, explain, read_jsonl, user
+from planish.records import (
+    BadInput,
+    Chat,
+    Example,
+    Message,
+    Record,
+    explain,
+    read_jsonl,
+    read_table,
+    user,
+)
 
 __all__ = ["RecordedOutput", "Row", "case_of", "read_rows", "unique"]
 
@@ -229,12 +238,7 @@ def read_rows(path: StrPath) -> list[Row]:
     """
     name = os.fspath(path)
     plain = name.removesuffix(".gz")
-    if plain.endswith(".parquet"):
-        numbered: Iterable[tuple[int, Any]] = enumerate(_parquet(name), 1)
-    elif plain.endswith(".json"):
-        numbered = _json(name)
-    else:
-        numbered = read_jsonl(name)
+    numbered = _json(name) if plain.endswith(".json") else read_table(name)
     rows = [Row(path=name, line=line, values=values) for line, values in numbered]
     if len(rows) == 1 and isinstance(rows[0].values.get("id"), list):
         rows = _columns(rows[0])
@@ -258,19 +262,6 @@ def _json(name: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 f"expected a JSON object, found {type(row).__name__}", where=f"{name}:{number}"
             )
         yield number, row
-
-
-def _parquet(name: str) -> list[dict[str, Any]]:
-    import pyarrow
-    from pyarrow import parquet
-
-    if not Path(name).is_file():
-        raise BadInput("no such file", where=name, fix="check the path")
-    try:
-        rows: list[dict[str, Any]] = parquet.ParquetFile(name).read().to_pylist()
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise BadInput(f"broken Parquet file ({error})", where=name) from None
-    return rows
 
 
 def _columns(row: Row) -> list[Row]:

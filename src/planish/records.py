@@ -151,6 +151,11 @@ class Cost(Record):
             seconds=sum(completion.usage.seconds for completion in made),
         )
 
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            **{name: getattr(self, name) + getattr(other, name) for name in Cost.model_fields}
+        )
+
 
 class TokenScores(Record):
     """Log-probabilities (natural log, temperature 1) of the tokens of a given reply.

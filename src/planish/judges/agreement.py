@@ -12,12 +12,12 @@ Intervals are bootstrapped over cases: both orders of one case are one observati
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from planish.judges.aggregate import vote_sum
 from planish.judges.base import SCORED, Case, Judgment
-from planish.records import BadInput, Record
+from planish.records import BadInput, Cost, Record
 from planish.stats import (
     Estimate,
     LengthSlope,
@@ -29,19 +29,9 @@ from planish.stats import (
     ratio,
 )
 
-__all__ = ["Agreement", "Cost", "Mode", "agreement"]
+__all__ = ["Agreement", "Mode", "agreement", "case_scores", "cost_of", "coverage_of"]
 
 Mode = Literal["official", "honest"]
-
-
-class Cost(Record):
-    """What the judgments cost. A call is one finished reply; failed attempts come on top."""
-
-    calls: int = 0
-    failed_attempts: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
 
 
 class Agreement(Record):
@@ -203,11 +193,42 @@ def agreement(
         kappa=_kappa(golds, judgments, seed, confidence),
         length_slope=_length_slope(cases, golds, judgments),
         **_calibration(golds, judgments),
-        cost=_cost(judgments),
+        cost=cost_of(judgments),
         counts=_counts(rows),
         statuses=dict(Counter(status for j in judgments for status in j.statuses)),
         by_subset=_by_subset(cases, rows, voted, seed, confidence),
     )
+
+
+def case_scores(case: Case, judgment: Judgment) -> dict[str, int | None]:
+    """One case as 0 and 1; None where the verdicts that a score needs are not there.
+
+    Returns:
+        `right`, by the judgment's outcome, and `both_right` for a pair asked in both orders.
+    """
+    gold = case.gold or ""
+    scores = {"right": None if judgment.score is None else int(judgment.outcome == gold)}
+    row = _Row(gold, judgment) if len(case.replies) == 2 else None
+    if row is not None and len(row.by_order) > 1:
+        scores["both_right"] = int(row.both_right) if row.all_scored else None
+    return scores
+
+
+def coverage_of(judgments: Sequence[Sequence[Judgment]], *, seed: int = 0) -> Estimate:
+    """Share of calls that brought a verdict or a rating, over cases with one or more judgments."""
+    scored = [
+        sum(status in SCORED for judgment in case for status in judgment.statuses)
+        for case in judgments
+    ]
+    slots = [
+        sum(call.attempt == 0 for judgment in case for call in judgment.calls) for case in judgments
+    ]
+    return ratio(scored, slots, seed=seed)
+
+
+def cost_of(judgments: Iterable[Judgment]) -> Cost:
+    """What the calls of judgments cost together."""
+    return Cost.of(call.completion for judgment in judgments for call in judgment.calls)
 
 
 def _golds(cases: Sequence[Case], judgments: Sequence[Judgment]) -> list[str]:
@@ -299,17 +320,6 @@ def _calibration(golds: Sequence[str], judgments: Sequence[Judgment]) -> dict[st
         "calibration_error": expected_calibration_error(shares, outcomes),
         "brier": brier(shares, outcomes),
     }
-
-
-def _cost(judgments: Sequence[Judgment]) -> Cost:
-    calls = [call for judgment in judgments for call in judgment.calls]
-    return Cost(
-        calls=len(calls),
-        failed_attempts=sum(len(call.failures) for call in calls),
-        prompt_tokens=sum(call.usage.prompt_tokens for call in calls),
-        completion_tokens=sum(call.usage.completion_tokens for call in calls),
-        seconds=sum(call.usage.seconds for call in calls),
-    )
 
 
 def _by_subset(

@@ -121,6 +121,10 @@ class PromptedJudge(ABC):
         """Model and template."""
         return f"{self.model.name} ({self.template.name})"
 
+    def num_calls(self, cases: Sequence[Case]) -> int:
+        """Calls that these cases take, if each is read at once."""
+        return self.samples * sum(len(self._orders(case)) for case in cases)
+
     def judge(self, cases: Sequence[Case]) -> list[Verdict]:
         """One verdict per case, in the case's own frame; `score=None` where unscored."""
         return [verdict_of(judgment, self.name) for judgment in self.judgments(cases)]

@@ -83,6 +83,11 @@ class LocalModel:
         """Rows at once, as far as the memory turned out to hold them."""
         return self._batches.size
 
+    @property
+    def is_chat(self) -> bool:
+        """Whether the tokenizer has a chat template; without one this is a base model."""
+        return self.tokenizer.chat_template is not None
+
     @cached_property
     def revision(self) -> str:
         """Hash of the folder's weights and tokenizer, or the Hub's commit; and the dtype."""
@@ -261,21 +266,26 @@ class LocalModel:
         results = [TokenScores(token_ids=(), logprobs=())] * len(rows)
         waiting = [row for row in rows if row.reply_ids]
         for batch, scores in self._scored(waiting, self._score_batch):
-            for row, logprobs in zip(batch, scores, strict=True):
+            for row, (logprobs, greedy) in zip(batch, scores, strict=True):
                 results[row.index] = TokenScores(
-                    token_ids=tuple(row.reply_ids), logprobs=tuple(logprobs)
+                    token_ids=tuple(row.reply_ids), logprobs=tuple(logprobs), greedy=greedy
                 )
         return results
 
-    def _score_batch(self, batch: Sequence[Row]) -> list[list[float]]:
+    def _score_batch(self, batch: Sequence[Row]) -> list[tuple[list[float], bool]]:
         ids_BT, mask_BT = self._batches.left_padded(batch)
         longest = max(len(row.reply_ids) for row in batch)
         # The logits before a token are its prediction, so the last ones predict nothing here.
         logits_BTV = self._batches.logits(ids_BT, mask_BT, longest + 1)[:, :-1]
-        logprobs_BT = token_logprobs(logits_BTV, ids_BT[:, -longest:])
+        reply_BT = ids_BT[:, -longest:]
+        logprobs_BT = token_logprobs(logits_BTV, reply_BT)
+        likeliest_BT = logits_BTV.argmax(-1) == reply_BT
+        starts = [longest - len(row.reply_ids) for row in batch]
         return [
-            logprobs_T[longest - len(row.reply_ids) :].tolist()
-            for row, logprobs_T in zip(batch, logprobs_BT, strict=True)
+            (logprobs_T[start:].tolist(), bool(likeliest_T[start:].all()))
+            for start, logprobs_T, likeliest_T in zip(
+                starts, logprobs_BT, likeliest_BT, strict=True
+            )
         ]
 
     def _score_single_tokens(self, by_chat: Sequence[Sequence[Row]]) -> list[tuple[float, ...]]:

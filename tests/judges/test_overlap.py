@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planish.judges import Case
-from planish.judges.overlap import _runs, _words, check_disjoint, normal_question, overlaps
+from planish.judges.overlap import (
+    Asked,
+    _runs,
+    _words,
+    check_disjoint,
+    normal_question,
+    overlaps,
+)
 from planish.judges.pairs import task_cases
 from planish.judges.planted import planted_cases
 from planish.records import BadInput, Example, user
@@ -56,6 +63,61 @@ def test_the_same_id_is_the_same_item():
     [found] = overlaps([case("one", "7")], [case("two", "7")])
     assert found.why == "same id"
     assert found.report_id == "7"
+
+
+def why_row(prompt, report, question=None):
+    found = overlaps([Asked("row", question, prompt)], [case(report, "report")])
+    return found[0].why if found else None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "report", "expected"),
+    [
+        ("Which reply is better?\n\nWhat is 2 + 2?\n\nA: 4", "what is 2 + 2", "holds"),
+        ("What is 2 + 2 + 2?", "What is 2 + 2?", None),
+        ("What is 2 + 2?", "What is 2 + 2?", "same question"),
+        ("3 + 4 - 5 7 2 | 7 3 V", "3 + 4 - 5", "holds"),
+        ("3 + 4 - 5 7 2 | 7 3 V", "4 - 5", None),
+        ("3 + 4 - 5 7 2 | 7 3 V", "3 + 4", None),
+        ("3 + 4 - 5 7 2 | 7 3 V", "3 + 4 - 6", None),
+        ("Is it so? Why? Which is better?", "Why?", None),
+        ("Why?", "Why?", "same question"),
+        (f"Judge.\n\n{LONG}\n\nA: 9\n\nB: 10", LONG, "holds"),
+        (f"Judge.\n\n{LONG}\n\nA: 9\n\nB: 10", LONG.replace("brown ", ""), "nearly holds"),
+        (f"请判断。{CHINESE}甲：九。乙：十。", CHINESE.replace("农夫", "农民"), "nearly holds"),
+        (f"Judge. {LONG[:60]} A: 9 B: 10", LONG, None),
+        ("", LONG, None),
+    ],
+)
+def test_a_prompt_is_searched_where_the_question_is_not_told(prompt, report, expected):
+    found = why_row(prompt, report)
+    assert (found is None) == (expected is None)
+    assert expected is None or expected in found
+
+
+def test_a_told_question_counts_and_not_what_stands_around_it():
+    prompt = f"An example: {LONG} Now judge this: 1 + 1?"
+    assert why_row(prompt, LONG, question="1 + 1?") is None
+    assert why_row("anything", LONG, question=LONG.replace("brown ", "")) is not None
+
+
+@given(
+    st.lists(st.sampled_from(["one", "two", "3", "+", "-"]), min_size=3, max_size=6),
+    st.lists(st.lists(st.sampled_from(["one", "two", "3", "+", "-"]), max_size=9), max_size=5),
+)
+def test_the_search_finds_what_reading_every_place_finds(question, prompts):
+    report = [case(" ".join(question), "report")]
+    for prompt in prompts:
+        around = ["", *_words(" ".join(prompt)), ""]
+        wanted = _words(" ".join(question))
+        size = len(wanted)
+        expected = size >= 3 and any(
+            around[place : place + size] == wanted
+            and not {around[place - 1], around[place + size]} & {"+", "-"}
+            for place in range(1, len(around) - size)
+        )
+        expected |= normal_question(" ".join(prompt)) == normal_question(" ".join(question))
+        assert bool(overlaps([Asked("row", None, " ".join(prompt))], report)) == expected
 
 
 def test_a_higher_share_asks_for_more_likeness():

@@ -224,6 +224,7 @@ def test_rows_are_what_trl_reads_and_say_where_they_come_from():
         "source": "dpo",
         "template": "",
         "template_hash": "",
+        "question": "",
         "chosen_sample": 2,
         "rejected_sample": 0,
         "prompt_chars": 22,

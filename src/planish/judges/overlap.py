@@ -4,7 +4,8 @@ check_disjoint(train_cases, report_cases, source="report.jsonl")
 
 Two questions are the same when they differ only in case, blanks and punctuation. They are nearly
 the same when they share most of their three-word runs. Short questions and formulas are compared
-as a whole only: `3 + 4 - 5` and `3 + 4 - 6` are two questions.
+as a whole only: `3 + 4 - 5` and `3 + 4 - 6` are two questions. A training row that does not tell
+its question is searched for those of the report.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from planish.judges.base import Case
 from planish.judges.templates import question_text
 from planish.records import BadInput, Record
 
-__all__ = ["NEAR", "Overlap", "check_disjoint", "normal_question", "overlaps"]
+__all__ = ["NEAR", "Asked", "Overlap", "check_disjoint", "normal_question", "overlaps"]
 
 NEAR = 0.6
 """Shared three-word runs, as a share of all (Jaccard), from which two questions count as one.
@@ -30,6 +32,7 @@ it: riddles of one template with other numbers."""
 _RUN = 3
 _FEWEST_WORDS = 12
 _ROUNDING = 1e-9
+_OPERATORS = frozenset("+*/=<>^%×÷-")
 
 # A character of Chinese, Japanese or Korean is a word of its own; a hyphen inside a word is
 # punctuation, any other minus is an operator.
@@ -56,29 +59,47 @@ def normal_question(text: str) -> str:
     return " ".join(_words(text)) or text.strip()
 
 
-def overlaps(cases: Sequence[Case], report: Sequence[Case], *, near: float = NEAR) -> list[Overlap]:
-    """Every case that repeats a report case, in the order of the cases, each told once."""
-    ids = {case.id for case in report}
-    texts = [question_text(case.example.prompt) for case in report]
-    questions = {normal_question(text): i for i, text in enumerate(texts)}
-    index = _Near([_words(text) for text in texts], near)
+@dataclass(frozen=True)
+class Asked:
+    """What a training row asks: the question itself, else a prompt that may hold it.
+
+    Args:
+        id: of the item.
+        question: as it stands; None where only the prompt is known.
+        prompt: the whole text that the model is given.
+    """
+
+    id: str
+    question: str | None
+    prompt: str = ""
+
+
+def overlaps(
+    cases: Sequence[Case | Asked], report: Sequence[Case], *, near: float = NEAR
+) -> list[Overlap]:
+    """Every case or row that repeats a report case, in their order, each told once."""
+    index = _Report(report, near)
     found = []
-    for case in cases:
-        text = question_text(case.example.prompt)
-        if case.id in ids:
-            found.append(Overlap(item_id=case.id, report_id=case.id, why="same id"))
-        elif (same := questions.get(normal_question(text))) is not None:
-            found.append(Overlap(item_id=case.id, report_id=report[same].id, why="same question"))
-        elif (nearest := index.find(_words(text))) is not None:
-            why = "nearly the same question"
-            found.append(Overlap(item_id=case.id, report_id=report[nearest].id, why=why))
+    for item in cases:
+        asked = item if isinstance(item, Asked) else _asked(item)
+        if (overlap := index.find(asked)) is not None:
+            found.append(overlap)
     return found
 
 
+def _asked(case: Case) -> Asked:
+    return Asked(case.id, question_text(case.example.prompt))
+
+
 def check_disjoint(
-    cases: Sequence[Case], report: Sequence[Case], *, source: str, near: float = NEAR
+    cases: Sequence[Case | Asked],
+    report: Sequence[Case],
+    *,
+    source: str,
+    near: float = NEAR,
+    what: str = "items",
 ) -> None:
-    """Refuses training cases that stand in the report file.
+    """Refuses training cases or rows that stand in the report file.
 
     Raises:
         BadInput: with the count and the first offender.
@@ -87,11 +108,84 @@ def check_disjoint(
     if found:
         first = found[0]
         raise BadInput(
-            f"{len(found)} of {len(cases)} items are also in the report, the first is "
+            f"{len(found)} of {len(cases)} {what} are also in the report, the first is "
             f"{first.item_id} (report item {first.report_id}: {first.why})",
             where=source,
-            fix="remove them from the training pairs",
+            fix=f"remove them from the training {'pairs' if what == 'items' else what}",
         )
+
+
+class _Report:
+    """The questions of a report, to be looked up by id, question or prompt."""
+
+    def __init__(self, cases: Sequence[Case], near: float) -> None:
+        self._ids = [case.id for case in cases]
+        self._known = set(self._ids)
+        texts = [question_text(case.example.prompt) for case in cases]
+        self._questions = {normal_question(text): i for i, text in enumerate(texts)}
+        words = [_words(text) for text in texts]
+        self._near, self._inside = _Near(words, near), _Inside(words, near)
+        self._seen: dict[Asked, tuple[int, str] | None] = {}
+
+    def find(self, asked: Asked) -> Overlap | None:
+        """The report item that is asked here, and how one can tell."""
+        if asked.id in self._known:
+            return Overlap(item_id=asked.id, report_id=asked.id, why="same id")
+        key = replace(asked, id="")  # an item has several rows
+        if key not in self._seen:
+            self._seen[key] = self._look_up(key)
+        found = self._seen[key]
+        if found is None:
+            return None
+        return Overlap(item_id=asked.id, report_id=self._ids[found[0]], why=found[1])
+
+    def _look_up(self, asked: Asked) -> tuple[int, str] | None:
+        text = asked.prompt if asked.question is None else asked.question
+        if (same := self._questions.get(normal_question(text))) is not None:
+            return same, "same question"
+        words = _words(text)
+        if asked.question is None:
+            return self._inside.find(words)
+        nearest = self._near.find(words)
+        return None if nearest is None else (nearest, "nearly the same question")
+
+
+class _Inside:
+    """Finds questions inside of prompts: word for word, or most of their runs.
+
+    A formula that goes on in the prompt is another formula, and questions of one or two words
+    are found anywhere: those are not looked for.
+    """
+
+    def __init__(self, questions: Sequence[list[str]], near: float) -> None:
+        # Of two texts of n runs that share so much of their union, each holds this share.
+        self._share = 2 * near / (1 + near)
+        self._questions = questions
+        self._starts: dict[tuple[str, ...], list[int]] = {}
+        self._runs = [set(_runs(words)) for words in questions]
+        self._index: dict[str, list[int]] = {}
+        for number, words in enumerate(questions):
+            if len(words) >= _RUN:
+                self._starts.setdefault(tuple(words[:_RUN]), []).append(number)
+            for run in self._runs[number]:
+                self._index.setdefault(run, []).append(number)
+
+    def find(self, prompt: list[str]) -> tuple[int, str] | None:
+        """The first question that the prompt holds, and how."""
+        for place in range(len(prompt) - _RUN + 1):
+            for number in self._starts.get(tuple(prompt[place : place + _RUN]), ()):
+                if self._stands_alone(prompt, place, self._questions[number]):
+                    return number, "its prompt holds the question"
+        held = Counter(n for run in set(_runs(prompt)) for n in self._index.get(run, ()))
+        for number, count in sorted(held.items()):
+            if count >= self._share * len(self._runs[number]) - _ROUNDING:
+                return number, "its prompt nearly holds the question"
+        return None
+
+    def _stands_alone(self, prompt: list[str], place: int, question: list[str]) -> bool:
+        end = place + len(question)
+        around = [*prompt[max(place - 1, 0) : place], *prompt[end : end + 1]]
+        return prompt[place:end] == question and not any(word in _OPERATORS for word in around)
 
 
 class _Near:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from planish.judges.base import SCORED, Case, ParsedReply, Status
 from planish.judges.parse import parse
-from planish.judges.templates import Template
+from planish.judges.templates import Template, question_text
 from planish.models.base import LanguageModel, Watcher
 from planish.records import BadInput, Chat, Completion, Pair, Record, Sampling
 from planish.tasks.base import Task
@@ -77,6 +77,7 @@ class Draw:
         gold: the gold reply's slot in the prompt.
         template: name of what it was asked with.
         template_hash: and its fingerprint.
+        question: what the two replies answer, as one text.
         solved: whether its own solution is right; None where there is none, or nobody checked.
     """
 
@@ -89,6 +90,7 @@ class Draw:
     gold: Literal["A", "B"]
     template: str = ""
     template_hash: str = ""
+    question: str = ""
     solved: bool | None = None
 
     @property
@@ -103,7 +105,11 @@ class Draw:
 
 
 class _Row(Record):
-    """What every row for a trainer says about where it comes from."""
+    """What every row for a trainer says about where it comes from.
+
+    `question` is the plain question inside the prompt, so that anybody can tell whether it is
+    also in a report.
+    """
 
     prompt: Chat
     item_id: str
@@ -112,6 +118,7 @@ class _Row(Record):
     source: Literal["sft", "dpo", "reward"]
     template: str = ""
     template_hash: str = ""
+    question: str = ""
 
     def _columns(self, replies: dict[str, str], **more: Any) -> dict[str, Any]:
         chat = [{"role": turn.role, "content": turn.content} for turn in self.prompt]
@@ -231,6 +238,7 @@ def judge_draws(
                     gold="A" if perm["AB".index(case.gold or "")] == 0 else "B",
                     template=template.name,
                     template_hash=hashes[id(template)],
+                    question=question_text(case.example.prompt),
                     solved=_solved(case, reading, verify),
                 )
                 drawn[-1].append(draw)
@@ -305,6 +313,7 @@ def judge_pair(chosen: Draw, rejected: Draw) -> JudgePair:
         gold=chosen.gold,
         template=chosen.template,
         template_hash=chosen.template_hash,
+        question=chosen.question,
         chosen_sample=chosen.sample,
         rejected_sample=rejected.sample,
     )

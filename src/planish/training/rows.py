@@ -60,6 +60,7 @@ class Row:
         replies: one for each of `COLUMNS`, as text.
         gold: the right verdict, where the row says it.
         where: file and line.
+        question: what the prompt is about, where the row says it.
     """
 
     id: str
@@ -67,6 +68,14 @@ class Row:
     replies: tuple[str, ...]
     gold: str | None
     where: str
+    question: str | None = None
+
+    @property
+    def prompt_text(self) -> str:
+        """The whole prompt as one text."""
+        if isinstance(self.prompt, str):
+            return self.prompt
+        return "\n\n".join(turn.content for turn in self.prompt)
 
 
 @dataclass(frozen=True)
@@ -157,7 +166,15 @@ def _row(value: dict[str, Any], columns: Sequence[str], where: str) -> Row:
     meta = value.get("meta") or {}
     id = value.get("id") or value.get("item_id") or meta.get("item_id") or meta.get("id") or where
     gold = value.get("gold") or meta.get("gold")
-    return Row(str(id), fields.prompt, replies, None if gold is None else str(gold), where)
+    question = value.get("question") or meta.get("question")
+    return Row(
+        id=str(id),
+        prompt=fields.prompt,
+        replies=replies,
+        gold=None if gold is None else str(gold),
+        where=where,
+        question=question if isinstance(question, str) else None,
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -18,7 +18,8 @@ from planish.models.scripted import ScriptedModel, find_replies
 from planish.records import Completion, Failure, read_jsonl, write_jsonl
 from planish.tasks.chain import ChainTask
 
-META = {"item_id", "order", "gold", "source", "template", "template_hash", "prompt_chars"}
+META = {"item_id", "order", "gold", "source", "template", "template_hash", "question"}
+META |= {"prompt_chars"}
 
 
 def write_pairs(path, count=60, seed=1, **changes):
@@ -97,8 +98,10 @@ def test_sft_rows_hold_the_teachers_words_where_they_name_the_gold(capsys, pairs
     assert code == 0, err
     rows, known = rows_of(pairs.parent / "out", "sft"), golds(pairs)
     assert len(rows) == result["num_rows"] > 60
+    questions = {pair["id"]: pair["question"] for _, pair in read_jsonl(pairs)}
     for row in rows:
         assert {*row} == META | {"prompt", "completion", "sample", "completion_chars"}
+        assert row["question"] == questions[row["item_id"]]
         [asked], [said] = row["prompt"], row["completion"]
         assert (asked["role"], said["role"]) == ("user", "assistant")
         replies = find_replies(tuple_of(row["prompt"]))
@@ -463,6 +466,24 @@ def test_lost_calls_are_counted_and_too_many_fail_the_run(capsys, monkeypatch, p
 
 
 # ---- bad input ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_training_refuses_rows_whose_question_is_in_the_report(capsys, pairs, ending):
+    assert synthesize(capsys, pairs)[0] == 0
+    rows, report = rows_of(pairs.parent / "out", "sft"), pairs.parent / "report.jsonl"
+    asked = rows[3]["question"].upper()
+    row = {"id": "other", "question": asked, "reply_a": "1", "reply_b": "2", "gold": "A"}
+    write_jsonl(report, [row])
+    code, _, err = call(
+        capsys,
+        *("rise", "train", "--model", "embedded:reasoner", "--out", pairs.parent / "judge"),
+        *("--sft", pairs.parent / "out" / f"sft.{ending}", "--report-pairs", report),
+    )
+    assert code == 2
+    count = sum(row["question"].upper() == asked for row in rows)
+    assert f"{report}: {count} of {len(rows)} rows are also in the report" in err
+    assert f"the first is {rows[3]['item_id']} (report item other: same question)" in err
 
 
 def test_report_items_in_training_stop_the_command_before_any_call(capsys, monkeypatch, pairs):

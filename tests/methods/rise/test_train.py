@@ -247,6 +247,71 @@ def test_presets_and_flags_on_top_of_them():
     assert TrainConfig(dpo_steps=7).num_steps("dpo", 25) == 7
 
 
+def report_of(path, questions):
+    rows = [
+        {"id": f"r{n}", "question": question, "reply_a": "1", "reply_b": "2", "gold": "A"}
+        for n, question in enumerate(questions)
+    ]
+    return write_rows(path, rows)
+
+
+LONG = (
+    "A farmer has twelve brown hens and four white ducks, and every bird lays one egg each "
+    "morning before the sun is up; how many eggs are in the basket at noon?"
+)
+FREE = "Which of the seven rivers of this valley carries the most water in a dry summer, and why?"
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "why"),
+    [
+        ({"question": "What is 2 + 2?"}, "what is  2 + 2", "same question"),
+        ({"question": LONG}, LONG.replace("brown ", ""), "nearly the same question"),
+        ({"prompt": turn(f"Judge.\n\n{LONG}\n\nA: 7 B: 8")}, LONG, "its prompt holds"),
+        (
+            {"prompt": turn(f"Judge.\n\n{LONG}\n\nA: 7 B: 8")},
+            LONG.replace("brown ", ""),
+            "its prompt nearly holds",
+        ),
+        ({"item_id": "r1"}, "What else?", "same id"),
+    ],
+)
+def test_rows_of_the_report_stop_the_command(capsys, tmp_path, data, changes, asked, why):
+    rows = reasoner_rows("dpo", ROWS)
+    rows[7] |= {"item_id": "offender"} | changes
+    rows[9] |= {"item_id": "offender"} | changes
+    path = write_rows(data / "dpo.jsonl", rows)
+    report = report_of(tmp_path / "report.jsonl", [FREE, asked])
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = train(capsys, data, tmp_path, *QUICK, "--report-pairs", report)
+    assert code == 2
+    assert out == ""
+    first = changes.get("item_id", "offender")
+    assert f"{report}: 2 of {len(rows)} rows are also in the report, the first is {first} " in err
+    assert f"(report item r1: {why}" in err
+    assert len(err.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+    assert path.exists()
+
+
+def test_a_report_that_is_apart_is_named_in_the_card_and_kept(capsys, tmp_path, data):
+    both = [report_of(tmp_path / f"{name}.jsonl", [FREE, FREE + name]) for name in ("one", "two")]
+    settings = (*("--preset", "tiny", "--sft-steps", 2, "--dpo-steps", 2), "--report-pairs", *both)
+    code, _, err = train(capsys, data, tmp_path, *settings)
+    assert code == 0, err
+    card = (tmp_path / "judge" / "README.md").read_text()
+    assert "No row asks, or nearly asks, a question of `one.jsonl` (sha256 `" in card
+    assert "`two.jsonl`" in card
+    assert "| near_duplicate | 0.6 |" in card
+    run = only_run(tmp_path)
+    assert read_info(run).config["report_pairs"] == [str(path) for path in both]
+    assert call(capsys, "--resume", run)[0] == 0
+    report_of(both[1], [FREE])
+    code, _, err = call(capsys, "--resume", run)
+    assert code == 2
+    assert "report_sha256" in err
+
+
 GIVEN = {"--model": "embedded:reasoner", "--out": "{tmp}/judge", "--sft": "{data}"}
 
 
@@ -270,6 +335,8 @@ GIVEN = {"--model": "embedded:reasoner", "--out": "{tmp}/judge", "--sft": "{data
         ({"--micro-batch-size": "5"}, "--micro-batch-size"),
         ({"--dpo": "{data}", "--alpha": "0", "--preference-weight": "0"}, "nothing to learn"),
         ({"--sft-learning-rate": "-1"}, "--sft-learning-rate"),
+        ({"--report-pairs": "{tmp}/nowhere.jsonl"}, "nowhere.jsonl: No such file"),
+        ({"--report-pairs": "{data}/sft.jsonl"}, "no known format of pairs"),
         ({"--resume": "{tmp}"}, "no run"),
     ],
 )

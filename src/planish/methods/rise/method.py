@@ -200,6 +200,7 @@ def _row(draw: Draw) -> JudgeRow:
         gold="A" if draw.gold == "A" else "B",
         template=draw.template,
         template_hash=draw.template_hash,
+        question=draw.question,
         sample=draw.sample,
     )
 

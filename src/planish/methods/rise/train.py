@@ -15,11 +15,15 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from cyclopts import Parameter
+
+from planish.judges.formats import read_pairs
+from planish.judges.overlap import Asked, check_disjoint
 from planish.methods.rise.config import Preset
 from planish.methods.rise.train_config import (
     Given,
@@ -46,12 +50,11 @@ from planish.training.rows import (
 )
 
 if TYPE_CHECKING:
+    from planish.methods.rise.train_pages import Curves
     from planish.training.checkpoint import Trained
     from planish.training.trl import Settings
 
-__all__ = ["StageResult", "logged", "train"]
-
-_AGAIN = "planish rise train --resume"
+__all__ = ["StageResult", "carry_out", "logged", "prepare", "said_once", "settle", "train"]
 
 
 def train(
@@ -61,6 +64,7 @@ def train(
     dpo: Path | None = None,
     out: Path | None = None,
     stage: Stage | None = None,
+    report_pairs: Annotated[tuple[Path, ...], Parameter(negative="", consume_multiple=True)] = (),
     preset: Preset | None = None,
     config: TrainConfig = TrainConfig(),  # noqa: B008 - frozen
     resume: str | None = None,
@@ -75,17 +79,22 @@ def train(
         dpo: Rows of prompt, chosen and rejected: JSON Lines, parquet, or a folder with dpo.jsonl.
         out: Folder for the trained checkpoint; it must not exist yet.
         stage: Which stage to run; by default those that data were given for.
+        report_pairs: Pairs of the report; a row whose question is also there stops the command.
         preset: Settings to start from; single options override them.
         resume: Go on with this run (a path, a name, or last) from its last checkpoint.
         runs: Folder that holds the runs.
         json: One JSON object on stdout.
     """
-    screen = Screen(json=json)
-    given = Given(model, sft, dpo, out, stage, preset, config)
+    given = Given(model, sft, dpo, out, stage, preset, config, report_pairs)
+    return said_once(lambda: _train(given, resume, runs, Screen(json=json)))
+
+
+def said_once(stage: Callable[[], int]) -> int:
+    """Runs a stage on every process of a launch; the main one says whatever there is to say."""
     if is_main():
-        return _train(given, resume, runs, screen)
-    try:  # the main process says whatever there is to say
-        return _train(given, resume, runs, screen)
+        return stage()
+    try:
+        return stage()
     except BadInput:
         sys.exit(2)
 
@@ -107,13 +116,46 @@ class StageResult(Record):
 def _train(given: Given, resume: str | None, runs: Path, screen: Screen) -> int:
     before = find(runs, resume).path if resume else None
     plan = make_plan(given) if before is None else resumed_plan(before, given)
-    _check_out(Path(plan.out), before is not None)
-    data = _encode(plan)
-    # Only now is everything known to be good; what follows may take days.
+    data = prepare(plan, resumed=before is not None)
+    return carry_out(plan, data, "train", before=before, runs=runs, screen=screen, close=_close)
+
+
+def prepare(plan: Plan, *, resumed: bool) -> dict[Kind, _Data]:
+    """Everything that can be known before a long training, and its rows as tokens.
+
+    Raises:
+        BadInput: the rows, the model or `--out` cannot be used.
+    """
+    _check_out(Path(plan.out), resumed)
+    return _encode(plan)
+
+
+def carry_out(
+    plan: Plan,
+    data: Mapping[Kind, _Data],
+    name: str,
+    *,
+    before: Path | None,
+    runs: Path,
+    screen: Screen,
+    close: Callable[[Run, Plan, list[StageResult], Screen], int],
+) -> int:
+    """Trains what is not trained yet, on every process; the main one keeps the run and closes it.
+
+    Args:
+        plan: of the run.
+        data: its rows, from `prepare`.
+        name: the command's stage, such as "train".
+        before: the folder of a run that goes on.
+        runs: where a new one goes.
+        screen: what the user sees.
+        close: ends the run, once the checkpoint is there, with an exit code.
+    """
     from planish.training import trl
     from planish.training.callbacks import TrainingFailed
 
-    run = _open(plan, before, runs) if is_main() else None
+    again = f"planish rise {name} --resume"
+    run = _open(plan, before, runs, name, again) if is_main() else None
     folder = Path(trl.share(str(run.path) if run else ""))
     work = _Work(plan, folder, run, screen)
     if run is None:
@@ -127,15 +169,14 @@ def _train(given: Given, resume: str | None, runs: Path, screen: Screen) -> int:
         for line in run.repaired:
             screen.warn(line)
         try:
-            results = work.stages(data)
+            return close(run, plan, work.stages(data), screen)
         except KeyboardInterrupt:
-            screen.warn(f"go on with: {command(*_AGAIN.split(), run.path)}")
+            screen.warn(f"go on with: {command(*again.split(), run.path)}")
             raise
         except TrainingFailed as error:
             run.close("failed", str(error))
             screen.warn(f"{error}; the last good checkpoint is kept in {run.path}")
             return 1
-        return _close(run, plan, results, screen)
 
 
 def _check_out(out: Path, resumed: bool) -> None:
@@ -161,20 +202,24 @@ def _encode(plan: Plan) -> dict[Kind, _Data]:
 
     tokenizer, context = open_tokenizer(model_path(plan.model))
     encoder = Encoder(tokenizer, plan.model)
+    reports = [(path, read_pairs(path)) for path in plan.report_pairs]
     data = {}
     for stage in plan.stages:
         rows = read_rows(Path(plan.data[stage]), stage)
+        asked = [Asked(row.id, row.question, row.prompt_text) for row in rows]
+        for path, cases in reports:
+            check_disjoint(asked, cases, source=path, near=plan.near_duplicate, what="rows")
         encoded = encode_all(rows, encoder, max_length=plan.max_length, context=context)
         split_batch(plan.batch_size(stage), plan.micro_batch_size, plan.num_processes)
         data[stage] = _Data(encoded, len({row.id for row in rows}), encoder.end_id)
     return data
 
 
-def _open(plan: Plan, before: Path | None, runs: Path) -> Run:
+def _open(plan: Plan, before: Path | None, runs: Path, name: str, again: str) -> Run:
     if before is not None:
         return Run.resume(before, plan, seed=plan.seed)
-    slug = f"train-{Path(plan.out).name}"
-    return Run.create(*("rise", slug, plan), seed=plan.seed, root=runs, stage="train", again=_AGAIN)
+    slug = f"{name}-{Path(plan.out).name}"
+    return Run.create(*("rise", slug, plan), seed=plan.seed, root=runs, stage=name, again=again)
 
 
 @dataclass(frozen=True)
@@ -293,17 +338,21 @@ def _settings(plan: Plan, stage: Kind, num_rows: int) -> Settings:
     )
 
 
-def _close(run: Run, plan: Plan, results: list[StageResult], screen: Screen) -> int:
-    from planish.methods.rise.train_pages import model_card, summarize, write_page
-
+def settle(run: Run, results: Sequence[StageResult]) -> Curves:
+    """Records the stages of a training that is done, and returns their logged numbers."""
     for result in results:
         if not run.done(result.stage, "stage"):
             run.record("stage", result, id=result.stage)
-    curves = {result.stage: list(logged(run, result.stage)) for result in results}
-    summary = summarize(results, curves)
     for left in run.path.glob("artifacts/*-checkpoints"):  # a kill may have come just before
         shutil.rmtree(left, ignore_errors=True)
-    out = Path(plan.out)
+    return {result.stage: list(logged(run, result.stage)) for result in results}
+
+
+def _close(run: Run, plan: Plan, results: list[StageResult], screen: Screen) -> int:
+    from planish.methods.rise.train_pages import model_card, summarize, write_page
+
+    curves = settle(run, results)
+    summary, out = summarize(results, curves), Path(plan.out)
     write_text(out / "README.md", model_card(run, plan, results, summary))
     run.finish(**summary)
     write_page(run, plan, results, curves, summary)

@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Self
 from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field
 
+from planish.judges.overlap import NEAR
 from planish.methods.rise.config import Preset
 from planish.records import BadInput
 from planish.runs.info import config_of, read_info
@@ -30,6 +31,7 @@ __all__ = [
     "TrainConfig",
     "make_plan",
     "model_path",
+    "remade_plan",
     "resolve_training",
     "resumed_plan",
 ]
@@ -84,6 +86,9 @@ class TrainConfig(BaseModel):
     lora_alpha: int = Field(32, ge=1, description="Scale of the adapter.")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the adapter.")
     save_every: int = Field(100, ge=1, description="Steps between checkpoints to resume from.")
+    near_duplicate: float = Field(
+        NEAR, gt=0, le=1, description="Shared word runs from which two questions count as one."
+    )
     seed: int = Field(0, ge=0, description="Seed of row order, adapters and dropout.")
 
     @classmethod
@@ -138,6 +143,7 @@ class TrainConfig(BaseModel):
             max_length=None,  # our choice: nothing is cut; the longest row decides
             micro_batch_size=1,  # our choice: the same numbers at any value
             save_every=50,  # our choice: changes no number
+            near_duplicate=0.6,  # our choice
         )
 
     def num_steps(self, stage: Literal["sft", "dpo"], num_rows: int) -> int:
@@ -175,6 +181,7 @@ class Given:
     stage: Stage | None
     preset: Preset | None
     config: TrainConfig
+    report_pairs: tuple[Path, ...] = ()
 
 
 class Plan(TrainConfig):
@@ -187,6 +194,8 @@ class Plan(TrainConfig):
     data_sha256: dict[Kind, str]
     out: str
     num_processes: int
+    report_pairs: tuple[str, ...] = ()
+    report_sha256: tuple[str, ...] = ()
 
 
 def make_plan(given: Given) -> Plan:
@@ -228,6 +237,8 @@ def make_plan(given: Given) -> Plan:
         data_sha256={stage: _sha256(path) for stage, path in found.items()},
         out=str(given.out),
         num_processes=num_processes(),
+        report_pairs=tuple(str(path.resolve()) for path in given.report_pairs),
+        report_sha256=tuple(map(_sha256, given.report_pairs)),
     )
 
 
@@ -242,8 +253,8 @@ def _stages(stage: Stage | None, paths: Mapping[Kind, Path | None]) -> tuple[Kin
     return given
 
 
-def model_path(spec: str) -> str:
-    """The folder or Hub id of a model that can be trained.
+def model_path(spec: str, option: str = "--model") -> str:
+    """The folder or Hub id of a model that can be trained; `option` is what named it.
 
     Raises:
         BadInput: another kind of model, or options, which training sets itself.
@@ -254,7 +265,7 @@ def model_path(spec: str) -> str:
     if scheme not in ("hf", "embedded") or not target or "?" in target:
         raise BadInput(
             f"{spec!r} cannot be trained",
-            where="--model",
+            where=option,
             fix="name a local model without options: hf:PATH-OR-ID or embedded:reasoner",
         )
     return str(embedded(target)) if scheme == "embedded" else str(Path(target).expanduser())
@@ -276,7 +287,11 @@ def resumed_plan(folder: Path, given: Given) -> Plan:
     Raises:
         BadInput: not a run of this stage, or one of another version.
     """
-    before = config_of(read_info(folder), "rise", "train", Plan)
+    return remade_plan(config_of(read_info(folder), "rise", "train", Plan), given)
+
+
+def remade_plan(before: Plan, given: Given) -> Plan:
+    """A plan of before with whatever was given again, and what its files hold now."""
     settings = {name: getattr(before, name) for name in TrainConfig.model_fields}
     changes = {name: getattr(given.config, name) for name in given.config.model_fields_set}
     if given.preset is not None:
@@ -291,5 +306,6 @@ def resumed_plan(folder: Path, given: Given) -> Plan:
             stage=given.stage or ("both" if len(before.stages) == 2 else before.stages[0]),
             preset=None,
             config=TrainConfig(**(settings | changes)),
+            report_pairs=given.report_pairs or tuple(map(Path, before.report_pairs)),
         )
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planish.methods.rise.train_config import Plan, TrainConfig
@@ -13,8 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from planish.methods.rise.train import StageResult
+    from planish.runs.report import Report
 
-__all__ = ["model_card", "summarize", "write_page"]
+__all__ = ["About", "Curves", "model_card", "summarize", "training_sections", "write_page"]
 
 Curves = Mapping["Kind", Sequence[Mapping[str, Any]]]
 
@@ -43,7 +46,7 @@ _PANELS: dict[Kind, tuple[tuple[str, str, dict[str, str]], ...]] = {
         ("loss", "Weighted sum of the DPO term and NLL on the chosen.", {"loss": "loss"}),
         (
             "share of pairs",
-            "Pairs in which the chosen judgment gained more than the rejected one.",
+            "Pairs in which the chosen text gained more than the rejected one.",
             {"chosen ahead": "rewards/accuracies"},
         ),
         (
@@ -53,7 +56,7 @@ _PANELS: dict[Kind, tuple[tuple[str, str, dict[str, str]], ...]] = {
         ),
         (
             "log-probability",
-            "Of whole judgments. If chosen falls together with rejected, NLL weighs too little.",
+            "Of whole texts. If chosen falls together with rejected, NLL weighs too little.",
             {"chosen": "logps/chosen", "rejected": "logps/rejected"},
         ),
     ),
@@ -97,9 +100,21 @@ def write_page(
         tiny=plan.model.startswith("embedded:"),
     )
     report.numbers({name.replace("_", " "): value for name, value in _headline(summary).items()})
+    training_sections(report, plan, results, curves)
+    report.save(run.report_path)
+
+
+def training_sections(
+    report: Report,
+    plan: Plan,
+    results: Sequence[StageResult],
+    curves: Curves,
+    texts: str = "judgments",
+) -> None:
+    """Adds what was trained, its curves and its settings; `texts` is what the rows hold."""
     for result in results:
         report.section(
-            _title(plan, result.stage),
+            _title(plan, result.stage, texts),
             f"{result.num_rows:,} rows of {result.num_items:,} items, {result.num_tokens:,} "
             f"tokens, the longest row {result.longest:,}; {result.steps:,} steps, "
             f"{result.num_trainable:,} of {result.num_parameters:,} weights trained"
@@ -111,16 +126,15 @@ def write_page(
                 report.figure(figure, caption, f"{label} over the steps of {result.stage}")
     report.section("Settings")
     report.table(("setting", "value"), _settings(plan))
-    report.save(run.report_path)
 
 
-def _title(plan: Plan, stage: Kind) -> str:
+def _title(plan: Plan, stage: Kind, texts: str = "judgments") -> str:
     """What was done, by the terms that had a weight."""
     if stage == "sft":
-        return "SFT on judgments"
+        return f"SFT on {texts}"
     if plan.preference_weight == 0:
-        return "NLL on the chosen judgments"
-    return f"DPO {'with NLL ' if plan.alpha else ''}on pairs of judgments"
+        return f"NLL on the chosen {texts}"
+    return f"DPO {'with NLL ' if plan.alpha else ''}on pairs of {texts}"
 
 
 def _pace(result: StageResult) -> str:
@@ -166,6 +180,8 @@ def _settings(plan: Plan) -> list[tuple[str, str]]:
         unused += ("beta", "alpha", "preference_weight")
     if not plan.lora:
         unused += ("lora_",)
+    if not plan.report_pairs:
+        unused += ("near_duplicate",)
     return [
         (name, "default" if value is None else str(value))
         for name, value in plan.model_dump().items()
@@ -178,16 +194,14 @@ _CARD = """\
 {base}library_name: transformers
 pipeline_tag: text-generation
 tags:
-- llm-as-a-judge
-- rise
 {tags}---
 
 # {name}
 
-A judge of pairs of replies, made from `{model}` with `planish rise train`, after
+{what}, after
 *LLM-as-a-Judge as a general ability* (arXiv 2502.11689).
 
-    planish rise judge --model hf:{out} --pairs PAIRS.jsonl
+    {use}
 
 ## Data
 
@@ -196,6 +210,7 @@ A judge of pairs of replies, made from `{model}` with `planish rise train`, afte
 {data}
 
 Every row was trained on whole: {whole}.
+{apart}
 
 ## Training
 
@@ -218,10 +233,45 @@ Every row was trained on whole: {whole}.
 """
 
 
+@dataclass(frozen=True)
+class About:
+    """What a card says beside the training.
+
+    Args:
+        what: what the checkpoint is, and what made it.
+        use: a command that uses it.
+        apart: which questions are not among its rows.
+        note: what the numbers are of.
+        tags: for whoever searches.
+    """
+
+    what: str
+    use: str
+    apart: str
+    note: str
+    tags: tuple[str, ...] = ("rise",)
+
+
+def _judge(plan: Plan) -> About:
+    return About(
+        what=f"A judge of pairs of replies, made from `{plan.model}` with `planish rise train`",
+        use=f"planish rise judge --model hf:{plan.out} --pairs PAIRS.jsonl",
+        apart=_apart(plan),
+        note="Means over the last tenth of the steps, on the training rows. They do not say how "
+        "well it judges: ask it about held-out pairs in both orders.",
+        tags=("llm-as-a-judge", "rise"),
+    )
+
+
 def model_card(
-    run: Run, plan: Plan, results: Sequence[StageResult], summary: Mapping[str, Any]
+    run: Run,
+    plan: Plan,
+    results: Sequence[StageResult],
+    summary: Mapping[str, Any],
+    about: About | None = None,
 ) -> str:
-    """The checkpoint's `README.md`: data, settings, results and seed."""
+    """The checkpoint's `README.md`: data, settings, results and seed; a judge's by default."""
+    about = about or _judge(plan)
     scheme, _, target = plan.model.partition(":")
     # Only a Hub id means anything to a reader elsewhere.
     on_hub = scheme == "hf" and plan.model_fingerprint == "hub"
@@ -237,23 +287,34 @@ def model_card(
         )
         for result in results
     ]
-    losses = {"sft": "- sft\n", "dpo": "- dpo\n"}
+    tags = (*about.tags, *plan.stages, *(("lora",) if plan.lora else ()))
     return _CARD.format(
         base=f"base_model: {target}\n" if on_hub else "",
-        tags="".join(losses[stage] for stage in plan.stages) + ("- lora\n" if plan.lora else ""),
+        tags="".join(f"- {tag}\n" for tag in tags),
         name=plan.out.rstrip("/").rpartition("/")[2],
-        model=plan.model,
-        out=plan.out,
+        what=about.what,
+        use=about.use,
         data=_markdown(data),
         whole=f"prompts and replies up to {max(result.longest for result in results):,} tokens",
+        apart=about.apart,
         settings=_markdown(_settings(plan)),
         processes=plan.num_processes,
-        note="Means over the last tenth of the steps, on the training rows. They do not say how "
-        "well it judges: ask it about held-out pairs in both orders.",
+        note=about.note,
         results=_markdown([(name, _shown(value)) for name, value in summary.items()]),
         made=", ".join(f"{name} {version}" for name, version in run.info.versions.items())
         + f"; run `{run.path.name}`, seed {plan.seed}, weights {plan.model_fingerprint} before.",
     )
+
+
+def _apart(plan: Plan) -> str:
+    """Which questions are not among the rows."""
+    if not plan.report_pairs:
+        return "Nobody checked whether its rows and any report are apart."
+    files = ", ".join(
+        f"`{Path(path).name}` (sha256 `{digest[:12]}`)"
+        for path, digest in zip(plan.report_pairs, plan.report_sha256, strict=True)
+    )
+    return f"No row asks, or nearly asks, a question of {files}."
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:
@@ -265,4 +326,6 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
 def _shown(value: Any) -> str:
     if value is None:
         return "n/a"
-    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -24,12 +24,14 @@ from planish.stats import (
     macro_f1,
     mcnemar,
     mean,
+    paired,
     paired_bootstrap,
     ratio,
 )
 from planish.stats.estimates import bootstrap_weights
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
+maybe = st.sampled_from([0, 1, None])
 
 
 def rows_of(seed: int, items: int) -> tuple[np.ndarray, np.ndarray]:
@@ -548,3 +550,30 @@ def test_length_slope_never_warns_or_raises(rows: list[tuple[bool, int, int, str
     else:
         assert found.slope.low < found.slope.value < found.slope.high
         assert abs(found.slope.value) < 1e4
+
+
+# --- paired --------------------------------------------------------------------------------
+
+
+@given(st.dictionaries(st.text(max_size=3), st.tuples(maybe, maybe), max_size=12))
+def test_paired_is_the_difference_on_what_both_scored(
+    rows: dict[str, tuple[int | None, int | None]],
+) -> None:
+    a, b = ({item: pair[side] for item, pair in rows.items()} for side in (0, 1))
+    found = paired(a, b)
+    both = [(x, y) for x, y in rows.values() if x is not None and y is not None]
+    assert found.n == len(both)
+    assert found.left_out == sum((x is None) != (y is None) for x, y in rows.values())
+    if both:
+        assert found.difference.value == pytest.approx(sum(y - x for x, y in both) / len(both))
+        assert found.mcnemar is not None
+        assert found.mcnemar.only_a == sum(x > y for x, y in both)
+        assert found.mcnemar.only_b == sum(y > x for x, y in both)
+    else:
+        assert found.difference.value is None
+
+
+def test_paired_shares_have_no_mcnemar() -> None:
+    found = paired({"x": 0.5, "y": 1}, {"x": 1, "y": 1})
+    assert found.difference.value == 0.25
+    assert found.mcnemar is None

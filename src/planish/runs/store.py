@@ -21,7 +21,7 @@ from planish.records import BadInput, Record
 from planish.runs.folder import is_locked
 from planish.runs.info import INFO, RunInfo, flatten, read_info
 from planish.runs.rows import Row, read_rows
-from planish.stats import Estimate, McNemar
+from planish.stats import Paired, paired
 
 __all__ = [
     "Comparison",
@@ -154,26 +154,17 @@ class ConfigRow(Record):
     absent: tuple[int, ...] = ()
 
 
-class PairedRow(Record):
+class PairedRow(Paired):
     """Two runs on the items that both scored.
 
     Args:
         name: what was scored, such as "vote_right".
         a: the first run; `b`: the other.
-        n: items that both scored; `left_out` were scored by one of them only.
-        difference: mean(b - a) with its paired bootstrap interval.
-        mcnemar: the exact test, where every score is 0 or 1.
     """
 
     name: str
     a: str
     b: str
-    n: int
-    left_out: int
-    mean_a: float
-    mean_b: float
-    difference: Estimate
-    mcnemar: McNemar | None = None
 
 
 class Comparison(Record):
@@ -202,7 +193,7 @@ def compare(runs: Sequence[StoredRun], *, seed: int = 0) -> Comparison:
             raise BadInput(run.problem)
         infos.append(run.info)
     scores = [_scores(run) for run in runs]
-    paired = [
+    pairs = [
         _paired(name, (runs[0].name, scores[0][name]), (other.name, theirs[name]), seed)
         for other, theirs in zip(runs[1:], scores[1:], strict=True)
         for name in scores[0]
@@ -212,7 +203,7 @@ def compare(runs: Sequence[StoredRun], *, seed: int = 0) -> Comparison:
         names=tuple(run.name for run in runs),
         numbers=tuple(_numbers(infos)),
         config=tuple(_settings(infos)),
-        paired=tuple(row for row in paired if row is not None),
+        paired=tuple(row for row in pairs if row is not None),
     )
 
 
@@ -282,23 +273,7 @@ def _paired(
     theirs: tuple[str, dict[str, float | None]],
     seed: int,
 ) -> PairedRow | None:
-    from planish.stats import mcnemar, paired_bootstrap
-
-    left = {item: score for item, score in ours[1].items() if score is not None}
-    right = {item: score for item, score in theirs[1].items() if score is not None}
-    common = [item for item in left if item in right]
-    if not common:
+    found = paired(ours[1], theirs[1], seed=seed)
+    if not found.n:
         return None
-    a, b = [left[item] for item in common], [right[item] for item in common]
-    binary = all(score in (0.0, 1.0) for score in (*a, *b))
-    return PairedRow(
-        name=name,
-        a=ours[0],
-        b=theirs[0],
-        n=len(common),
-        left_out=len(left.keys() | right.keys()) - len(common),
-        mean_a=math.fsum(a) / len(a),
-        mean_b=math.fsum(b) / len(b),
-        difference=paired_bootstrap(b, a, seed=seed),
-        mcnemar=mcnemar([x == 1 for x in a], [x == 1 for x in b]) if binary else None,
-    )
+    return PairedRow(name=name, a=ours[0], b=theirs[0], **dict(found))

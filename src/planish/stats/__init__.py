@@ -20,11 +20,13 @@ from planish.stats.agreement import (
 )
 from planish.stats.calibration import LengthSlope, brier, expected_calibration_error, length_slope
 from planish.stats.estimates import Estimate, mean, paired_bootstrap, ratio
+from planish.stats.paired import Paired, paired
 
 __all__ = [
     "Estimate",
     "LengthSlope",
     "McNemar",
+    "Paired",
     "brier",
     "cohen_kappa",
     "expected_calibration_error",
@@ -34,6 +36,7 @@ __all__ = [
     "macro_f1",
     "mcnemar",
     "mean",
+    "paired",
     "paired_bootstrap",
     "ratio",
 ]

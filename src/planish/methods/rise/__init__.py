@@ -2,6 +2,7 @@
 
 planish rise judge --model hf:./checkpoint --pairs pairs.jsonl
 planish rise score outputs.jsonl --pairs pairs.jsonl --format judgebench
+planish rise evaluate --model hf:./judge --before hf:./base --pairs pairs.jsonl --ability chain:3
 planish rise synthesize --pairs pairs.jsonl --teacher openai:MODEL --out data
 """
 
@@ -17,8 +18,10 @@ METHOD = Method(
     stages={
         "judge": "planish.methods.rise.judge:judge",
         "score": "planish.methods.rise.score:score",
+        "evaluate": "planish.methods.rise.evaluate:evaluate",
         "synthesize": "planish.methods.rise.synthesize:synthesize",
         "train": "planish.methods.rise.train:train",
+        "label": "planish.methods.rise.label:label",
     },
     demo="planish.methods.rise.demo:demo",
 )

@@ -20,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from planish.judges.templates import Template, load_template
+from planish.judges.templates import TEMPLATES, Template, load_template
 from planish.methods.rise.method import Drops
 from planish.records import BadInput, write_jsonl
 
@@ -28,10 +28,14 @@ __all__ = [
     "DIVERSE",
     "FORMS",
     "Style",
+    "digest",
     "drawn_template",
     "fixed_template",
+    "make_folder",
     "style_template",
     "styles",
+    "template_name",
+    "write_rows",
 ]
 
 DIVERSE = "diverse"
@@ -237,6 +241,40 @@ def fixed_template(name: str, *, with_solution: bool = False) -> Template:
             fix=f"use {DIVERSE}, solve_first or chain, or leave out --require-solution",
         )
     return template
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        BadInput: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise BadInput(
+            error.strerror or str(error), where=str(path), fix="check the path"
+        ) from None
+
+
+def make_folder(path: Path) -> None:
+    """Makes the folder that rows go to.
+
+    Raises:
+        BadInput: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"cannot be made a folder ({error.strerror})", where=f"--out {path}"
+        ) from None
+
+
+def template_name(name: str) -> str:
+    """A template as a plan keeps it: a file by its whole path, to be found from anywhere."""
+    is_file = name not in TEMPLATES and Path(name).is_file()
+    return str(Path(name).resolve()) if is_file else name
 
 
 def write_rows(

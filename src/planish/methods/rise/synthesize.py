@@ -11,7 +11,6 @@ then holds `sft.jsonl` and `sft.parquet` (or `dpo.*`), as TRL reads them, and wh
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,14 @@ from planish.judges.formats import read_pairs
 from planish.judges.overlap import check_disjoint
 from planish.judges.pairs import Draw, JudgePair, judge_draws
 from planish.methods.rise.config import Format, Preset, SynthesisConfig, SynthesisStage, resolve
-from planish.methods.rise.data import DIVERSE, drawn_template, fixed_template, write_rows
+from planish.methods.rise.data import (
+    DIVERSE,
+    digest,
+    drawn_template,
+    fixed_template,
+    make_folder,
+    write_rows,
+)
 from planish.methods.rise.method import (
     Drops,
     Item,
@@ -114,7 +120,7 @@ def synthesize(
     asked = [(case, plan.template_of(case)) for case in wanted]
     model = load(plan.teacher)
     plan = plan.model_copy(update={"revision": model.revision})
-    _make_folder(Path(plan.out))
+    make_folder(Path(plan.out))
     if folder is None:
         slug = f"{plan.stage}-{plan.teacher.partition('@')[0].partition('?')[0][-28:]}"
         run = Run.create(
@@ -169,15 +175,6 @@ class Plan(SynthesisConfig):
         )
 
 
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise BadInput(
-            error.strerror or str(error), where=str(path), fix="check the path"
-        ) from None
-
-
 def _plan(given: dict[str, Any], config: SynthesisConfig) -> Plan:
     for name in ("pairs", "teacher", "out"):
         if given[name] is None:
@@ -191,9 +188,9 @@ def _plan(given: dict[str, Any], config: SynthesisConfig) -> Plan:
         stage=given["stage"] or "sft",
         teacher=given["teacher"],
         pairs=str(Path(given["pairs"]).resolve()),
-        pairs_sha256=_digest(Path(given["pairs"])),
+        pairs_sha256=digest(Path(given["pairs"])),
         report_pairs=tuple(str(path.resolve()) for path in reports),
-        report_sha256=tuple(map(_digest, reports)),
+        report_sha256=tuple(map(digest, reports)),
         format=given["format"] or "auto",
         limit=given["limit"],
         out=str(Path(given["out"]).resolve()),
@@ -234,15 +231,6 @@ def _check(plan: Plan, cases: Sequence[Case]) -> None:
             where=plan.pairs,
             fix="add them, or leave out --require-solution",
         )
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(
-            f"cannot be made a folder ({error.strerror})", where=f"--out {path}"
-        ) from None
 
 
 def _ask(

@@ -1,0 +1,309 @@
+"""Stage `label`: a judge, a verifier or chance pairs the replies of a policy for DPO.
+
+planish rise label --policy hf:./policy --judge hf:./judge --task chain:4 --out labels
+planish rise label --policy hf:./policy --by verifier --task questions.jsonl --out ceiling
+planish rise label --resume runs/rise/20250102-030405-label-judge-policy
+
+The policy answers every prompt several times, the replies are scored, and the best is set against
+the worst. OUT then holds `dpo.jsonl` and `dpo.parquet`, as TRL reads them, and what was dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from planish.judges import PairwiseJudge
+from planish.methods.rise.config import LabelConfig, Preset, resolve
+from planish.methods.rise.data import make_folder, write_rows
+from planish.methods.rise.label_pages import show, summarize, write_report
+from planish.methods.rise.label_plan import Plan, Split, make_plan, resumed_plan
+from planish.methods.rise.labelling import (
+    By,
+    Item,
+    choose,
+    make_item,
+    random_scored,
+    read_prompts,
+    row,
+    verifier_scored,
+)
+from planish.methods.rise.method import Drops
+from planish.models import load
+from planish.models.base import Steps
+from planish.models.cache import CachedModel
+from planish.records import BadInput, Example, Pair
+from planish.runs import Run
+from planish.runs.console import Screen, command
+from planish.runs.info import read_info
+from planish.runs.options import RUNS, Count, Json, RunsDir
+from planish.runs.store import find
+from planish.tasks.base import Task
+from planish.tasks.load import load_task
+from planish.training.rewards import Scored, ratings, round_robin
+
+__all__ = ["label"]
+
+AGAIN = "planish rise label --resume"
+
+_PROMPTS = 1000  # of a task, where no --limit is given and it has as many
+
+
+def label(
+    *,
+    policy: str | None = None,
+    judge: str | None = None,
+    task: str | None = None,
+    prompts: Path | None = None,
+    out: Path | None = None,
+    by: By | None = None,
+    split: Split | None = None,
+    preset: Preset | None = None,
+    config: LabelConfig = LabelConfig(),  # noqa: B008 - frozen
+    limit: Count | None = None,
+    resume: str | None = None,
+    cache: Path | None = None,
+    runs: RunsDir = RUNS,
+    json: Json = False,
+) -> int:
+    """Label a policy's own replies: best against worst of several, as pairs for DPO.
+
+    Args:
+        policy: Who answers: hf:PATH, openai:NAME@URL, embedded:reasoner, replay:FILE.
+        judge: Who scores, a model as for --policy; only with --by judge.
+        task: Prompts with a verifier: chain, chain:4, chain:4:+-*, or a file of questions.
+        prompts: Prompts without one: JSON Lines or parquet of question or prompt.
+        out: Folder for the rows.
+        by: judge (default); verifier: right against wrong, the ceiling; random: the floor.
+        split: Which prompts of the task: train (default) or gate; report ones are for reports.
+        preset: Settings to start from; single options override them.
+        limit: Only so many prompts; by default 1,000 of a task, all of a file of prompts.
+        resume: Go on with this run (a path, a name, or last); no finished call is made again.
+        cache: A reply cache to share between runs, so that all label the same replies.
+        runs: Folder that holds the runs.
+        json: One JSON object on stdout.
+    """
+    screen = Screen(json=json)
+    given = {
+        "policy": policy,
+        "judge": judge,
+        "task": task,
+        "prompts": prompts,
+        "out": out,
+        "by": by,
+        "split": split,
+        "limit": limit,
+        "cache": cache,
+    }
+    folder = find(runs, resume).path if resume else None
+    if folder is None:
+        plan = make_plan(given, resolve(preset, config))
+        _check_out(Path(plan.out))
+    else:
+        plan = resumed_plan(read_info(folder), given, config, preset)
+    verifier = load_task(plan.task) if plan.task else None
+    examples = _examples(plan, verifier)
+    answers = load(plan.policy)
+    judges = load(plan.judge) if plan.judge else None
+    plan = plan.model_copy(
+        update={
+            "policy_revision": answers.revision,
+            "judge_name": judges.name if judges else None,
+            "judge_revision": judges.revision if judges else None,
+            "template_hash": plan.judging(judges).template.hash if judges else None,
+        }
+    )
+    make_folder(Path(plan.out))
+    if folder is None:
+        slug = f"label-{plan.by}-{plan.policy.partition('@')[0].partition('?')[0][-24:]}"
+        run = Run.create(
+            *("rise", slug, plan), seed=plan.seed, root=runs, stage="label", again=AGAIN
+        )
+    else:
+        run = Run.resume(folder, plan)
+    with run:
+        screen.note(f"run {run.path}")
+        for line in run.repaired:
+            screen.warn(line)
+        replies = Path(plan.cache) if plan.cache else run.artifact("replies.jsonl")
+        try:
+            # One after the other: a reply file serves one model at a time.
+            with CachedModel(answers, replies) as cached:
+                items = _answer(plan, examples, verifier, cached, screen)
+            lost = [draw.finish == "error" for item in items for draw in item.completions]
+            if _failed(run, plan, "policy", lost, screen):
+                return 1
+            with CachedModel(judges, replies) if judges else nullcontext() as cached_judge:
+                scored = _score(plan, items, cached_judge, screen)
+        except KeyboardInterrupt:
+            screen.warn(f"go on with: {command(*AGAIN.split(), run.path)}")
+            raise
+        lost = [call.finish == "error" for scores in scored for call in scores.calls]
+        if _failed(run, plan, "judge", lost, screen):
+            return 1
+        return _close(run, plan, items, scored, replies, screen)
+
+
+def _check_out(out: Path) -> None:
+    if (out / "dpo.jsonl").exists() or (out / "dpo.parquet").exists():
+        raise BadInput("holds dpo rows already", where=f"--out {out}", fix="choose another folder")
+
+
+def _examples(plan: Plan, task: Task | None) -> list[Example]:
+    """The prompts to be answered.
+
+    Raises:
+        BadInput: none, or more asked for than there are.
+    """
+    if task is None:
+        assert plan.prompts is not None
+        return read_prompts(Path(plan.prompts))[: plan.limit]
+    limit, capped = plan.limit, getattr(task, "capped", None)
+    if limit is None:
+        limit = capped(plan.split, _PROMPTS) if capped else _PROMPTS
+    examples = list(task.examples(plan.split, limit, plan.seed))
+    if not examples:
+        raise BadInput(f"no prompts in split {plan.split!r}", where=task.name)
+    return examples
+
+
+def _answer(
+    plan: Plan,
+    examples: Sequence[Example],
+    task: Task | None,
+    policy: CachedModel,
+    screen: Screen,
+) -> list[Item]:
+    if policy.repaired:
+        screen.warn(policy.repaired)
+    with screen.progress(f"{policy.name} answers", len(examples) * plan.samples) as step:
+        drawn = policy.generate(
+            [example.prompt for example in examples], plan.sampling, watcher=Steps(step)
+        )
+    if policy.hits:
+        screen.note(f"{policy.hits} of {policy.hits + policy.misses} replies were there before")
+    return [
+        make_item(example, completions, task)
+        for example, completions in zip(examples, drawn, strict=True)
+    ]
+
+
+def _score(
+    plan: Plan, items: Sequence[Item], judge: CachedModel | None, screen: Screen
+) -> list[Scored]:
+    """Scores of every item; a judge is only asked where there are two replies to compare."""
+    if judge is None:
+        by = verifier_scored if plan.by == "verifier" else partial(random_scored, seed=plan.seed)
+        return [by(item) for item in items]
+    judging, before = plan.judging(judge), judge.hits + judge.misses
+    asked = [(item.example, item.replies) for item in items if len(item.replies) > 1]
+    counts = [len(replies) for _, replies in asked]
+    calls = sum(n if plan.mode == "pointwise" else n * (n - 1) for n in counts)
+    with screen.progress(f"{judge.name} judges", calls * plan.judge_samples) as step:
+        if isinstance(judging, PairwiseJudge):
+            made = iter(round_robin(judging, asked, watcher=Steps(step)))
+        else:
+            made = iter(ratings(judging, asked, watcher=Steps(step)))
+    if judge.hits:
+        total = judge.hits + judge.misses - before
+        screen.note(f"{judge.hits} of {total} judgments were there before")
+    return [next(made) if len(item.replies) > 1 else Scored([]) for item in items]
+
+
+def _failed(run: Run, plan: Plan, who: str, calls: Sequence[bool], screen: Screen) -> bool:
+    """Whether too many calls brought no reply; then the run has failed, and says how to go on."""
+    lost = sum(calls)
+    if lost <= (1 - plan.min_coverage) * len(calls):
+        return False
+    what = f"{lost} of {len(calls)} calls of the {who} brought no reply"
+    run.close("failed", what)
+    screen.warn(f"{what}; go on with: {command(*AGAIN.split(), run.path)}")
+    screen.close({"transport": lost, "calls": len(calls)}, run=run.path)
+    return True
+
+
+def _close(
+    run: Run,
+    plan: Plan,
+    items: Sequence[Item],
+    scored: Sequence[Scored],
+    replies: Path,
+    screen: Screen,
+) -> int:
+    _check_coverage(plan, items, scored, replies)
+    drops, rows = Drops(), []
+    for item, scores in zip(items, scored, strict=True):
+        found = choose(item, scores, by=plan.by, margin=plan.margin)
+        if isinstance(found, Pair):
+            rows.append(row(item, found, plan.labels))
+        else:
+            drops.add(found, [item.example.id])
+    if not rows:
+        why = ", ".join(f"{reason} {count}" for reason, count in drops.counts.items())
+        raise BadInput(
+            f"none of {len(items)} prompts brings a pair ({why}), the first is "
+            f"{items[0].example.id}",
+            where=plan.task or plan.prompts or "",
+            fix="draw more --samples at a higher --temperature, or lower --margin, with "
+            f"--cache {replies}, which pays for no call twice",
+        )
+    files = write_rows(Path(plan.out), "dpo", rows, drops)
+    summary = {"by": plan.by, "mode": plan.mode} | summarize(items, scored, rows, drops)
+    _record(run, items, scored, rows, drops)
+    run.finish(**summary)
+    write_report(run, summary, rows, policy=plan.policy, judge=plan.judge or plan.by)
+    show(summary, screen)
+    improve = command("planish", "rise", "improve", "--policy", plan.policy, "--pairs", plan.out)
+    screen.close(
+        {**summary, "files": [str(path) for path in files]},
+        run=run.path,
+        report=run.report_path,
+        then=[f"{improve} --task {command(plan.task or 'TASK')} --out CHECKPOINT"],
+    )
+    return 0
+
+
+def _check_coverage(
+    plan: Plan, items: Sequence[Item], scored: Sequence[Scored], replies: Path
+) -> None:
+    total = sum(len(scores.judgments) for scores in scored)
+    used = sum(scores.num_scored for scores in scored)
+    if total and used < plan.min_coverage * total:
+        first = next(i for i, scores in enumerate(scored) if scores.unread)
+        what = "duels cannot be read in both orders" if plan.mode == "duels" else "are unrated"
+        raise BadInput(
+            f"{total - used} of {total} {what} (coverage {used / total:.3f}, floor "
+            f"{plan.min_coverage:g}), the first is of prompt {items[first].example.id}: "
+            f"{scored[first].unread}",
+            where=plan.judge or "",
+            fix="change --template or --judge-max-tokens, or lower --min-coverage with "
+            f"--cache {replies}, which pays for no call twice",
+        )
+
+
+def _record(
+    run: Run,
+    items: Sequence[Item],
+    scored: Sequence[Scored],
+    rows: Sequence[Mapping[str, Any]],
+    drops: Drops,
+) -> None:
+    """One line per prompt: what was drawn, what it scored, and why there is no row."""
+    used = {row["item_id"] for row in rows}
+    why = {item_id: reason for reason, ids in drops.ids.items() for item_id in ids}
+    for item, scores in zip(items, scored, strict=True):
+        if not run.done(item.example.id, "prompt"):
+            run.record(
+                "prompt",
+                {
+                    "row": item.example.id in used,
+                    "dropped": why.get(item.example.id),
+                    "verified": item.verified,
+                    "replies": [reply.samples for reply in item.replies],
+                    "scores": scores.scores,
+                },
+                id=item.example.id,
+            )

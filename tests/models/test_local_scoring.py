@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from planish.models import local_batches
+from planish.models import load, local_batches
 from planish.models.base import ScoringModel
 from planish.models.local import LocalModel
 from planish.records import BadInput, Message, Sampling, user
@@ -285,3 +285,17 @@ def test_the_order_of_labels_and_chats_is_kept(qwen):
         backward = qwen.label_logprobs(CHATS[::-1], labels)[::-1]
         for scores, other in zip(forward, backward, strict=True):
             np.testing.assert_allclose([scores[i] for i in order], other, atol=1e-4)
+
+
+def test_greedy_is_told_of_what_the_model_would_write_itself():
+    reasoner = load("embedded:reasoner")
+    chats = [user(f"{a} + 4 - 5") for a in range(10)]
+    written = reasoner.generate(chats, Sampling(temperature=0, max_tokens=8))
+    replies = [completions[0].text for completions in written]
+    assert all(found.greedy for found in reasoner.logprobs(chats, replies))
+    others = [f"{reply[:-1]}{(int(reply[-1]) + 1) % 10}" for reply in replies]
+    assert not any(found.greedy for found in reasoner.logprobs(chats, others))
+    # Padded or alone, and with nothing to be likely.
+    mixed = reasoner.logprobs(chats[:2], [replies[0], "7"])
+    assert mixed[0].greedy is True
+    assert reasoner.logprobs(chats[:1], [""])[0].greedy is True

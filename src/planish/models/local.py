@@ -263,7 +263,7 @@ class LocalModel:
 
     def _score(self, rows: Sequence[Row]) -> list[TokenScores]:
         """Log-probabilities of every row's reply, in the order of `row.index` = 0, 1, ..."""
-        results = [TokenScores(token_ids=(), logprobs=())] * len(rows)
+        results = [TokenScores(token_ids=(), logprobs=(), greedy=True)] * len(rows)
         waiting = [row for row in rows if row.reply_ids]
         for batch, scores in self._scored(waiting, self._score_batch):
             for row, (logprobs, greedy) in zip(batch, scores, strict=True):

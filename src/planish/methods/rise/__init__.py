@@ -22,6 +22,7 @@ METHOD = Method(
         "synthesize": "planish.methods.rise.synthesize:synthesize",
         "train": "planish.methods.rise.train:train",
         "label": "planish.methods.rise.label:label",
+        "improve": "planish.methods.rise.improve:improve",
     },
     demo="planish.methods.rise.demo:demo",
 )

@@ -1,0 +1,131 @@
+"""The plan of improving a policy: that of its training, and how it is compared.
+
+plan = make_plan(Given(policy="hf:./policy", pairs=Path("labels"), task="chain", ...))
+plan.evaluation.judging(model, plan.seed)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from planish.methods.rise import train_config
+from planish.methods.rise.config import ImproveConfig, Preset, resolve
+from planish.methods.rise.data import digest, template_name
+from planish.methods.rise.train_config import TrainConfig, model_path, remade_plan
+from planish.records import BadInput
+from planish.runs.info import config_of, read_info
+
+__all__ = ["Given", "Plan", "make_plan", "resumed_plan"]
+
+
+@dataclass(frozen=True)
+class Given:
+    """The options as they were typed."""
+
+    policy: str | None
+    pairs: Path | None
+    out: Path | None
+    task: str | None
+    judge: str | None
+    preset: Preset | None
+    training: TrainConfig
+    evaluation: ImproveConfig
+
+    def for_training(self, config: TrainConfig, preset: Preset | None) -> train_config.Given:
+        """What the training is told."""
+        return train_config.Given(
+            model=self.policy,
+            sft=None,
+            dpo=self.pairs,
+            out=self.out,
+            stage="dpo",
+            preset=preset,
+            config=config,
+        )
+
+
+class Plan(train_config.Plan):
+    """What determines the result: it is kept in run.json, and a resume must match it."""
+
+    task: str
+    task_sha256: str | None
+    judge: str | None
+    judge_revision: str = ""
+    template_hash: str = ""
+    evaluation: ImproveConfig
+
+
+def make_plan(given: Given) -> Plan:
+    """The plan that the options make.
+
+    Raises:
+        BadInput: an option is missing, or names nothing that can be trained or read.
+    """
+    for name in ("policy", "pairs", "out", "task"):
+        if getattr(given, name) is None:
+            raise BadInput(
+                "is missing",
+                where=f"--{name}",
+                fix="give it, or --resume RUN to go on with a run",
+            )
+    assert given.policy is not None
+    model_path(given.policy, "--policy")
+    _check_stage(given.training)
+    plan = train_config.make_plan(given.for_training(given.training, given.preset))
+    return _compared(plan, given, resolve(given.preset, given.evaluation))
+
+
+def _check_stage(training: TrainConfig) -> None:
+    others = ("sft_", "scalar_")
+    idle = sorted(name for name in training.model_fields_set if name.startswith(others))
+    if idle:
+        raise BadInput(
+            "has no effect: a policy is improved by DPO alone",
+            where=f"--{idle[0].replace('_', '-')}",
+            fix="leave it out",
+        )
+
+
+def _compared(plan: train_config.Plan, given: Given, evaluation: ImproveConfig) -> Plan:
+    if evaluation.samples > 1 and evaluation.sampling.temperature == 0:
+        raise BadInput(
+            "several samples at temperature 0 are all the same",
+            where="--samples",
+            fix="raise --temperature or take one sample",
+        )
+    task = given.task or ""
+    is_file = Path(task).is_file()
+    return Plan(
+        **plan.model_dump(),
+        # Absolute, so that a run can be resumed from anywhere.
+        task=str(Path(task).resolve()) if is_file else task,
+        task_sha256=digest(Path(task)) if is_file else None,
+        judge=given.judge,
+        evaluation=evaluation.model_copy(update={"template": template_name(evaluation.template)}),
+    )
+
+
+def resumed_plan(folder: Path, given: Given) -> Plan:
+    """The plan of a run that goes on: its own, with whatever was given again to be compared.
+
+    Raises:
+        BadInput: not a run of this stage, or one of another version.
+    """
+    before = config_of(read_info(folder), "rise", "improve", Plan)
+    _check_stage(given.training)
+    changes = {name: getattr(given.evaluation, name) for name in given.evaluation.model_fields_set}
+    if given.preset is not None:
+        changes = resolve(given.preset, given.evaluation).model_dump()
+    plan = remade_plan(before, given.for_training(given.training, given.preset))
+    again = Given(
+        policy=given.policy or before.model,
+        pairs=given.pairs,
+        out=given.out,
+        task=given.task or before.task,
+        judge=given.judge or before.judge,
+        preset=None,
+        training=given.training,
+        evaluation=given.evaluation,
+    )
+    return _compared(plan, again, ImproveConfig(**(before.evaluation.model_dump() | changes)))

@@ -8,7 +8,7 @@ from typing import Any
 
 from planish.embedded.reasoner_training import judge_rows
 from planish.tasks.chain import ChainTask
-from support.checkpoints import BOS, END, PAD, make_tokenizer
+from support.checkpoints import BOS, END, PAD, make_tokenizer, save_checkpoint
 
 FLIP = {"[[A]]": "[[B]]", "[[B]]": "[[A]]"}
 
@@ -70,4 +70,23 @@ def save_qwen2(folder: Path, *, tokenizer: Any = None, context: int = 4096, **co
     model = Qwen2ForCausalLM(Qwen2Config(**shape | config))
     model.save_pretrained(folder)
     (tokenizer or make_tokenizer()).save_pretrained(folder)
+    return folder
+
+
+def save_scalar(folder: Path, kind: str = "qwen2", *, tokenizer: Any = None, **shape: Any) -> Path:
+    """A reward model with a random head, made from a language model of `kind`."""
+    import torch
+
+    from planish.models.local_loading import open_checkpoint
+
+    base = folder.with_name(f"{folder.name}-base")
+    if kind == "qwen2":
+        save_qwen2(base, tokenizer=tokenizer, initializer_range=0.3, **shape)
+    else:
+        save_checkpoint(base, kind, tokenizer=tokenizer, **shape)
+    torch.manual_seed(0)
+    checkpoint = open_checkpoint(str(base), device="cpu", scalar=True)
+    assert checkpoint.fresh_head
+    checkpoint.model.save_pretrained(folder)
+    checkpoint.tokenizer.save_pretrained(folder)
     return folder

@@ -49,6 +49,7 @@ class Checkpoint:
         pad_id: what fills batches up; never part of a reply.
         max_positions: longest prompt and reply together; None where there is no bound.
         dtype: of the weights in memory, such as "float32".
+        fresh_head: whether a scalar head was asked for, and the checkpoint has none yet.
     """
 
     model: Any
@@ -57,10 +58,11 @@ class Checkpoint:
     pad_id: int
     max_positions: int | None
     dtype: str
+    fresh_head: bool = False
 
 
 def open_checkpoint(
-    path: str, *, device: str | None = None, dtype: str | None = None
+    path: str, *, device: str | None = None, dtype: str | None = None, scalar: bool = False
 ) -> Checkpoint:
     """Loads the model and the tokenizer of a folder or a Hub repository.
 
@@ -69,6 +71,8 @@ def open_checkpoint(
         device: by default "cuda" where there is one, else "cpu".
         dtype: "auto" (as saved), "float32", "bfloat16" or "float16"; by default "auto" on a
             GPU and "float32" on the CPU.
+        scalar: with one number per text in place of logits, read at the last token that is not
+            padding. A language model gets a new head for it, drawn from torch's generator.
 
     Raises:
         BadInput: it is not there, not whole, or not a causal language model with a tokenizer.
@@ -82,20 +86,24 @@ def open_checkpoint(
         )
     _check_folder(path)
     with _quiet():
-        model = _load_model(path, chosen, dtype)
+        model, fresh_head = _load_model(path, chosen, dtype, scalar)
         tokenizer = _load_tokenizer(path)
     _check_vocabulary(path, model, tokenizer)
     eos_ids = _eos_ids(model, tokenizer)
     if not eos_ids or tokenizer.eos_token_id is None:
         raise _no_end(path)
-    pad_id = tokenizer.pad_token_id
+    pad_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    text = model.config.get_text_config()
+    if scalar and (fresh_head or text.pad_token_id is None):
+        text.pad_token_id = pad_id
     return Checkpoint(
         model=model,
         tokenizer=tokenizer,
         eos_ids=eos_ids,
-        pad_id=tokenizer.eos_token_id if pad_id is None else pad_id,
+        pad_id=text.pad_token_id if scalar else pad_id,  # the head knows padding by its id
         max_positions=_max_positions(model.config),
         dtype=str(model.dtype).removeprefix("torch."),
+        fresh_head=fresh_head,
     )
 
 
@@ -197,10 +205,14 @@ def _quiet() -> Iterator[None]:
                 theirs.enable_progress_bar()
 
 
-def _load_model(path: str, device: torch.device, dtype: str) -> Any:
-    from transformers import AutoModelForCausalLM
+def _load_model(path: str, device: torch.device, dtype: str, scalar: bool) -> tuple[Any, bool]:
+    """The model, and whether its scalar head is new."""
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     load: Any = AutoModelForCausalLM.from_pretrained
+    head: dict[str, Any] = {}
+    if scalar:
+        load, head = AutoModelForSequenceClassification.from_pretrained, {"num_labels": 1}
     try:
         model, report = load(
             path,
@@ -209,17 +221,19 @@ def _load_model(path: str, device: torch.device, dtype: str) -> Any:
             device_map=None if device.type == "cpu" else {"": device},
             trust_remote_code=False,
             output_loading_info=True,
+            **head,
         )
     except Exception as error:  # a broken checkpoint fails in as many ways as there are files
         raise _cannot_load("the model", path, error) from error
     missing = sorted(report["missing_keys"])
-    if missing:
+    fresh_head = scalar and missing == ["score.weight"]
+    if missing and not fresh_head:
         raise BadInput(
             f"the weights lack {len(missing)} tensors of the architecture, {missing[0]} first",
             where=path,
             fix="save the whole model again; its config.json may be another model's",
         )
-    return model.eval()
+    return model.eval(), fresh_head
 
 
 def _load_tokenizer(path: str) -> Any:
@@ -276,7 +290,8 @@ def _check_vocabulary(path: str, model: Any, tokenizer: Any) -> None:
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    saved = model.generation_config.eos_token_id
+    # A scalar head generates nothing, but its replies end alike.
+    saved = (getattr(model, "generation_config", None) or model.config).eos_token_id
     ids = [] if saved is None else [saved] if isinstance(saved, int) else list(saved)
     if tokenizer.eos_token_id is not None:
         ids.append(tokenizer.eos_token_id)

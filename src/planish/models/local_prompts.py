@@ -16,11 +16,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from planish.records import BadInput, Chat, Message
 
-__all__ = ["PromptWriter", "continued"]
+__all__ = ["PromptWriter", "continued", "end_id"]
 
 # A code point that Unicode keeps free for uses like this; stands on both sides of a special
 # token's name that a message merely mentions.
@@ -152,6 +153,33 @@ class PromptWriter:
             add_generation_prompt=not continues,
         )
         return text
+
+
+def end_id(tokenizer: Any) -> int:
+    """The token that a reply ends with: what the chat template writes after an assistant's turn,
+    or the end of sequence.
+    """
+    from jinja2 import TemplateError
+
+    eos: int = tokenizer.eos_token_id
+    if tokenizer.chat_template is None:
+        return eos
+    reply = "reply-to-be-found"
+    chat = [{"role": "user", "content": "."}, {"role": "assistant", "content": reply}]
+    try:
+        text = tokenizer.apply_chat_template(chat, tokenize=False)
+    except (TemplateError, ValueError):
+        return eos
+    after = text.rpartition(reply)[2].lstrip()
+    ids = tokenizer(after, add_special_tokens=False)["input_ids"] if after else []
+    special = {*tokenizer.all_special_ids, *_added_special(tokenizer)}
+    return ids[0] if ids and ids[0] in special else eos
+
+
+def _added_special(tokenizer: Any) -> Iterator[int]:
+    for id, token in tokenizer.added_tokens_decoder.items():
+        if token.special:
+            yield id
 
 
 def continued(chat: Chat, prefix: str) -> Chat:

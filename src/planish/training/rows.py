@@ -4,23 +4,24 @@
     >>> encoder = Encoder(tokenizer, "hf:./checkpoint")               # doctest: +SKIP
     >>> encode_all(rows, encoder, max_length=None, context=4096)      # doctest: +SKIP
 
-A row holds `prompt` and `completion` (SFT), or `prompt`, `chosen` and `rejected` (DPO), as TRL
-names them: chats, or strings that are taken as they are. Chats are written and encoded by the
-same code that prompts the model later (`models.local_prompts`), and a reply ends with the token
-at which generation stops. Nothing is ever cut: a row that does not fit is an error.
+A row holds `prompt` and `completion` (SFT), or `prompt`, `chosen` and `rejected` (DPO, and a
+scalar reward head), as TRL names them: chats, or strings that are taken as they are. Chats are
+written and encoded by the same code that prompts the model later (`models.local_prompts`), and a
+reply ends with the token at which generation stops. Nothing is ever cut: a row that does not fit
+is an error.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from planish.models.local_prompts import PromptWriter
+from planish.models.local_prompts import PromptWriter, end_id
 from planish.records import BadInput, Chat, Record, explain, read_table
 
 __all__ = [
@@ -35,9 +36,13 @@ __all__ = [
     "split_batch",
 ]
 
-Kind = Literal["sft", "dpo"]
+Kind = Literal["sft", "dpo", "scalar"]
 
-COLUMNS: dict[Kind, tuple[str, ...]] = {"sft": ("completion",), "dpo": ("chosen", "rejected")}
+COLUMNS: dict[Kind, tuple[str, ...]] = {
+    "sft": ("completion",),
+    "dpo": ("chosen", "rejected"),
+    "scalar": ("chosen", "rejected"),
+}
 """The reply columns of each kind of row; the first one is the one to learn."""
 
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
@@ -228,7 +233,7 @@ class Encoder:
     def __init__(self, tokenizer: Any, where: str) -> None:
         self.tokenizer, self.where = tokenizer, where
         self._prompts = PromptWriter(tokenizer, where)
-        self.end_id = self._end_id()
+        self.end_id = end_id(tokenizer)
 
     def encode(self, row: Row) -> EncodedRow:
         """Token ids of the prompt, and of each reply with its end token.
@@ -262,28 +267,6 @@ class Encoder:
 
     def _ended(self, reply_ids: list[int]) -> list[int]:
         return reply_ids if reply_ids[-1:] == [self.end_id] else [*reply_ids, self.end_id]
-
-    def _end_id(self) -> int:
-        from jinja2 import TemplateError
-
-        eos: int = self.tokenizer.eos_token_id
-        if self.tokenizer.chat_template is None:
-            return eos
-        reply = "reply-to-be-found"
-        chat = [{"role": "user", "content": "."}, {"role": "assistant", "content": reply}]
-        try:
-            text = self.tokenizer.apply_chat_template(chat, tokenize=False)
-        except (TemplateError, ValueError):
-            return eos
-        after = text.rpartition(reply)[2].lstrip()
-        ids = self.tokenizer(after, add_special_tokens=False)["input_ids"] if after else []
-        special = {*self.tokenizer.all_special_ids, *self._added_special()}
-        return ids[0] if ids and ids[0] in special else eos
-
-    def _added_special(self) -> Iterator[int]:
-        for id, token in self.tokenizer.added_tokens_decoder.items():
-            if token.special:
-                yield id
 
 
 def encode_all(

@@ -1,20 +1,19 @@
 """The checkpoint that training ends with: one that any loader opens, whole or not there at all.
 
 stop_at(model, end_id, eos_ids)                 # before training
-save(trainer, "./start", tokenizer, "float32", Path("out"), result)
+save(trainer, tokenizer, Path("out"), result, merge_into=None)
 trained(Path("out")).steps
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
 
-from planish.models.local_loading import open_checkpoint
 from planish.records import Record, write_text
 from planish.training.launch import is_main
 from planish.training.rows import Kind
@@ -74,9 +73,7 @@ def save(
     out: Path,
     result: Trained,
     *,
-    start: str,
-    weights: str,
-    adapter: bool,
+    merge_into: Callable[[], Any] | None,
 ) -> None:
     """Writes the checkpoint beside `out` and gives it its name when it is whole.
 
@@ -85,9 +82,8 @@ def save(
         tokenizer: as it was loaded.
         out: a folder that does not exist.
         result: what `trained` tells of it later.
-        start: the checkpoint that was trained, to merge an adapter into.
-        weights: dtype it was trained in.
-        adapter: whether there is an adapter; it is also kept, in `out`/adapter.
+        merge_into: loads the model that training began with, to merge an adapter into; None
+            where there is no adapter, which is also kept, in `out`/adapter.
     """
     part = out.with_name(f".{out.name}.part")
     state = PartialState()
@@ -96,10 +92,10 @@ def save(
     state.wait_for_everyone()
     if trainer.is_fsdp_enabled:  # shards are no checkpoint that a loader opens
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
-    trainer.save_model(str(part / "adapter" if adapter else part))
+    trainer.save_model(str(part if merge_into is None else part / "adapter"))
     if is_main():
-        if adapter:
-            _merge(start, part, trainer, weights)
+        if merge_into is not None:
+            _merge(merge_into(), part, trainer)
         for name in _PRIVATE:
             (part / name).unlink(missing_ok=True)
         tokenizer.save_pretrained(part)
@@ -108,7 +104,7 @@ def save(
     state.wait_for_everyone()
 
 
-def _merge(start: str, part: Path, trainer: Any, weights: str) -> None:
+def _merge(base: Any, part: Path, trainer: Any) -> None:
     """The adapter's weights become part of the model's, which any loader can open."""
     from peft import PeftModel
 
@@ -116,7 +112,8 @@ def _merge(start: str, part: Path, trainer: Any, weights: str) -> None:
     for path in adapter.iterdir():
         if not path.name.startswith("adapter_"):
             path.unlink()
-    base = open_checkpoint(start, device="cpu", dtype=weights).model
-    base.generation_config = trainer.accelerator.unwrap_model(trainer.model).generation_config
+    if hasattr(base, "generation_config"):  # a scalar head generates nothing
+        trained_model = trainer.accelerator.unwrap_model(trainer.model)
+        base.generation_config = trained_model.generation_config
     merged: Any = PeftModel.from_pretrained(base, str(adapter))
     merged.merge_and_unload().save_pretrained(part)

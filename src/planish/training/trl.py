@@ -1,4 +1,4 @@
-"""SFT and DPO with TRL, from a checkpoint on disk to a checkpoint on disk. The one TRL import.
+"""SFT, DPO and reward heads with TRL, from checkpoint to checkpoint on disk. The one TRL import.
 
     trained = train("sft", "./checkpoint", rows, settings, work=work, out=out, recorder=recorder)
 
@@ -9,7 +9,8 @@
   writes them. With LoRA the adapter is merged into them and also kept beside them.
 
 TRL's terms: the loss of DPO is `sigmoid` and of NLL on the chosen reply `sft`, a mean over all
-chosen tokens of a batch.
+chosen tokens of a batch. Kind `scalar` gives the model a head with one output in place of logits,
+and minimizes -log sigmoid(chosen - rejected), as Bradley and Terry have it.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
+from trl.trainer.reward_config import RewardConfig
+from trl.trainer.reward_trainer import RewardTrainer
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from planish.models.local_loading import open_checkpoint
+from planish.models.local_loading import Checkpoint, open_checkpoint
 from planish.records import BadInput
 from planish.training.callbacks import Recorder, TrainingFailed, last_checkpoint, quiet
 from planish.training.checkpoint import Trained, save, stop_at
@@ -122,10 +125,11 @@ def train(
     """
     with quiet():
         arguments = _arguments(kind, rows, settings, work)
-        checkpoint = open_checkpoint(model, device="cpu", dtype=_weights(settings))
+        checkpoint = _open(kind, model, settings)
         network, tokenizer = checkpoint.model, checkpoint.tokenizer
         num_parameters = sum(map(_size, network.parameters()))
-        stop_at(network, end_id, checkpoint.eos_ids)
+        if kind != "scalar":  # which generates nothing
+            stop_at(network, end_id, checkpoint.eos_ids)
         trainer = _trainer(kind, network, tokenizer, rows, arguments, settings, recorder)
         trainer.remove_callback(PrinterCallback)
         kept = len(trainer.train_dataset)
@@ -147,13 +151,19 @@ def train(
             tokenizer,
             out,
             result,
-            start=model,
-            weights=_weights(settings),
-            adapter=settings.lora is not None,
+            merge_into=None
+            if settings.lora is None
+            else lambda: _open(kind, model, settings).model,
         )
     if is_main():
         shutil.rmtree(work, ignore_errors=True)
     return result
+
+
+def _open(kind: Kind, model: str, settings: Settings) -> Checkpoint:
+    """The same weights at every call, a new head's included."""
+    torch.manual_seed(settings.seed)
+    return open_checkpoint(model, device="cpu", dtype=_weights(settings), scalar=kind == "scalar")
 
 
 def _size(parameter: Any) -> int:
@@ -193,6 +203,10 @@ class _DpoTrainer(_Quiet, DPOTrainer):  # type: ignore[misc]
         return dataset
 
 
+class _RewardTrainer(_Quiet, RewardTrainer):  # type: ignore[misc]
+    pass
+
+
 def _trainer(
     kind: Kind,
     network: Any,
@@ -209,10 +223,12 @@ def _trainer(
         # TRL gives it a padding token if it has none; the one that is saved stays as it was.
         "processing_class": copy.deepcopy(tokenizer),
         "callbacks": [recorder],
-        "peft_config": _lora(settings.lora),
+        "peft_config": _lora(kind, settings.lora),
     }
     if kind == "sft":
         return _SftTrainer(**options)
+    if kind == "scalar":
+        return _RewardTrainer(**options)
     if settings.lora is None and not _sharded():
         options["ref_model"] = copy.deepcopy(network)
     return _DpoTrainer(**options)
@@ -226,6 +242,13 @@ def _dataset(kind: Kind, rows: Sequence[EncodedRow]) -> datasets.Dataset:
                 "completion_mask": [
                     [0] * len(row.prompt_ids) + [1] * len(row.reply_ids[0]) for row in rows
                 ],
+            }
+        )
+    if kind == "scalar":
+        return datasets.Dataset.from_dict(
+            {
+                name: [[*row.prompt_ids, *row.reply_ids[side]] for row in rows]
+                for side, name in enumerate(("chosen_ids", "rejected_ids"))
             }
         )
     return datasets.Dataset.from_dict(
@@ -248,7 +271,7 @@ def _weights(settings: Settings) -> str:
     return "bfloat16" if settings.lora and torch.cuda.is_available() else "float32"
 
 
-def _lora(lora: Lora | None) -> Any:
+def _lora(kind: Kind, lora: Lora | None) -> Any:
     if lora is None:
         return None
     from peft import LoraConfig
@@ -258,7 +281,8 @@ def _lora(lora: Lora | None) -> Any:
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules="all-linear",
-        task_type="CAUSAL_LM",
+        # With the latter a new head is trained whole.
+        task_type="CAUSAL_LM" if kind != "scalar" else "SEQ_CLS",
     )
 
 
@@ -302,6 +326,8 @@ def _arguments(kind: Kind, rows: Sequence[EncodedRow], settings: Settings, work:
     }
     if kind == "sft":
         return SFTConfig(**common, completion_only_loss=True)
+    if kind == "scalar":
+        return RewardConfig(**common)
     return DPOConfig(**common, beta=settings.beta, **_dpo_loss(settings))
 
 

@@ -2,11 +2,13 @@
 
 planish rise train --model hf:Qwen/Qwen2.5-7B --sft data --dpo data --out judge --preset paper
 planish rise train --model embedded:reasoner --dpo dpo.jsonl --out judge --preset tiny
+planish rise train --model hf:./base --scalar pairs.jsonl --out reward-model
 planish rise train --resume runs/rise/20250102-030405-train-judge
 accelerate launch --num_processes 8 -m planish.cli rise train ...
 
 `--out` becomes a normal checkpoint with a model card. The run folder holds every logged number,
-and the checkpoint between the stages.
+and the checkpoint between the stages. The baseline that needs no judgments is `--scalar`: a
+Bradley-Terry reward head on the pairs themselves.
 """
 
 from __future__ import annotations
@@ -22,8 +24,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from planish.judges.formats import read_pairs
-from planish.judges.overlap import Asked, check_disjoint
 from planish.methods.rise.config import Preset
 from planish.methods.rise.train_config import (
     Given,
@@ -34,20 +34,14 @@ from planish.methods.rise.train_config import (
     model_path,
     resumed_plan,
 )
+from planish.methods.rise.train_rows import Data, encode
 from planish.records import BadInput, Record, write_text
 from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.runs.options import RUNS, Json, RunsDir
 from planish.runs.store import find
 from planish.training.launch import is_main
-from planish.training.rows import (
-    EncodedRow,
-    Encoder,
-    Kind,
-    encode_all,
-    read_rows,
-    split_batch,
-)
+from planish.training.rows import Kind
 
 if TYPE_CHECKING:
     from planish.methods.rise.train_pages import Curves
@@ -62,6 +56,7 @@ def train(
     model: str | None = None,
     sft: Path | None = None,
     dpo: Path | None = None,
+    scalar: Path | None = None,
     out: Path | None = None,
     stage: Stage | None = None,
     report_pairs: Annotated[tuple[Path, ...], Parameter(negative="", consume_multiple=True)] = (),
@@ -77,6 +72,7 @@ def train(
         model: hf:PATH-OR-ID or embedded:reasoner.
         sft: Rows of prompt and completion: JSON Lines, parquet, or a folder with sft.jsonl.
         dpo: Rows of prompt, chosen and rejected: JSON Lines, parquet, or a folder with dpo.jsonl.
+        scalar: Pairs of replies with gold, for a scalar reward head in place of sft and dpo.
         out: Folder for the trained checkpoint; it must not exist yet.
         stage: Which stage to run; by default those that data were given for.
         report_pairs: Pairs of the report; a row whose question is also there stops the command.
@@ -85,7 +81,7 @@ def train(
         runs: Folder that holds the runs.
         json: One JSON object on stdout.
     """
-    given = Given(model, sft, dpo, out, stage, preset, config, report_pairs)
+    given = Given(model, sft, dpo, out, stage, preset, config, report_pairs, scalar)
     return said_once(lambda: _train(given, resume, runs, Screen(json=json)))
 
 
@@ -120,19 +116,19 @@ def _train(given: Given, resume: str | None, runs: Path, screen: Screen) -> int:
     return carry_out(plan, data, "train", before=before, runs=runs, screen=screen, close=_close)
 
 
-def prepare(plan: Plan, *, resumed: bool) -> dict[Kind, _Data]:
+def prepare(plan: Plan, *, resumed: bool) -> dict[Kind, Data]:
     """Everything that can be known before a long training, and its rows as tokens.
 
     Raises:
         BadInput: the rows, the model or `--out` cannot be used.
     """
     _check_out(Path(plan.out), resumed)
-    return _encode(plan)
+    return encode(plan)
 
 
 def carry_out(
     plan: Plan,
-    data: Mapping[Kind, _Data],
+    data: Mapping[Kind, Data],
     name: str,
     *,
     before: Path | None,
@@ -168,6 +164,9 @@ def carry_out(
         screen.note(f"run {run.path}")
         for line in run.repaired:
             screen.warn(line)
+        for stage, rows in data.items():
+            if rows.ties:
+                screen.note(f"{rows.ties} pairs are ties and teach {stage} nothing: left out")
         try:
             return close(run, plan, work.stages(data), screen)
         except KeyboardInterrupt:
@@ -188,33 +187,6 @@ def _check_out(out: Path, resumed: bool) -> None:
         raise BadInput("cannot be made", where=f"--out {out}", fix=f"check {home}")
 
 
-@dataclass(frozen=True)
-class _Data:
-    """The encoded rows of a stage, and what is told of them."""
-
-    rows: list[EncodedRow]
-    num_items: int
-    end_id: int
-
-
-def _encode(plan: Plan) -> dict[Kind, _Data]:
-    from planish.models.local_loading import open_tokenizer
-
-    tokenizer, context = open_tokenizer(model_path(plan.model))
-    encoder = Encoder(tokenizer, plan.model)
-    reports = [(path, read_pairs(path)) for path in plan.report_pairs]
-    data = {}
-    for stage in plan.stages:
-        rows = read_rows(Path(plan.data[stage]), stage)
-        asked = [Asked(row.id, row.question, row.prompt_text) for row in rows]
-        for path, cases in reports:
-            check_disjoint(asked, cases, source=path, near=plan.near_duplicate, what="rows")
-        encoded = encode_all(rows, encoder, max_length=plan.max_length, context=context)
-        split_batch(plan.batch_size(stage), plan.micro_batch_size, plan.num_processes)
-        data[stage] = _Data(encoded, len({row.id for row in rows}), encoder.end_id)
-    return data
-
-
 def _open(plan: Plan, before: Path | None, runs: Path, name: str, again: str) -> Run:
     if before is not None:
         return Run.resume(before, plan, seed=plan.seed)
@@ -231,7 +203,7 @@ class _Work:
     run: Run | None
     screen: Screen
 
-    def stages(self, data: Mapping[Kind, _Data]) -> list[StageResult]:
+    def stages(self, data: Mapping[Kind, Data]) -> list[StageResult]:
         """Runs every stage that is not done yet, each from the checkpoint of the one before."""
         from planish.training.checkpoint import trained
 
@@ -245,14 +217,14 @@ class _Work:
             model = str(target)
         return results
 
-    def _train(self, stage: Kind, model: str, target: Path, data: _Data) -> Trained:
+    def _train(self, stage: Kind, model: str, target: Path, data: Data) -> Trained:
         from planish.training import trl
         from planish.training.callbacks import Recorder
 
         if target.exists():
             raise BadInput("is not of this run", where=str(target), fix="move it out of the way")
         settings = _settings(self.plan, stage, len(data.rows))
-        title = f"{'SFT' if stage == 'sft' else 'DPO'} on {len(data.rows)} rows"
+        title = f"{_TITLES[stage]} on {len(data.rows)} rows"
         target.parent.mkdir(parents=True, exist_ok=True)
         with self._bar(title, settings.num_steps) as advance:
             return trl.train(
@@ -291,9 +263,10 @@ class _Work:
 
 
 _LABELS = ("step", "stage")
+_TITLES: dict[Kind, str] = {"sft": "SFT", "dpo": "DPO", "scalar": "a reward head"}
 
 
-def _result(stage: Kind, data: _Data, done: Trained) -> StageResult:
+def _result(stage: Kind, data: Data, done: Trained) -> StageResult:
     return StageResult(
         stage=stage,
         num_rows=len(data.rows),
@@ -357,7 +330,8 @@ def _close(run: Run, plan: Plan, results: list[StageResult], screen: Screen) -> 
     run.finish(**summary)
     write_page(run, plan, results, curves, summary)
     screen.numbers(summary, title=f"{plan.model}, {' then '.join(plan.stages)}")
-    judge = command("planish", "rise", "judge", "--model", f"hf:{out}")
+    scheme = "scalar" if plan.stages == ("scalar",) else "hf"
+    judge = command("planish", "rise", "judge", "--model", f"{scheme}:{out}")
     screen.close(
         {**summary, "out": str(out)},
         run=run.path,

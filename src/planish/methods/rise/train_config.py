@@ -36,7 +36,7 @@ __all__ = [
     "resumed_plan",
 ]
 
-Stage = Literal["sft", "dpo", "both"]
+Stage = Literal["sft", "dpo", "both", "scalar"]
 
 PAPER_MODELS = ("Qwen/Qwen2.5-7B", "Qwen/Qwen2.5-32B")
 """What `paper()` is for: the Base models, not Instruct (public code)."""
@@ -44,7 +44,10 @@ PAPER_MODELS = ("Qwen/Qwen2.5-7B", "Qwen/Qwen2.5-32B")
 
 @Parameter(name="*")
 class TrainConfig(BaseModel):
-    """How a judge is trained: stage 1 is SFT, stage 2 is DPO with an NLL term on the chosen."""
+    """How a judge is trained: stage 1 is SFT, stage 2 is DPO with an NLL term on the chosen.
+
+    Stage scalar is the baseline of both: a Bradley-Terry reward head on the pairs themselves.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,6 +64,10 @@ class TrainConfig(BaseModel):
     preference_weight: float = Field(
         1.0, ge=0, description="Weight of the DPO term; 0 is NLL on the chosen alone."
     )
+    scalar_learning_rate: float = Field(1e-5, gt=0, description="Peak learning rate of a head.")
+    scalar_epochs: float = Field(1.0, gt=0, description="Times that the head sees every pair.")
+    scalar_steps: int | None = Field(None, ge=1, description="Its steps, in place of epochs.")
+    scalar_batch_size: int = Field(64, ge=1, description="Pairs a step, over all processes.")
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "cosine", description="How the learning rate falls."
     )
@@ -101,6 +108,9 @@ class TrainConfig(BaseModel):
             dpo_learning_rate=3e-4,
             dpo_steps=150,
             dpo_batch_size=32,
+            scalar_learning_rate=1e-3,
+            scalar_epochs=3,
+            scalar_batch_size=32,
             schedule="linear",
             warmup=0.05,
         )
@@ -116,6 +126,8 @@ class TrainConfig(BaseModel):
             dpo_learning_rate=2e-5,
             dpo_epochs=1,
             dpo_batch_size=16,
+            scalar_learning_rate=1e-4,
+            scalar_batch_size=16,
             micro_batch_size=1,
         )
 
@@ -136,6 +148,9 @@ class TrainConfig(BaseModel):
             beta=0.1,  # our choice: TRL's example of Iterative RPO
             alpha=1.0,  # second-hand: DPO with NLL is best; the weight is our choice, as beta
             preference_weight=1.0,  # paper: stage 2 is DPO
+            scalar_learning_rate=2e-6,  # our choice: the paper trains no head of its own
+            scalar_epochs=1,  # our choice: a head overfits in a second one
+            scalar_batch_size=128,  # our choice: as the other stages
             schedule="cosine",  # our choice: not stated
             warmup=0.03,  # our choice: not stated
             weight_decay=0.0,  # our choice: not stated
@@ -146,7 +161,7 @@ class TrainConfig(BaseModel):
             near_duplicate=0.6,  # our choice
         )
 
-    def num_steps(self, stage: Literal["sft", "dpo"], num_rows: int) -> int:
+    def num_steps(self, stage: Kind, num_rows: int) -> int:
         """Optimizer steps of a stage."""
         given: int | None = getattr(self, f"{stage}_steps")
         if given is not None:
@@ -155,7 +170,7 @@ class TrainConfig(BaseModel):
         epochs: float = getattr(self, f"{stage}_epochs")
         return math.ceil(epochs * per_epoch)
 
-    def batch_size(self, stage: Literal["sft", "dpo"]) -> int:
+    def batch_size(self, stage: Kind) -> int:
         """Rows a step of a stage."""
         size: int = getattr(self, f"{stage}_batch_size")
         return size
@@ -182,6 +197,7 @@ class Given:
     preset: Preset | None
     config: TrainConfig
     report_pairs: tuple[Path, ...] = ()
+    scalar: Path | None = None
 
 
 class Plan(TrainConfig):
@@ -212,7 +228,11 @@ def make_plan(given: Given) -> Plan:
         )
     from planish.models.local_loading import fingerprint
 
-    paths: dict[Kind, Path | None] = {"sft": given.sft, "dpo": given.dpo}
+    paths: dict[Kind, Path | None] = {
+        "sft": given.sft,
+        "dpo": given.dpo,
+        "scalar": given.scalar,
+    }
     stages = _stages(given.stage, paths)
     found: dict[Kind, Path] = {}
     for stage in stages:
@@ -243,13 +263,19 @@ def make_plan(given: Given) -> Plan:
 
 
 def _stages(stage: Stage | None, paths: Mapping[Kind, Path | None]) -> tuple[Kind, ...]:
+    given = tuple(name for name, path in paths.items() if path is not None)
+    if "scalar" in given and (len(given) > 1 or stage not in (None, "scalar")):
+        raise BadInput(
+            "makes another kind of judge than SFT and DPO do", where="--scalar", fix="give it alone"
+        )
     if stage == "both":
         return ("sft", "dpo")
     if stage is not None:
         return (stage,)
-    given = tuple(name for name, path in paths.items() if path is not None)
     if not given:
-        raise BadInput("no rows to train on", where="--sft", fix="give --sft, --dpo or both")
+        raise BadInput(
+            "no rows to train on", where="--sft", fix="give --sft, --dpo or both, or --scalar"
+        )
     return given
 
 
@@ -307,5 +333,6 @@ def remade_plan(before: Plan, given: Given) -> Plan:
             preset=None,
             config=TrainConfig(**(settings | changes)),
             report_pairs=given.report_pairs or tuple(map(Path, before.report_pairs)),
+            scalar=given.scalar or data.get("scalar"),
         )
     )

@@ -32,6 +32,7 @@ _LAST: dict[Kind, dict[str, str]] = {
         "chosen_logp": "logps/chosen",
         "rejected_logp": "logps/rejected",
     },
+    "scalar": {"loss": "loss", "pair_accuracy": "accuracy", "margin": "margin"},
 }
 _PANELS: dict[Kind, tuple[tuple[str, str, dict[str, str]], ...]] = {
     "sft": (
@@ -58,6 +59,19 @@ _PANELS: dict[Kind, tuple[tuple[str, str, dict[str, str]], ...]] = {
             "log-probability",
             "Of whole texts. If chosen falls together with rejected, NLL weighs too little.",
             {"chosen": "logps/chosen", "rejected": "logps/rejected"},
+        ),
+    ),
+    "scalar": (
+        ("loss", "Bradley-Terry: -log sigmoid(chosen - rejected).", {"loss": "loss"}),
+        (
+            "share of pairs",
+            "Pairs in which the chosen reply has the higher reward.",
+            {"chosen ahead": "accuracy"},
+        ),
+        (
+            "reward",
+            "Of all replies, and by how much the chosen are ahead.",
+            {"mean": "mean_reward", "margin": "margin"},
         ),
     ),
 }
@@ -132,6 +146,8 @@ def _title(plan: Plan, stage: Kind, texts: str = "judgments") -> str:
     """What was done, by the terms that had a weight."""
     if stage == "sft":
         return f"SFT on {texts}"
+    if stage == "scalar":
+        return "a scalar Bradley-Terry head on pairs of replies"
     if plan.preference_weight == 0:
         return f"NLL on the chosen {texts}"
     return f"DPO {'with NLL ' if plan.alpha else ''}on pairs of {texts}"
@@ -146,7 +162,7 @@ def _headline(summary: Mapping[str, Any]) -> dict[str, Any]:
     names = ("loss", "token_accuracy", "pair_accuracy", "margin")
     return {
         f"{stage}_{name}": summary[f"{stage}_{name}"]
-        for stage in ("sft", "dpo")
+        for stage in _LAST
         for name in names
         if summary.get(f"{stage}_{name}") is not None
     }
@@ -174,7 +190,7 @@ def _figure(
 
 def _settings(plan: Plan) -> list[tuple[str, str]]:
     """What decides the result, without what the stages that ran did not look at."""
-    other = {"sft", "dpo"} - set(plan.stages)
+    other = set(_LAST) - set(plan.stages)
     unused = tuple(f"{stage}_" for stage in other)
     if "dpo" in other:
         unused += ("beta", "alpha", "preference_weight")
@@ -192,7 +208,7 @@ def _settings(plan: Plan) -> list[tuple[str, str]]:
 _CARD = """\
 ---
 {base}library_name: transformers
-pipeline_tag: text-generation
+pipeline_tag: {pipeline}
 tags:
 {tags}---
 
@@ -243,6 +259,7 @@ class About:
         apart: which questions are not among its rows.
         note: what the numbers are of.
         tags: for whoever searches.
+        pipeline: what the Hub calls its use.
     """
 
     what: str
@@ -250,16 +267,21 @@ class About:
     apart: str
     note: str
     tags: tuple[str, ...] = ("rise",)
+    pipeline: str = "text-generation"
 
 
 def _judge(plan: Plan) -> About:
+    scalar = plan.stages == ("scalar",)
+    what = "A scalar reward model" if scalar else "A judge"
     return About(
-        what=f"A judge of pairs of replies, made from `{plan.model}` with `planish rise train`",
-        use=f"planish rise judge --model hf:{plan.out} --pairs PAIRS.jsonl",
+        what=f"{what} of pairs of replies, made from `{plan.model}` with `planish rise train`",
+        use=f"planish rise judge --model {'scalar' if scalar else 'hf'}:{plan.out} "
+        "--pairs PAIRS.jsonl",
         apart=_apart(plan),
         note="Means over the last tenth of the steps, on the training rows. They do not say how "
         "well it judges: ask it about held-out pairs in both orders.",
-        tags=("llm-as-a-judge", "rise"),
+        tags=("reward-model" if scalar else "llm-as-a-judge", "rise"),
+        pipeline="text-classification" if scalar else "text-generation",
     )
 
 
@@ -290,6 +312,7 @@ def model_card(
     tags = (*about.tags, *plan.stages, *(("lora",) if plan.lora else ()))
     return _CARD.format(
         base=f"base_model: {target}\n" if on_hub else "",
+        pipeline=about.pipeline,
         tags="".join(f"- {tag}\n" for tag in tags),
         name=plan.out.rstrip("/").rpartition("/")[2],
         what=about.what,

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from planish.judges.formats import read_outputs, read_pairs
+from planish.tasks.base import prove
+from planish.tasks.load import load_task
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -33,3 +35,16 @@ def test_documented_python_names_exist():
         for line in block.splitlines():
             if line.startswith("from "):
                 exec(line, {})
+
+
+def test_documented_questions_are_a_task(tmp_path):
+    path = tmp_path / "questions.jsonl"
+    path.write_text(next(b for b in blocks("rise.md", "json") if '"target"' in b))
+    task = load_task(str(path))
+    assert prove(task, split="report", limit=task.capped("report", 9)) > 0
+    graders = [
+        example.meta["grader"]
+        for split in ("train", "gate", "report")
+        for example in task.examples(split, task.capped(split, 9))
+    ]
+    assert sorted(graders) == ["choice", "exact", "math", "math"]

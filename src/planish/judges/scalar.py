@@ -214,7 +214,9 @@ class ScalarJudge:
             mask_BT[place, : len(row)] = 1
         with torch.inference_mode():
             output = model(
-                input_ids=ids_BT.to(model.device), attention_mask=mask_BT.to(model.device)
+                input_ids=ids_BT.to(model.device),
+                attention_mask=mask_BT.to(model.device),
+                use_cache=False,
             )
         rewards = output.logits[:, 0].float().tolist()
         seconds = (time.perf_counter() - start) / len(batch)

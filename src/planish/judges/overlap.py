@@ -21,7 +21,15 @@ from planish.judges.base import Case
 from planish.judges.templates import question_text
 from planish.records import BadInput, Record
 
-__all__ = ["NEAR", "Asked", "Overlap", "check_disjoint", "normal_question", "overlaps"]
+__all__ = [
+    "NEAR",
+    "Asked",
+    "Overlap",
+    "check_disjoint",
+    "check_untrained",
+    "normal_question",
+    "overlaps",
+]
 
 NEAR = 0.6
 """Shared three-word runs, as a share of all (Jaccard), from which two questions count as one.
@@ -75,10 +83,17 @@ class Asked:
 
 
 def overlaps(
-    cases: Sequence[Case | Asked], report: Sequence[Case], *, near: float = NEAR
+    cases: Sequence[Case | Asked],
+    report: Sequence[Case],
+    *,
+    near: float = NEAR,
+    by_id: bool = True,
 ) -> list[Overlap]:
-    """Every case or row that repeats a report case, in their order, each told once."""
-    index = _Report(report, near)
+    """Every case or row that repeats a report case, in their order, each told once.
+
+    `by_id=False` is for files whose ids have nothing to do with each other.
+    """
+    index = _Report(report, near, by_id)
     found = []
     for item in cases:
         asked = item if isinstance(item, Asked) else _asked(item)
@@ -115,12 +130,35 @@ def check_disjoint(
         )
 
 
+def check_untrained(
+    report: Sequence[Case],
+    trained: Sequence[Case | Asked],
+    *,
+    source: str,
+    near: float = NEAR,
+) -> None:
+    """Refuses to report on what was trained on. Questions are compared, not ids.
+
+    Raises:
+        BadInput: with the count and the first offender.
+    """
+    found = overlaps(trained, report, near=near, by_id=False)
+    if found:
+        first = found[0]
+        raise BadInput(
+            f"{len({overlap.report_id for overlap in found})} of {len(report)} items were trained "
+            f"on, the first is {first.report_id} (training item {first.item_id}: {first.why})",
+            where=source,
+            fix="leave them out, or report on others",
+        )
+
+
 class _Report:
     """The questions of a report, to be looked up by id, question or prompt."""
 
-    def __init__(self, cases: Sequence[Case], near: float) -> None:
+    def __init__(self, cases: Sequence[Case], near: float, by_id: bool) -> None:
         self._ids = [case.id for case in cases]
-        self._known = set(self._ids)
+        self._known = set(self._ids) if by_id else frozenset()
         texts = [question_text(case.example.prompt) for case in cases]
         self._questions = {normal_question(text): i for i, text in enumerate(texts)}
         words = [_words(text) for text in texts]
@@ -131,7 +169,8 @@ class _Report:
         """The report item that is asked here, and how one can tell."""
         if asked.id in self._known:
             return Overlap(item_id=asked.id, report_id=asked.id, why="same id")
-        key = replace(asked, id="")  # an item has several rows
+        # An item has several rows, and its question several prompts.
+        key = replace(asked, id="", prompt="" if asked.question is not None else asked.prompt)
         if key not in self._seen:
             self._seen[key] = self._look_up(key)
         found = self._seen[key]

@@ -317,3 +317,14 @@ def test_presets_are_a_start_that_flags_override():
     assert resolve("paper", Config(max_tokens=7)).max_tokens == 7
     assert resolve("paper", Config(max_tokens=7)).template == "rise"
     assert resolve(None, Config()).template == "plain"
+
+
+def test_lists_are_refused_with_the_stage_that_judges_them(capsys, tmp_path):
+    path = tmp_path / "rb2.jsonl"
+    row = {"id": "a", "prompt": "?", "chosen": ["x"], "rejected": ["y", "z", "w"]}
+    counts = {"num_correct": 1, "num_incorrect": 3, "total_completions": 4, "subset": "Math"}
+    write_jsonl(path, [row | counts])
+    code, _, err = judge(capsys, path)
+    assert code == 2
+    assert "planish rise evaluate" in err
+    assert not (tmp_path / "runs").exists()

@@ -8,15 +8,19 @@ planish rise judge --resume runs/rise/20250102-030405-m
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from planish.judges import TEMPLATES, Agreement, Case, Judgment, agreement
+from planish.judges.agreement import case_scores
+from planish.judges.asking import PromptedJudge
+from planish.judges.benches import is_rated
 from planish.judges.formats import read_pairs
+from planish.judges.prompted import Orders
 from planish.methods.rise.config import Config, Format, Preset, resolve
+from planish.methods.rise.data import digest
 from planish.methods.rise.pages import show, write_report
 from planish.models import load
 from planish.models.base import Steps
@@ -26,9 +30,19 @@ from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of
 from planish.runs.options import RUNS, Count, Json, RunsDir
+from planish.runs.rows import read_rows
 from planish.runs.store import StoredRun, find
 
-__all__ = ["headline", "judge", "record_scores"]
+__all__ = [
+    "check_slots",
+    "headline",
+    "judge",
+    "judge_cases",
+    "lost_calls",
+    "own_template",
+    "read_cases",
+    "record_scores",
+]
 
 
 def judge(
@@ -71,12 +85,13 @@ def judge(
         found = find(runs, resume)
         folder = found.path
         plan = _resumed(found, model, pairs, format, limit, cache, config, preset)
-    cases = _read(plan, screen)
+    cases = read_cases(plan.pairs, plan.format, plan.limit, screen)
+    _check_pairs(cases, plan.pairs)
     language_model = load(plan.model)
     # Dials or cases that do not fit are told before anything is written.
     judge = plan.judge(language_model)
     judge.check(cases)
-    _check_slots(plan, cases)
+    check_slots(plan.orders, cases, where=plan.pairs)
     plan = plan.model_copy(
         update={"template_hash": judge.template.hash, "revision": language_model.revision}
     )
@@ -114,24 +129,43 @@ def _again(run: Run) -> str:
     return command("planish", "rise", "judge", "--resume", run.path)
 
 
-def _check_slots(plan: Plan, cases: Sequence[Case]) -> None:
-    """One order and one gold slot: a judge that always names the slot would look perfect."""
+def _check_pairs(cases: Sequence[Case], where: str) -> None:
+    lists = [case.id for case in cases if len(case.replies) != 2]
+    if lists:
+        raise BadInput(
+            f"{len(lists)} of {len(cases)} cases are no pairs, the first is {lists[0]}",
+            where=where,
+            fix="planish rise evaluate judges lists too",
+        )
+
+
+def check_slots(orders: Orders, cases: Sequence[Case], *, where: str) -> None:
+    """One order and one gold slot: a judge that always names the slot would look perfect.
+
+    Raises:
+        BadInput: the order is fixed, and every gold reply stands in one slot.
+    """
     golds = {case.gold for case in cases}
-    if plan.orders == "fixed" and len(golds) == 1 and len(cases) > 1:
+    if orders == "fixed" and len(golds) == 1 and len(cases) > 1:
         raise BadInput(
             f"every gold reply stands in slot {golds.pop()}, and the order is fixed",
-            where=plan.pairs,
+            where=where,
             fix="use --orders both or random",
         )
 
 
-def _read(plan: Plan, screen: Screen) -> list[Case]:
-    cases = read_pairs(plan.pairs, plan.format)[: plan.limit]
+def read_cases(path: str, format: Format, limit: int | None, screen: Screen) -> list[Case]:
+    """The first cases of a file; identical replies, as one benchmark has, are told.
+
+    Raises:
+        BadInput: as `read_pairs`, or a case without gold.
+    """
+    cases = read_pairs(path, format)[:limit]
     for case in cases:
-        if case.gold is None:
+        if case.gold is None and not is_rated(case):
             raise BadInput(
                 "has no gold label",
-                where=f"{plan.pairs}, case {case.id}",
+                where=f"{path}, case {case.id}",
                 fix="give every pair a gold label",
             )
     identical = [case.id for case in cases if case.example.meta.get("identical")]
@@ -165,24 +199,21 @@ def _plan(
     cache: Path | None,
     config: Config,
 ) -> Plan:
-    try:
-        digest = hashlib.sha256(pairs.read_bytes()).hexdigest()
-    except OSError as error:
-        raise BadInput(
-            error.strerror or str(error), where=str(pairs), fix="check the path"
-        ) from None
-    own = Path(config.template)
-    if config.template not in TEMPLATES and own.is_file():
-        config = config.model_copy(update={"template": str(own.resolve())})
     return Plan(
         model=model,
         pairs=str(pairs.resolve()),
-        pairs_sha256=digest,
+        pairs_sha256=digest(pairs),
         format=format,
         limit=limit,
         cache=str(cache.resolve()) if cache else None,
-        **config.model_dump(),
+        **{**config.model_dump(), "template": own_template(config.template)},
     )
+
+
+def own_template(template: str) -> str:
+    """The name of a shipped template, or the whole path of a file of your own."""
+    own = Path(template)
+    return str(own.resolve()) if template not in TEMPLATES and own.is_file() else template
 
 
 def _resumed(
@@ -215,23 +246,44 @@ def _resumed(
 def _judge_all(
     run: Run, plan: Plan, cases: Sequence[Case], model: CachedModel, screen: Screen
 ) -> list[Judgment]:
-    """Judges what the run does not hold yet; every judgment is on disk as soon as it is whole."""
     if model.repaired:
         screen.warn(model.repaired)
-    judge = plan.judge(model)
-    done = {
-        judgment.case_id: judgment
-        for judgment in run.records("judgment", Judgment)
-        if "transport" not in judgment.statuses  # a lost call deserves another chance
-    }
+    return judge_cases(run, plan.judge(model), cases, f"judging with {model.name}", screen)
+
+
+def judge_cases(
+    run: Run,
+    judge: PromptedJudge,
+    cases: Sequence[Case],
+    what: str,
+    screen: Screen,
+    *,
+    kind: str = "judgment",
+    prefix: str = "",
+) -> list[Judgment]:
+    """Judges what the run does not hold yet; every judgment is on disk as soon as it is whole.
+
+    Args:
+        run: where judgments are recorded, under `kind`, with `prefix` before the case's id.
+        judge: who judges.
+        cases: what is judged.
+        what: is shown beside the progress bar.
+        screen: shows it.
+    """
+    ids = {prefix + case.id for case in cases}
+    done: dict[str, Judgment] = {}
+    for row in read_rows(run.path, kind):
+        judgment = row.read(Judgment)
+        # A lost call deserves another chance.
+        if row.id in ids and "transport" not in judgment.statuses:
+            done[judgment.case_id] = judgment
     todo = [case for case in cases if case.id not in done]
     if done:
         screen.note(f"{len(cases) - len(todo)} of {len(cases)} cases were judged before")
-    orders = 2 if plan.orders == "both" else 1
-    with screen.progress(f"judging with {model.name}", len(todo) * orders * plan.samples) as step:
+    with screen.progress(what, judge.num_calls(todo)) as step:
         fresh = judge.judgments(
             todo,
-            on_judgment=lambda judgment: run.record("judgment", judgment, id=judgment.case_id),
+            on_judgment=lambda judgment: run.record(kind, judgment, id=prefix + judgment.case_id),
             watcher=Steps(step),
         )
     done.update({judgment.case_id: judgment for judgment in fresh})
@@ -265,13 +317,12 @@ def headline(result: Agreement) -> dict[str, Any]:
 
 
 def record_scores(run: Run, cases: Sequence[Case], judgments: Sequence[Judgment]) -> None:
-    """Right or wrong per case, by the judgment's outcome: `planish runs compare` pairs by it."""
+    """Right or wrong per case: `planish runs compare` pairs by it."""
     for case, judgment in zip(cases, judgments, strict=True):
-        right = None if judgment.score is None else int(judgment.outcome == case.gold)
-        run.record("score", {"right": right}, id=case.id)
+        run.record("score", case_scores(case, judgment), id=case.id)
 
 
-def _lost(judgments: Sequence[Judgment]) -> str:
+def lost_calls(judgments: Iterable[Judgment]) -> str:
     """Why calls brought no reply: every kind with its count, and one message in full."""
     last = [
         call.failures[-1]
@@ -312,7 +363,7 @@ def _close(
     if plan.stop_early:
         screen.say("votes stopped early: the figures of both orders are of fewer samples")
     if lost:
-        reason = f"{lost} of {calls} calls brought no reply ({_lost(judgments)})"
+        reason = f"{lost} of {calls} calls brought no reply ({lost_calls(judgments)})"
         screen.warn(f"{reason}; to ask for them again: {_again(run)}")
         if failed:
             run.close("failed", reason)

@@ -13,7 +13,16 @@ from planish.runs.console import Screen
 from planish.runs.report import Report
 from planish.stats import Estimate
 
-__all__ = ["add_agreement", "covered", "show", "show_leaderboard", "show_parsers", "write_report"]
+__all__ = [
+    "add_agreement",
+    "add_cases",
+    "covered",
+    "percent",
+    "show",
+    "show_leaderboard",
+    "show_parsers",
+    "write_report",
+]
 
 _SHOWN = 20  # cases whose calls are printed in full; records.jsonl holds them all
 _EXCERPT = 4000
@@ -57,7 +66,7 @@ def write_report(
             caption="Each parser against the recorded decisions. Resolved: the record is null, "
             "the parser reads a verdict.",
         )
-    _add_cases(report, cases, judgments)
+    add_cases(report, cases, judgments)
     return report.save(run.report_path)
 
 
@@ -143,14 +152,19 @@ def _number(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}"
 
 
-def _add_cases(report: Report, cases: Sequence[Case], judgments: Sequence[Judgment]) -> None:
+def add_cases(
+    report: Report,
+    cases: Sequence[Case],
+    judgments: Sequence[Judgment],
+    title: str = "Where it went wrong",
+) -> None:
     """The first cases that went wrong or unread, each with its raw calls."""
     by_id = {judgment.case_id: judgment for judgment in judgments}
     failed = [case for case in cases if by_id[case.id].outcome != case.gold][:_SHOWN]
     if not failed:
         return
     report.section(
-        "Where it went wrong",
+        title,
         f"The first {len(failed)} cases whose outcome is not the gold one, with the judge's own "
         "words. records.jsonl holds every call.",
     )
@@ -234,11 +248,11 @@ def show_leaderboard(board: dict[str, Any], min_coverage: float, screen: Screen)
     """RewardBench's own table; nothing for other pairs, no headline below the coverage floor."""
     if "rewardbench" not in board:
         return
-    rows = [(f"  {name}", _percent(value)) for name, value in board["subsets"].items()]
+    rows = [(f"  {name}", percent(value)) for name, value in board["subsets"].items()]
     if "sections" in board:
-        rows += [(name, _percent(value)) for name, value in board["sections"].items()]
+        rows += [(name, percent(value)) for name, value in board["sections"].items()]
     if covered(board["credit_coverage"], min_coverage):
-        rows.append(("RewardBench", _percent(board["rewardbench"])))
+        rows.append(("RewardBench", percent(board["rewardbench"])))
     screen.table(("RewardBench's own arithmetic", "score, %"), rows)
     missing = board["subsets_missing"]
     if missing:
@@ -248,7 +262,8 @@ def show_leaderboard(board: dict[str, Any], min_coverage: float, screen: Screen)
         )
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """A score in percent, as RewardBench prints it."""
     return "n/a" if value is None else f"{100 * value:.1f}"
 
 

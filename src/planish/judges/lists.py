@@ -138,7 +138,7 @@ def _most_named(votes: Sequence[str | None]) -> str | None:
 
 
 def _slots(judgments: Sequence[Judgment]) -> tuple[list[int], list[int], list[float]]:
-    """Per judgment, decisive calls and those that named the first slot; 1/n of each call."""
+    """Per judgment, decisive calls and those that named the first slot; of every call, 1/n."""
     decisive, first, fair = [], [], []
     for judgment in judgments:
         votes = [
@@ -148,7 +148,7 @@ def _slots(judgments: Sequence[Judgment]) -> tuple[list[int], list[int], list[fl
         ]
         decisive.append(len(votes))
         first.append(sum(vote == letter(call.perm[0]) for call, vote in votes))
-        fair += [1 / len(call.perm) for call, _ in votes]
+        fair += [1 / len(call.perm) for call in judgment.calls]
     return decisive, first, fair
 
 

@@ -159,7 +159,7 @@ def write_report(run: Run, found: Evaluation, plan: Plan) -> Path:
     against = f", beside {plan.before}" if plan.before else ""
     report = Report(
         f"{plan.model}, evaluated",
-        subtitle=f"{len(found.benches)} benches, {len(found.after.ability)} tasks{against}",
+        subtitle=", ".join([*found.after.benches, *found.after.ability]) + against,
         claim="A judge that was trained is better than before only if it is on the same cases, in "
         "both orders, and can still do what it could.",
         note="Intervals are 95 %, bootstrapped over cases; differences are paired by case, p is "

@@ -1,6 +1,8 @@
 """Judgments in both orders, what counts as failed, and pairs that never cross an order."""
 
+import dataclasses
 from collections import Counter
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -210,6 +212,61 @@ def test_the_failed_order_alone_can_be_asked_for():
     draws = [draw(order, f"[[{letter}]]") for order in ORDERS for letter in "AB"]
     assert {pair.order for pair in preference_pairs(draws)} == {"AB", "BA"}
     assert {pair.order for pair in preference_pairs(draws, orders=["BA"])} == {"BA"}
+
+
+def solving(order, solution, letter, sample=0):
+    """A draw of the digit chain's grammar: a solution, then a verdict."""
+    completion = Completion(text=f"{solution} V [[{letter}]]")
+    return dataclasses.replace(
+        draw(order, "", sample=sample),
+        completion=completion,
+        reading=parse(completion, named("chain")),
+    )
+
+
+def test_supported_pairs_rest_on_the_solution_that_leads_to_the_right_verdict():
+    # "7 2" is always right; "7 9" is a coin, so that half of its verdicts pass for right.
+    draws = [solving(order, "7 2", gold, 0) for order, gold in (("AB", "A"), ("BA", "B"))]
+    draws += [
+        solving(order, "7 9", letter, sample)
+        for order in ORDERS
+        for sample, letter in enumerate("AB", 1)
+    ]
+    texts = {(chosen.solution, rejected.solution) for chosen, rejected in contrasts(draws)}
+    assert texts == {("7 2", "7 9"), ("7 9", "7 9")}
+    supported = contrasts(draws, prefer="supported")
+    assert {(chosen.solution, rejected.solution) for chosen, rejected in supported} == {
+        ("7 2", "7 9")
+    }
+    assert {chosen.order for chosen, _ in supported} == {"AB", "BA"}
+    assert preference_pairs(draws, cap=1, prefer="supported")[0].chosen.startswith("7 2")
+
+
+SOLVING = st.lists(
+    st.builds(
+        solving,
+        st.sampled_from(["AB", "BA"]),
+        st.sampled_from(["7 2", "7  2", "1 1", "7 9"]),
+        st.sampled_from("AB"),
+        st.integers(0, 7),
+    ),
+    max_size=16,
+)
+
+
+@given(SOLVING)
+def test_supported_pairs_are_contrasts_with_the_widest_gap_first(draws):
+    every, supported = contrasts(draws), contrasts(draws, prefer="supported")
+    assert len(supported) <= len(every)
+    assert all(pair in every for pair in supported)
+
+    def worth(solution):
+        read = [d.right for d in draws if d.solution == solution]
+        return Fraction(sum(read) + 1, len(read) + 2)
+
+    gaps = [worth(chosen.solution) - worth(rejected.solution) for chosen, rejected in supported]
+    assert all(gap > 0 for gap in gaps)
+    assert [float(gap) for gap in gaps] == pytest.approx(sorted(map(float, gaps), reverse=True))
 
 
 def test_rows_are_what_trl_reads_and_say_where_they_come_from():

@@ -28,6 +28,7 @@ from planish.tasks.base import Task
 
 __all__ = [
     "ORDERS",
+    "Contrast",
     "Draw",
     "JudgePair",
     "JudgeRow",
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 Order = Literal["AB", "BA"]
+Contrast = Literal["any", "supported"]
 
 ORDERS: dict[Order, tuple[int, int]] = {"AB": (0, 1), "BA": (1, 0)}
 """Which of the case's replies stands in each slot: as the case has them, and swapped."""
@@ -102,6 +104,12 @@ class Draw:
     def right(self) -> bool | None:
         """Whether the verdict is the gold; None where there is none."""
         return self.reading.label == self.gold if self.status in SCORED else None
+
+    @property
+    def solution(self) -> str | None:
+        """Its own solution without what blanks add; None where the template asks for none."""
+        found = self.reading.solution
+        return None if found is None else " ".join(found.split())
 
 
 class _Row(Record):
@@ -269,6 +277,7 @@ def contrasts(
     *,
     orders: Sequence[Order] = tuple(ORDERS),
     require_solution: bool = False,
+    prefer: Contrast = "any",
 ) -> list[tuple[Draw, Draw]]:
     """Every (right, wrong) of two different texts on the same prompt, in the order of use.
 
@@ -279,6 +288,8 @@ def contrasts(
         draws: all draws of one case.
         orders: which orders may be used.
         require_solution: the right one must also hold a right solution of its own.
+        prefer: "supported" keeps the pairs whose right judgment rests on a solution that leads to
+            the right verdict more often than that of the wrong one, the widest gap first.
     """
     queues = []
     for order in orders:
@@ -287,7 +298,27 @@ def contrasts(
         wrong = [draw for draw in members if draw.right is False]
         queues.append(_crossed(_different(right), _different(wrong)))
     longest = max(map(len, queues), default=0)
-    return [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
+    found = [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
+    return found if prefer == "any" else _supported(found, draws)
+
+
+def _supported(
+    found: Sequence[tuple[Draw, Draw]], draws: Sequence[Draw]
+) -> list[tuple[Draw, Draw]]:
+    """Ours: a verdict of two labels is right by luck half of the time, its reasoning is not.
+
+    A solution is worth the share of right verdicts that it led to, in both orders, with one right
+    and one wrong added so that a single draw proves little.
+    """
+    right, read = Counter[str | None](), Counter[str | None]()
+    for draw in draws:
+        if draw.right is not None:
+            right[draw.solution] += draw.right
+            read[draw.solution] += 1
+    worth = {solution: (right[solution] + 1) / (count + 2) for solution, count in read.items()}
+    gaps = [(worth[chosen.solution] - worth[rejected.solution]) for chosen, rejected in found]
+    kept = [number for number, gap in enumerate(gaps) if gap > 0]
+    return [found[number] for number in sorted(kept, key=lambda number: -gaps[number])]
 
 
 def preference_pairs(
@@ -296,9 +327,10 @@ def preference_pairs(
     cap: int = 4,
     orders: Sequence[Order] = tuple(ORDERS),
     require_solution: bool = False,
+    prefer: Contrast = "any",
 ) -> list[JudgePair]:
     """The first `cap` contrasts of one case, as rows; arguments as for `contrasts`."""
-    found = contrasts(draws, orders=orders, require_solution=require_solution)
+    found = contrasts(draws, orders=orders, require_solution=require_solution, prefer=prefer)
     return [judge_pair(chosen, rejected) for chosen, rejected in found[:cap]]
 
 

@@ -160,6 +160,12 @@ def test_a_chosen_judgment_may_have_to_solve_the_item():
     assert len({row.item_id for row in select_dpo(items, Rules()).rows}) == 3
 
 
+def test_without_a_better_solution_there_is_no_supported_pair():
+    items = [item("alike", "AB", "AB")]
+    with pytest.raises(BadInput, match="1 no right judgment rests on a better solution"):
+        select_dpo(items, Rules(prefer="supported"))
+
+
 def test_empty_sets_are_told_with_count_and_first_item():
     good = [item(f"g{n}", "AA", "BB") for n in range(3)]
     with pytest.raises(BadInput, match=r"hard set is empty: all 3 items .* first is g0"):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from planish.judges.aggregate import Aggregate
 from planish.judges.overlap import NEAR
+from planish.judges.pairs import Contrast
 from planish.judges.prompted import Orders, PairwiseJudge, Reading
 from planish.models.base import LanguageModel
 from planish.records import Sampling
@@ -129,6 +130,11 @@ class SynthesisConfig(BaseModel):
     require_solution: Annotated[bool, Parameter(negative="")] = Field(
         False, description="A kept or chosen judgment must also solve the item right."
     )
+    prefer: Contrast = Field(
+        "any",
+        description="Stage dpo: supported takes pairs whose chosen judgment rests on a solution "
+        "that leads to the right verdict more often, over all draws, than the rejected one's.",
+    )
     near_duplicate: float = Field(
         NEAR, gt=0, le=1, description="Shared word runs from which two questions count as one."
     )
@@ -160,6 +166,7 @@ class SynthesisConfig(BaseModel):
             from_orders="both",  # (our choice): swapped copies (public code), hard set in one order
             balance=True,  # (our choice)
             require_solution=False,  # (our choice): items of the paper hold no target
+            prefer="any",  # (our choice): supported is ours, and needs judgments that solve first
             near_duplicate=0.6,  # (our choice)
             min_coverage=0.9,  # (our choice)
         )

@@ -238,7 +238,8 @@ def fixed_template(name: str, *, with_solution: bool = False) -> Template:
         raise BadInput(
             "asks for no solution of the judge's own",
             where=f"template {name}",
-            fix=f"use {DIVERSE}, solve_first or chain, or leave out --require-solution",
+            fix=f"use {DIVERSE}, solve_first or chain, or leave out --require-solution and "
+            "--prefer supported",
         )
     return template
 

@@ -21,6 +21,7 @@ from planish.judges.balance import balance
 from planish.judges.base import Case
 from planish.judges.pairs import (
     ORDERS,
+    Contrast,
     Draw,
     JudgePair,
     JudgeRow,
@@ -89,6 +90,7 @@ class Rules:
     orders: Literal["both", "failed"] = "both"
     balance: bool = True
     require_solution: bool = False
+    prefer: Contrast = "any"
     seed: int = 0
 
 
@@ -227,10 +229,15 @@ def select_dpo(items: Sequence[Item], rules: Rules) -> Selection[JudgePair]:
             continue
         chosen.hard.append(item.case.id)
         orders = [order for order in ORDERS if rules.orders == "both" or order in failed]
-        found = contrasts(item.draws, orders=orders, require_solution=rules.require_solution)
+        found = contrasts(
+            item.draws,
+            orders=orders,
+            require_solution=rules.require_solution,
+            prefer=rules.prefer,
+        )
         pairs = [judge_pair(*contrast) for contrast in found[: rules.pairs_per_item]]
         if not pairs:
-            why = _why_no_pair([draw for draw in item.draws if draw.order in orders])
+            why = _why_no_pair([draw for draw in item.draws if draw.order in orders], rules)
             chosen.dropped_items.add(why, [item.case.id])
         chosen.built += pairs
         spare = [item.case.id] * (len(found) - len(pairs))
@@ -254,15 +261,17 @@ def select_dpo(items: Sequence[Item], rules: Rules) -> Selection[JudgePair]:
     return _settled(chosen, rules)
 
 
-def _why_no_pair(draws: Sequence[Draw]) -> str:
+def _why_no_pair(draws: Sequence[Draw], rules: Rules) -> str:
     rights = [draw for draw in draws if draw.right]
     if all(draw.right is None for draw in draws):
         return f"no verdict read ({draws[0].status})"
     if not rights:
         return "never right"
     both = any(d.right is False and d.order == right.order for right in rights for d in draws)
-    if both:
+    if both and rules.require_solution and not any(draw.solved for draw in rights):
         return "right verdict without a right solution"
+    if both:
+        return "no right judgment rests on a better solution"
     return "never both right and wrong in one order"
 
 

@@ -160,8 +160,13 @@ class Plan(SynthesisConfig):
     def template_of(self, case: Case) -> Template:
         """What this item is asked with."""
         if self.template == DIVERSE:
-            return drawn_template(case.id, seed=self.seed, with_solution=self.require_solution)
-        return fixed_template(self.template, with_solution=self.require_solution)
+            return drawn_template(case.id, seed=self.seed, with_solution=self.needs_solution)
+        return fixed_template(self.template, with_solution=self.needs_solution)
+
+    @property
+    def needs_solution(self) -> bool:
+        """Whether judgments must solve the item first; in both stages, so that prompts match."""
+        return self.require_solution or self.prefer == "supported"
 
     @property
     def rules(self) -> Rules:
@@ -171,6 +176,7 @@ class Plan(SynthesisConfig):
             orders=self.from_orders,
             balance=self.balance,
             require_solution=self.require_solution,
+            prefer=self.prefer,
             seed=self.seed,
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from planish.judges.asking import PromptedJudge
 from planish.judges.benches import is_rated
 from planish.judges.formats import read_pairs
 from planish.judges.prompted import Orders
+from planish.judges.scalar import ScalarJudge, is_scalar
 from planish.methods.rise.config import Config, Format, Preset, resolve
 from planish.methods.rise.data import digest
 from planish.methods.rise.pages import show, write_report
 from planish.models import load
-from planish.models.base import Steps
+from planish.models.base import LanguageModel, Steps
 from planish.models.cache import CachedModel
 from planish.records import BadInput
 from planish.runs import Run
@@ -61,7 +62,8 @@ def judge(
     """Let a model judge pairs in both orders, and compare its verdicts with gold.
 
     Args:
-        model: hf:PATH-OR-ID, openai:NAME@URL, embedded:reasoner, scripted:NAME or replay:FILE.
+        model: hf:PATH-OR-ID, openai:NAME@URL, embedded:reasoner, scripted:NAME, replay:FILE, or
+            scalar:PATH for a reward head.
         pairs: JSON Lines of pairs: JudgeBench, RewardBench, or question, reply_a, reply_b, gold.
         format: How the pairs are written; told from the first row if left out.
         preset: Settings to start from; single options override them.
@@ -81,24 +83,27 @@ def judge(
                 fix="give it, or --resume RUN to go on with a run",
             )
         plan = _plan(model, pairs, format, limit, cache, resolve(preset, config))
+        _check_dials(model, config, cache)
     else:
         found = find(runs, resume)
         folder = found.path
         plan = _resumed(found, model, pairs, format, limit, cache, config, preset)
     cases = read_cases(plan.pairs, plan.format, plan.limit, screen)
     _check_pairs(cases, plan.pairs)
-    language_model = load(plan.model)
+    model_or_head = ScalarJudge(plan.model) if is_scalar(plan.model) else load(plan.model)
     # Dials or cases that do not fit are told before anything is written.
-    judge = plan.judge(language_model)
+    judge = _judge_of(plan, model_or_head)
     judge.check(cases)
     check_slots(plan.orders, cases, where=plan.pairs)
     plan = plan.model_copy(
-        update={"template_hash": judge.template.hash, "revision": language_model.revision}
+        update={
+            "template_hash": judge.template.hash if isinstance(judge, PromptedJudge) else "",
+            "revision": model_or_head.revision,
+        }
     )
     with contextlib.ExitStack() as stack:
-        shared = (
-            stack.enter_context(CachedModel(language_model, plan.cache)) if plan.cache else None
-        )
+        if plan.cache:
+            judge = stack.enter_context(_keeping(plan, model_or_head, Path(plan.cache), screen))
         if folder is None:
             slug = plan.model.partition("@")[0].partition("?")[0][-32:]
             run = Run.create(
@@ -114,15 +119,45 @@ def judge(
         screen.note(f"run {run.path}")
         for line in run.repaired:
             screen.warn(line)
-        cached = shared or stack.enter_context(
-            CachedModel(language_model, run.artifact("replies.jsonl"))
-        )
+        if not plan.cache:
+            replies = run.artifact("replies.jsonl")
+            judge = stack.enter_context(_keeping(plan, model_or_head, replies, screen))
         try:
-            judgments = _judge_all(run, plan, cases, cached, screen)
+            judgments = judge_cases(run, judge, cases, f"judging with {plan.model}", screen)
         except KeyboardInterrupt:
             screen.warn(f"go on with: {_again(run)}")
             raise
         return _close(run, plan, cases, judgments, screen)
+
+
+def _judge_of(plan: Plan, model: LanguageModel | ScalarJudge) -> PromptedJudge | ScalarJudge:
+    return model if isinstance(model, ScalarJudge) else plan.judge(model)
+
+
+@contextlib.contextmanager
+def _keeping(
+    plan: Plan, model: LanguageModel | ScalarJudge, replies: Path, screen: Screen
+) -> Iterator[PromptedJudge | ScalarJudge]:
+    """The judge, with every reply kept in a file; rewards are kept in its judgments alone."""
+    if isinstance(model, ScalarJudge):
+        yield model
+        return
+    with CachedModel(model, replies) as cached:
+        if cached.repaired:
+            screen.warn(cached.repaired)
+        yield plan.judge(cached)
+
+
+def _check_dials(model: str, config: Config, cache: Path | None) -> None:
+    """A reward head is asked nothing: only what is counted afterwards can be set."""
+    given = sorted(config.model_fields_set - {"min_coverage", "seed"})
+    given += [] if cache is None else ["cache"]
+    if is_scalar(model) and given:
+        raise BadInput(
+            "means nothing to a reward head, which reads one reply at a time",
+            where="--" + given[0].replace("_", "-"),
+            fix="leave it out",
+        )
 
 
 def _again(run: Run) -> str:
@@ -243,17 +278,9 @@ def _resumed(
     )
 
 
-def _judge_all(
-    run: Run, plan: Plan, cases: Sequence[Case], model: CachedModel, screen: Screen
-) -> list[Judgment]:
-    if model.repaired:
-        screen.warn(model.repaired)
-    return judge_cases(run, plan.judge(model), cases, f"judging with {model.name}", screen)
-
-
 def judge_cases(
     run: Run,
-    judge: PromptedJudge,
+    judge: PromptedJudge | ScalarJudge,
     cases: Sequence[Case],
     what: str,
     screen: Screen,
@@ -343,6 +370,8 @@ def _close(
     screen: Screen,
 ) -> int:
     result = agreement(cases, judgments, seed=plan.seed)
+    template = f"template {Path(plan.template).name}"
+    how = "one reward per reply" if is_scalar(plan.model) else template
     lost = result.statuses.get("transport", 0)
     calls = sum(result.statuses.values())
     failed = lost > (1 - plan.min_coverage) * calls
@@ -355,7 +384,7 @@ def _close(
         judgments,
         result,
         title=f"{plan.model} as a judge",
-        subtitle=f"{Path(plan.pairs).name}, template {Path(plan.template).name}",
+        subtitle=f"{Path(plan.pairs).name}, {how}",
         min_coverage=plan.min_coverage,
         tiny=plan.model.startswith(("embedded:", "scripted:")),
     )

@@ -90,20 +90,18 @@ def judge(
         plan = _resumed(found, model, pairs, format, limit, cache, config, preset)
     cases = read_cases(plan.pairs, plan.format, plan.limit, screen)
     _check_pairs(cases, plan.pairs)
-    model_or_head = ScalarJudge(plan.model) if is_scalar(plan.model) else load(plan.model)
+    asked = ScalarJudge(plan.model) if is_scalar(plan.model) else load(plan.model)
     # Dials or cases that do not fit are told before anything is written.
-    judge = _judge_of(plan, model_or_head)
+    judge: PromptedJudge | ScalarJudge = (
+        asked if isinstance(asked, ScalarJudge) else plan.judge(asked)
+    )
     judge.check(cases)
     check_slots(plan.orders, cases, where=plan.pairs)
-    plan = plan.model_copy(
-        update={
-            "template_hash": judge.template.hash if isinstance(judge, PromptedJudge) else "",
-            "revision": model_or_head.revision,
-        }
-    )
+    template_hash = "" if isinstance(judge, ScalarJudge) else judge.template.hash
+    plan = plan.model_copy(update={"template_hash": template_hash, "revision": asked.revision})
     with contextlib.ExitStack() as stack:
         if plan.cache:
-            judge = stack.enter_context(_keeping(plan, model_or_head, Path(plan.cache), screen))
+            judge = stack.enter_context(_keeping(plan, asked, Path(plan.cache), screen))
         if folder is None:
             slug = plan.model.partition("@")[0].partition("?")[0][-32:]
             run = Run.create(
@@ -121,17 +119,13 @@ def judge(
             screen.warn(line)
         if not plan.cache:
             replies = run.artifact("replies.jsonl")
-            judge = stack.enter_context(_keeping(plan, model_or_head, replies, screen))
+            judge = stack.enter_context(_keeping(plan, asked, replies, screen))
         try:
             judgments = judge_cases(run, judge, cases, f"judging with {plan.model}", screen)
         except KeyboardInterrupt:
             screen.warn(f"go on with: {_again(run)}")
             raise
         return _close(run, plan, cases, judgments, screen)
-
-
-def _judge_of(plan: Plan, model: LanguageModel | ScalarJudge) -> PromptedJudge | ScalarJudge:
-    return model if isinstance(model, ScalarJudge) else plan.judge(model)
 
 
 @contextlib.contextmanager

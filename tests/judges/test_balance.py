@@ -65,6 +65,14 @@ def test_no_more_is_dropped_than_needed(pairs, seed):
     assert len(kept) == 2 * max(reachable("A") & reachable("B"))
 
 
+def test_a_single_stays_where_a_couple_must_go_anyway():
+    pairs = [pair(f"a{size}", "A", size) for size in (1, -1, 2, -2, 0)]
+    pairs += [pair(f"b{index}", "B") for index in range(3)]
+    kept, _ = balance(pairs)
+    assert [row.gold for row in kept] == [*"AAABBB"]
+    assert len([row for row in kept if row.length_difference]) == 2
+
+
 def test_the_seed_decides_what_goes_and_not_the_order_of_the_rows():
     pairs = [pair(index, "A" if index < 30 else "B") for index in range(40)]
     kept, dropped = balance(pairs, seed=1)

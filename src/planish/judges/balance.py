@@ -105,6 +105,7 @@ def _level(couples: dict[str, list[tuple[int, int]]], even: dict[str, list[int]]
     small, big = sorted(size, key=size.__getitem__)
     surplus = size[big] - size[small]
     cut = min(surplus, len(even[big]))
+    cut -= cut > 0 and (surplus - cut) % 2  # couples go whole: an odd rest would cost two more
     dropped = even[big][len(even[big]) - cut :]
     surplus -= cut
     if surplus % 2:  # only couples are left there, so the other slot gives a single

@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from planish.cli import main
-from planish.methods.rise import train_pages
-from planish.methods.rise.train_config import TrainConfig, resolve_training
+from planish.methods.rise.config import resolve
+from planish.methods.rise.learning import training_pages
+from planish.methods.rise.learning.config import TrainConfig
 from planish.models import load
 from planish.records import Sampling, user
 from planish.runs.info import read_info
@@ -171,7 +172,7 @@ def test_a_crash_after_the_last_step_costs_no_training(capsys, tmp_path, data, m
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_pages, "model_card", full)
+        patch.setattr(training_pages, "model_card", full)
         assert train(capsys, data, tmp_path)[0] == 1
     run = only_run(tmp_path)
     before = metrics(run)
@@ -239,7 +240,7 @@ def test_help_is_there_without_torch():
 
 
 def test_presets_and_flags_on_top_of_them():
-    paper = resolve_training("paper", TrainConfig(sft_epochs=3))
+    paper = resolve("paper", TrainConfig(sft_epochs=3))
     assert (paper.sft_epochs, paper.sft_batch_size) == (3, TrainConfig.paper().sft_batch_size)
     assert (paper.beta, paper.alpha) == (0.1, 1.0)
     assert TrainConfig.laptop().lora

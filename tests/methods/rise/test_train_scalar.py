@@ -11,7 +11,7 @@ from planish.cli import main
 from planish.judges import Judgment
 from planish.judges.pairs import task_cases
 from planish.judges.scalar import ScalarJudge
-from planish.methods.rise.train_config import TrainConfig
+from planish.methods.rise.learning.config import TrainConfig
 from planish.records import write_jsonl
 from planish.runs.info import read_info
 from planish.runs.rows import read_rows

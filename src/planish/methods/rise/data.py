@@ -251,7 +251,8 @@ def digest(path: Path) -> str:
         BadInput: it cannot be read.
     """
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise BadInput(
             error.strerror or str(error), where=str(path), fix="check the path"

@@ -9,12 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from planish.judges import Agreement, Case, agreement
+from planish.judges.pages import add_agreement, headline
 from planish.judges.pairs import task_cases
 from planish.judges.planted import Finding, planted_cases, planted_judges, recovered
 from planish.methods import Shown
 from planish.methods.rise.config import Config
-from planish.methods.rise.judge import headline
-from planish.methods.rise.pages import add_agreement
 from planish.models import LanguageModel, load
 from planish.models.base import Steps
 from planish.records import Sampling, write_jsonl

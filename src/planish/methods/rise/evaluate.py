@@ -22,11 +22,13 @@ from planish.judges import Case
 from planish.judges.benches import Bench, bench_result
 from planish.judges.formats.trained import read_trained
 from planish.judges.overlap import check_untrained
+from planish.judges.recording import judge_cases
 from planish.methods.rise.config import Format, Preset
-from planish.methods.rise.evaluate_config import EvaluateConfig, Plan, make_plan, resumed_plan
-from planish.methods.rise.evaluate_pages import show, write_report
-from planish.methods.rise.evaluation import Evaluation, Outcome
-from planish.methods.rise.judge import judge_cases, read_cases
+from planish.methods.rise.judging.cases import read_cases
+from planish.methods.rise.judging.config import EvaluateConfig
+from planish.methods.rise.judging.evaluation import Evaluation, Outcome
+from planish.methods.rise.judging.evaluation_pages import show, write_report
+from planish.methods.rise.judging.evaluation_plan import Plan, make_plan, resumed_plan
 from planish.models import load
 from planish.models.base import LanguageModel, Steps
 from planish.models.cache import CachedModel

@@ -15,9 +15,10 @@ from safetensors.torch import load_file
 
 from planish.cli import main
 from planish.embedded import path as embedded
-from planish.methods.rise import improve as stage
-from planish.methods.rise.comparison import Side, compare, duels_of
-from planish.methods.rise.config import ImproveConfig, resolve
+from planish.methods.rise.config import resolve
+from planish.methods.rise.teaching import improve as stage
+from planish.methods.rise.teaching.comparison import Side, compare, duels_of
+from planish.methods.rise.teaching.config import ImproveConfig
 from planish.models import load
 from planish.models.scripted import ScriptedModel, find_replies, verdict
 from planish.records import Completion, Failure, Sampling, read_jsonl, user, write_jsonl

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from planish.judges.benches import BenchResult, is_rated
-from planish.methods.rise.evaluate_config import Plan
-from planish.methods.rise.evaluation import (
+from planish.judges.pages import add_agreement, add_cases, covered
+from planish.methods.rise.judging.evaluation import (
     Evaluation,
     Outcome,
     beside,
@@ -16,7 +16,7 @@ from planish.methods.rise.evaluation import (
     rates_of,
     statuses,
 )
-from planish.methods.rise.pages import add_agreement, add_cases, covered
+from planish.methods.rise.judging.evaluation_plan import Plan
 from planish.runs import Run
 from planish.runs.console import Screen
 from planish.runs.report import Report

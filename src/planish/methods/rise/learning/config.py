@@ -1,4 +1,4 @@
-"""The dials of training a judge with three presets, and the plan of one run.
+"""The dials of learning to judge: how rows are made, and how a judge is trained on them.
 
 >>> TrainConfig.paper().alpha
 1.0
@@ -6,40 +6,105 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field
 
 from planish.judges.overlap import NEAR
-from planish.methods.rise.config import Preset
-from planish.records import BadInput
-from planish.runs.info import config_of, read_info
-from planish.training.launch import num_processes
-from planish.training.rows import Kind, data_file
+from planish.judges.pairs import Contrast
+from planish.records import Sampling
+from planish.training.rows import Kind
 
-__all__ = [
-    "PAPER_MODELS",
-    "Given",
-    "Plan",
-    "Stage",
-    "TrainConfig",
-    "make_plan",
-    "model_path",
-    "remade_plan",
-    "resolve_training",
-    "resumed_plan",
-]
+__all__ = ["PAPER_MODELS", "SynthesisConfig", "SynthesisStage", "TrainConfig"]
 
-Stage = Literal["sft", "dpo", "both", "scalar"]
+SynthesisStage = Literal["sft", "dpo"]
 
 PAPER_MODELS = ("Qwen/Qwen2.5-7B", "Qwen/Qwen2.5-32B")
-"""What `paper()` is for: the Base models, not Instruct (public code)."""
+"""What `TrainConfig.paper()` is for: the Base models, not Instruct (public code)."""
+
+
+@Parameter(name="*")
+class SynthesisConfig(BaseModel):
+    """How training rows are made from pairs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    template: str = Field(
+        "diverse", description="diverse: one of 360 prompts per item; or a template for all."
+    )
+    samples: int | None = Field(
+        None, ge=1, description="Draws per order; by default 1 (stage sft) or 8 (stage dpo)."
+    )
+    temperature: float | None = Field(
+        None, ge=0, description="0 is greedy; by default 0 for one sample, 1 for more."
+    )
+    max_tokens: int = Field(2048, ge=1, description="Budget of one judgment.")
+    length_ratio: float = Field(
+        1.5, ge=1, description="Stage sft: drop items whose candidates differ more in length."
+    )
+    pairs_per_item: int = Field(4, ge=1, description="Stage dpo: at most so many pairs an item.")
+    from_orders: Literal["both", "failed"] = Field(
+        "both", description="Stage dpo: pairs of a hard item from both orders, or the failed ones."
+    )
+    balance: bool = Field(
+        True, description="Drop the surplus of one gold slot, and of longer or shorter chosen."
+    )
+    require_solution: Annotated[bool, Parameter(negative="")] = Field(
+        False, description="A kept or chosen judgment must also solve the item right."
+    )
+    prefer: Contrast = Field(
+        "any",
+        description="Stage dpo: supported takes pairs whose chosen judgment rests on a solution "
+        "that leads to the right verdict more often, over all draws, than the rejected one's.",
+    )
+    near_duplicate: float = Field(
+        NEAR, gt=0, le=1, description="Shared word runs from which two questions count as one."
+    )
+    min_coverage: float = Field(
+        0.9, ge=0, le=1, description="Below this share of readable judgments nothing is made."
+    )
+    seed: int = Field(0, ge=0, description="Seed of prompts, draws, what the balance drops.")
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """The embedded reasoner: the toy world's grammar, drawn at temperature 1."""
+        return cls(template="chain", temperature=1.0, max_tokens=16)
+
+    @classmethod
+    def laptop(cls) -> Self:
+        """A small instruct model on one machine: shorter judgments."""
+        return cls(max_tokens=1024)
+
+    @classmethod
+    def paper(cls) -> Self:
+        """As far as the authors tell how they made their two sets."""
+        return cls(
+            template="diverse",  # (second-hand): role, language, criteria, form; texts (our choice)
+            samples=None,  # 8 for dpo (second-hand); 1 for sft (our choice)
+            temperature=None,  # 0 for one sample, 1 for eight (our choice)
+            max_tokens=4096,  # (public code): the authors' own runs, reward-bench #218
+            length_ratio=1.5,  # similar lengths (second-hand); the number (our choice)
+            pairs_per_item=4,  # (our choice)
+            from_orders="both",  # (our choice): swapped copies (public code), hard set in one order
+            balance=True,  # (our choice)
+            require_solution=False,  # (our choice): items of the paper hold no target
+            prefer="any",  # (our choice): supported is ours, and needs judgments that solve first
+            near_duplicate=0.6,  # (our choice)
+            min_coverage=0.9,  # (our choice)
+        )
+
+    def num_samples(self, stage: SynthesisStage) -> int:
+        """Draws per order: one judgment of a teacher, eight of the model to be improved."""
+        return self.samples or {"sft": 1, "dpo": 8}[stage]
+
+    def sampling(self, stage: SynthesisStage) -> Sampling:
+        """How judgments are drawn."""
+        temperature = self.temperature
+        if temperature is None:
+            temperature = 0.0 if self.num_samples(stage) == 1 else 1.0
+        return Sampling(temperature=temperature, max_tokens=self.max_tokens, seed=self.seed)
 
 
 @Parameter(name="*")
@@ -174,165 +239,3 @@ class TrainConfig(BaseModel):
         """Rows a step of a stage."""
         size: int = getattr(self, f"{stage}_batch_size")
         return size
-
-
-def resolve_training(preset: Preset | None, given: TrainConfig) -> TrainConfig:
-    """A preset with the flags that were given on top of it."""
-    if preset is None:
-        return given
-    base: TrainConfig = getattr(TrainConfig, preset)()
-    changes = {name: getattr(given, name) for name in given.model_fields_set}
-    return TrainConfig(**(base.model_dump() | changes))
-
-
-@dataclass(frozen=True)
-class Given:
-    """The options as they were typed."""
-
-    model: str | None
-    sft: Path | None
-    dpo: Path | None
-    out: Path | None
-    stage: Stage | None
-    preset: Preset | None
-    config: TrainConfig
-    report_pairs: tuple[Path, ...] = ()
-    scalar: Path | None = None
-
-
-class Plan(TrainConfig):
-    """What determines the result: it is kept in run.json, and a resume must match it."""
-
-    model: str
-    model_fingerprint: str
-    stages: tuple[Kind, ...]
-    data: dict[Kind, str]
-    data_sha256: dict[Kind, str]
-    out: str
-    num_processes: int
-    report_pairs: tuple[str, ...] = ()
-    report_sha256: tuple[str, ...] = ()
-
-
-def make_plan(given: Given) -> Plan:
-    """The plan that the options make.
-
-    Raises:
-        BadInput: an option is missing, or names nothing that can be trained or read.
-    """
-    if given.model is None or given.out is None:
-        raise BadInput(
-            "is missing",
-            where="--model" if given.model is None else "--out",
-            fix="give it, or --resume RUN to go on with a run",
-        )
-    from planish.models.local_loading import fingerprint
-
-    paths: dict[Kind, Path | None] = {
-        "sft": given.sft,
-        "dpo": given.dpo,
-        "scalar": given.scalar,
-    }
-    stages = _stages(given.stage, paths)
-    found: dict[Kind, Path] = {}
-    for stage in stages:
-        rows = paths[stage]
-        if rows is None:
-            raise BadInput("is missing", where=f"--{stage}", fix=f"stage {stage} needs its rows")
-        found[stage] = data_file(rows, stage)
-    config = resolve_training(given.preset, given.config)
-    if "dpo" in stages and config.alpha == config.preference_weight == 0:
-        raise BadInput(
-            "is 0 and so is --preference-weight: there is nothing to learn",
-            where="--alpha",
-            fix="raise one of them",
-        )
-    path = model_path(given.model)
-    return Plan(
-        **config.model_dump(),
-        model=given.model,
-        model_fingerprint=fingerprint(path, None) if Path(path).is_dir() else "hub",
-        stages=stages,
-        data={stage: str(path) for stage, path in found.items()},
-        data_sha256={stage: _sha256(path) for stage, path in found.items()},
-        out=str(given.out),
-        num_processes=num_processes(),
-        report_pairs=tuple(str(path.resolve()) for path in given.report_pairs),
-        report_sha256=tuple(map(_sha256, given.report_pairs)),
-    )
-
-
-def _stages(stage: Stage | None, paths: Mapping[Kind, Path | None]) -> tuple[Kind, ...]:
-    given = tuple(name for name, path in paths.items() if path is not None)
-    if "scalar" in given and (len(given) > 1 or stage not in (None, "scalar")):
-        raise BadInput(
-            "makes another kind of judge than SFT and DPO do", where="--scalar", fix="give it alone"
-        )
-    if stage == "both":
-        return ("sft", "dpo")
-    if stage is not None:
-        return (stage,)
-    if not given:
-        raise BadInput(
-            "no rows to train on", where="--sft", fix="give --sft, --dpo or both, or --scalar"
-        )
-    return given
-
-
-def model_path(spec: str, option: str = "--model") -> str:
-    """The folder or Hub id of a model that can be trained; `option` is what named it.
-
-    Raises:
-        BadInput: another kind of model, or options, which training sets itself.
-    """
-    from planish.embedded import path as embedded
-
-    scheme, _, target = spec.partition(":")
-    if scheme not in ("hf", "embedded") or not target or "?" in target:
-        raise BadInput(
-            f"{spec!r} cannot be trained",
-            where=option,
-            fix="name a local model without options: hf:PATH-OR-ID or embedded:reasoner",
-        )
-    return str(embedded(target)) if scheme == "embedded" else str(Path(target).expanduser())
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise BadInput(
-            error.strerror or str(error), where=str(path), fix="check the path"
-        ) from None
-
-
-def resumed_plan(folder: Path, given: Given) -> Plan:
-    """The plan of a run that goes on: its own, with whatever was given again to be compared.
-
-    Raises:
-        BadInput: not a run of this stage, or one of another version.
-    """
-    return remade_plan(config_of(read_info(folder), "rise", "train", Plan), given)
-
-
-def remade_plan(before: Plan, given: Given) -> Plan:
-    """A plan of before with whatever was given again, and what its files hold now."""
-    settings = {name: getattr(before, name) for name in TrainConfig.model_fields}
-    changes = {name: getattr(given.config, name) for name in given.config.model_fields_set}
-    if given.preset is not None:
-        changes = resolve_training(given.preset, given.config).model_dump()
-    data = {stage: Path(path) for stage, path in before.data.items()}
-    return make_plan(
-        Given(
-            model=given.model or before.model,
-            sft=given.sft or data.get("sft"),
-            dpo=given.dpo or data.get("dpo"),
-            out=given.out or Path(before.out),
-            stage=given.stage or ("both" if len(before.stages) == 2 else before.stages[0]),
-            preset=None,
-            config=TrainConfig(**(settings | changes)),
-            report_pairs=given.report_pairs or tuple(map(Path, before.report_pairs)),
-            scalar=given.scalar or data.get("scalar"),
-        )
-    )

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from planish.judges.benches import Bench, BenchResult
-from planish.methods.rise.judge import headline, lost_calls
-from planish.methods.rise.pages import percent
+from planish.judges.pages import covered, headline
+from planish.judges.recording import lost_calls
+from planish.methods.rise.judging.pages import percent
 from planish.models.harness import HarnessResult, HarnessResults
 from planish.records import Cost
 from planish.runs.console import flat
@@ -173,9 +174,9 @@ class Evaluation:
             top["mode"] = next(iter(self.after.benches.values())).mode
         for name, result in self.after.benches.items():
             results = [outcome.benches[name] for outcome in self.outcomes]
-            if _covered(result.coverage, floor):
+            if covered(result.coverage, floor):
                 top[f"{name}_accuracy"] = result.accuracy
-            if self.before and all(_covered(each.coverage, floor) for each in results):
+            if self.before and all(covered(each.coverage, floor) for each in results):
                 top[f"{name}_before"] = results[1].accuracy
                 top[f"{name}_difference"] = _difference(self.bench(name))
         for name, solved in self.after.ability.items():
@@ -237,10 +238,6 @@ def place(after: Estimate, before: Estimate) -> str | None:
     if after.value < before.low:
         return "below"
     return "above" if after.value > before.high else "inside"
-
-
-def _covered(coverage: Estimate, floor: float) -> bool:
-    return coverage.value is not None and coverage.value >= floor
 
 
 def _difference(found: Paired | None) -> Estimate:

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from planish.judges import PairwiseJudge
-from planish.methods.rise.config import LabelConfig, Preset, resolve
+from planish.methods.rise.config import Preset, resolve
 from planish.methods.rise.data import make_folder, write_rows
-from planish.methods.rise.label_pages import show, summarize, write_report
-from planish.methods.rise.label_plan import Plan, Split, make_plan, resumed_plan
-from planish.methods.rise.labelling import (
+from planish.methods.rise.method import Drops
+from planish.methods.rise.teaching.config import LabelConfig
+from planish.methods.rise.teaching.label_pages import show, summarize, write_report
+from planish.methods.rise.teaching.label_plan import Plan, Split, make_plan, resumed_plan
+from planish.methods.rise.teaching.labelling import (
     By,
     Item,
     choose,
@@ -31,7 +33,6 @@ from planish.methods.rise.labelling import (
     row,
     verifier_scored,
 )
-from planish.methods.rise.method import Drops
 from planish.models import load
 from planish.models.base import Steps
 from planish.models.cache import CachedModel

@@ -19,16 +19,11 @@ from planish.judges.base import SCORED, Call, ParsedReply
 from planish.judges.formats import RecordedOutput, match, read_outputs, read_pairs
 from planish.judges.formats.leaderboard import leaderboard
 from planish.judges.formats.rewardbench import credit, output_credit
+from planish.judges.pages import covered, headline, show_agreement
+from planish.judges.recording import record_scores
 from planish.judges.templates import ANY_CHOICE, named
 from planish.methods.rise.config import Format
-from planish.methods.rise.judge import headline, record_scores
-from planish.methods.rise.pages import (
-    covered,
-    show,
-    show_leaderboard,
-    show_parsers,
-    write_report,
-)
+from planish.methods.rise.judging.pages import show_leaderboard, show_parsers, write_report
 from planish.records import BadInput, Completion
 from planish.runs import Run
 from planish.runs.console import Screen, command
@@ -132,7 +127,7 @@ def score(
                 min_coverage=min_coverage,
                 parsers=parsers,
             )
-            show(result, min_coverage, screen)
+            show_agreement(result, min_coverage, screen)
             show_parsers(parsers, source, screen)
         show_leaderboard(board, min_coverage, screen)
     screen.close(

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from planish.cli import main
-from planish.methods.rise import label as stage
-from planish.methods.rise.config import LabelConfig, resolve
+from planish.methods.rise.config import resolve
+from planish.methods.rise.teaching import label as stage
+from planish.methods.rise.teaching.config import LabelConfig
 from planish.models.scripted import ScriptedModel, find_replies, verdict
 from planish.records import Completion, Failure, read_jsonl, write_jsonl
 from planish.tasks.chain import ChainTask
@@ -547,7 +548,7 @@ def test_presets_are_a_start_that_flags_override():
 
 def test_help_is_there_without_torch():
     script = (
-        "import sys; import planish.methods.rise.label; "
+        "import sys; import planish.methods.rise.teaching.label; "
         "sys.exit(bool({'torch', 'transformers', 'trl', 'datasets'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0

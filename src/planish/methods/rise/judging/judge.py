@@ -8,42 +8,29 @@ planish rise judge --resume runs/rise/20250102-030405-m
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from planish.judges import TEMPLATES, Agreement, Case, Judgment, agreement
-from planish.judges.agreement import case_scores
+from planish.judges import Case, Judgment, agreement
 from planish.judges.asking import PromptedJudge
-from planish.judges.benches import is_rated
-from planish.judges.formats import read_pairs
-from planish.judges.prompted import Orders
+from planish.judges.pages import headline, show_agreement
+from planish.judges.recording import judge_cases, lost_calls, record_scores
 from planish.judges.scalar import ScalarJudge, is_scalar
-from planish.methods.rise.config import Config, Format, Preset, resolve
-from planish.methods.rise.data import digest
-from planish.methods.rise.pages import show, write_report
+from planish.methods.rise.config import Config, Format, Preset, regiven, resolve
+from planish.methods.rise.data import digest, template_name
+from planish.methods.rise.judging.cases import check_slots, read_cases
+from planish.methods.rise.judging.pages import write_report
 from planish.models import load
-from planish.models.base import LanguageModel, Steps
+from planish.models.base import LanguageModel
 from planish.models.cache import CachedModel
 from planish.records import BadInput
 from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of
 from planish.runs.options import RUNS, Count, Json, RunsDir
-from planish.runs.rows import read_rows
 from planish.runs.store import StoredRun, find
 
-__all__ = [
-    "check_slots",
-    "headline",
-    "judge",
-    "judge_cases",
-    "lost_calls",
-    "own_template",
-    "read_cases",
-    "record_scores",
-]
+__all__ = ["judge"]
 
 
 def judge(
@@ -168,41 +155,6 @@ def _check_pairs(cases: Sequence[Case], where: str) -> None:
         )
 
 
-def check_slots(orders: Orders, cases: Sequence[Case], *, where: str) -> None:
-    """One order and one gold slot: a judge that always names the slot would look perfect.
-
-    Raises:
-        BadInput: the order is fixed, and every gold reply stands in one slot.
-    """
-    golds = {case.gold for case in cases}
-    if orders == "fixed" and len(golds) == 1 and len(cases) > 1:
-        raise BadInput(
-            f"every gold reply stands in slot {golds.pop()}, and the order is fixed",
-            where=where,
-            fix="use --orders both or random",
-        )
-
-
-def read_cases(path: str, format: Format, limit: int | None, screen: Screen) -> list[Case]:
-    """The first cases of a file; identical replies, as one benchmark has, are told.
-
-    Raises:
-        BadInput: as `read_pairs`, or a case without gold.
-    """
-    cases = read_pairs(path, format)[:limit]
-    for case in cases:
-        if case.gold is None and not is_rated(case):
-            raise BadInput(
-                "has no gold label",
-                where=f"{path}, case {case.id}",
-                fix="give every pair a gold label",
-            )
-    identical = [case.id for case in cases if case.example.meta.get("identical")]
-    if identical:
-        screen.warn(f"{len(identical)} pair has identical replies, first {identical[0]}: counted")
-    return cases
-
-
 class Plan(Config):
     """What determines the result: it is kept in run.json, and a resume must match it.
 
@@ -235,14 +187,8 @@ def _plan(
         format=format,
         limit=limit,
         cache=str(cache.resolve()) if cache else None,
-        **{**config.model_dump(), "template": own_template(config.template)},
+        **{**config.model_dump(), "template": template_name(config.template)},
     )
-
-
-def own_template(template: str) -> str:
-    """The name of a shipped template, or the whole path of a file of your own."""
-    own = Path(template)
-    return str(own.resolve()) if template not in TEMPLATES and own.is_file() else template
 
 
 def _resumed(
@@ -258,102 +204,14 @@ def _resumed(
     """The plan of a run that goes on: its own, with whatever was given again to be compared."""
     assert run.info is not None
     before = config_of(run.info, "rise", "judge", Plan)
-    given = {name: getattr(config, name) for name in config.model_fields_set}
-    if preset is not None:
-        given = resolve(preset, config).model_dump()
-    settings = {name: getattr(before, name) for name in Config.model_fields}
     return _plan(
         model or before.model,
         pairs or Path(before.pairs),
         before.format if format == "auto" else format,
         before.limit if limit is None else limit,
         cache or (Path(before.cache) if before.cache else None),
-        Config(**(settings | given)),
+        regiven(before, config, preset),
     )
-
-
-def judge_cases(
-    run: Run,
-    judge: PromptedJudge | ScalarJudge,
-    cases: Sequence[Case],
-    what: str,
-    screen: Screen,
-    *,
-    kind: str = "judgment",
-    prefix: str = "",
-) -> list[Judgment]:
-    """Judges what the run does not hold yet; every judgment is on disk as soon as it is whole.
-
-    Args:
-        run: where judgments are recorded, under `kind`, with `prefix` before the case's id.
-        judge: who judges.
-        cases: what is judged.
-        what: is shown beside the progress bar.
-        screen: shows it.
-    """
-    ids = {prefix + case.id for case in cases}
-    done: dict[str, Judgment] = {}
-    for row in read_rows(run.path, kind):
-        judgment = row.read(Judgment)
-        # A lost call deserves another chance.
-        if row.id in ids and "transport" not in judgment.statuses:
-            done[judgment.case_id] = judgment
-    todo = [case for case in cases if case.id not in done]
-    if done:
-        screen.note(f"{len(cases) - len(todo)} of {len(cases)} cases were judged before")
-    with screen.progress(what, judge.num_calls(todo)) as step:
-        fresh = judge.judgments(
-            todo,
-            on_judgment=lambda judgment: run.record(kind, judgment, id=prefix + judgment.case_id),
-            watcher=Steps(step),
-        )
-    done.update({judgment.case_id: judgment for judgment in fresh})
-    return [done[case.id] for case in cases]
-
-
-def headline(result: Agreement) -> dict[str, Any]:
-    """The numbers of a run, by the names that `--json` and run.json use."""
-    return {
-        "num_cases": result.num_cases,
-        "mode": result.mode,
-        "vote_accuracy": result.vote_accuracy,
-        "call_accuracy": result.call_accuracy,
-        "both_right": result.both_right,
-        "consistency": result.consistency,
-        "first_slot_rate": result.first_slot_rate,
-        "coverage": result.coverage,
-        "first_parse_rate": result.first_parse_rate,
-        "accuracy": result.accuracy,
-        "tie_rate": result.tie_rate,
-        "margin": result.margin,
-        "order_alpha": result.order_alpha,
-        "kappa": result.kappa,
-        "length_slope": result.length_slope.slope,
-        "calibration_error": result.calibration_error,
-        "brier": result.brier,
-        "counts": result.counts,
-        "statuses": result.statuses,
-        "cost": result.cost.model_dump(),
-    }
-
-
-def record_scores(run: Run, cases: Sequence[Case], judgments: Sequence[Judgment]) -> None:
-    """Right or wrong per case: `planish runs compare` pairs by it."""
-    for case, judgment in zip(cases, judgments, strict=True):
-        run.record("score", case_scores(case, judgment), id=case.id)
-
-
-def lost_calls(judgments: Iterable[Judgment]) -> str:
-    """Why calls brought no reply: every kind with its count, and one message in full."""
-    last = [
-        call.failures[-1]
-        for judgment in judgments
-        for call in judgment.calls
-        if call.finish == "error" and call.failures
-    ]
-    kinds = Counter(failure.kind for failure in last)
-    listed = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
-    return f"{listed}; {last[0].message}" if last and last[0].message else listed
 
 
 def _close(
@@ -382,7 +240,7 @@ def _close(
         min_coverage=plan.min_coverage,
         tiny=plan.model.startswith(("embedded:", "scripted:")),
     )
-    show(result, plan.min_coverage, screen)
+    show_agreement(result, plan.min_coverage, screen)
     if plan.stop_early:
         screen.say("votes stopped early: the figures of both orders are of fewer samples")
     if lost:

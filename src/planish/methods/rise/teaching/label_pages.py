@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from planish.methods.rise.labelling import Item, why_unused
 from planish.methods.rise.method import Drops
+from planish.methods.rise.teaching.labelling import Item, why_unused
 from planish.runs import Run
 from planish.runs.console import Screen
 from planish.runs.report import Report

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from planish.judges import PairwiseJudge, PointwiseJudge
-from planish.methods.rise.config import LabelConfig, Preset, resolve
+from planish.methods.rise.config import Preset, regiven
 from planish.methods.rise.data import digest, template_name
-from planish.methods.rise.labelling import By
+from planish.methods.rise.teaching.config import LabelConfig
+from planish.methods.rise.teaching.labelling import By
 from planish.models.base import LanguageModel
 from planish.records import BadInput, Sampling
 from planish.runs import RunInfo
@@ -149,11 +150,7 @@ def resumed_plan(
         BadInput: not a run of this stage, or one of another version.
     """
     before = config_of(info, "rise", "label", Plan)
-    changes = {name: getattr(config, name) for name in config.model_fields_set}
-    if preset is not None:
-        changes = resolve(preset, config).model_dump()
-    settings = {name: getattr(before, name) for name in LabelConfig.model_fields}
     again = {
         name: getattr(before, name) if value is None else value for name, value in given.items()
     }
-    return make_plan(again, LabelConfig(**(settings | changes)))
+    return make_plan(again, regiven(before, config, preset))

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from planish.methods.rise.train_config import Plan, TrainConfig
+from planish.methods.rise.learning.config import TrainConfig
+from planish.methods.rise.learning.training_plan import Plan
 from planish.runs import Run
 from planish.training.rows import Kind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from planish.methods.rise.train import StageResult
+    from planish.methods.rise.learning.training import StageResult
     from planish.runs.report import Report
 
 __all__ = ["About", "Curves", "model_card", "summarize", "training_sections", "write_page"]

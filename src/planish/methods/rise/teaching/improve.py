@@ -19,12 +19,19 @@ from pathlib import Path
 
 from planish.judges import Case
 from planish.judges.overlap import Asked, check_disjoint
-from planish.methods.rise.comparison import Compared, Side, compare, duels_of
-from planish.methods.rise.config import ImproveConfig, Preset
-from planish.methods.rise.improve_pages import show, summarize, write_pages
-from planish.methods.rise.improve_plan import Given, Plan, make_plan, resumed_plan
-from planish.methods.rise.train import StageResult, carry_out, prepare, said_once, settle
-from planish.methods.rise.train_config import TrainConfig
+from planish.methods.rise.config import Preset
+from planish.methods.rise.learning.config import TrainConfig
+from planish.methods.rise.learning.training import (
+    StageResult,
+    carry_out,
+    prepare,
+    said_once,
+    settle,
+)
+from planish.methods.rise.teaching.comparison import Compared, Side, compare, duels_of
+from planish.methods.rise.teaching.config import ImproveConfig
+from planish.methods.rise.teaching.improve_pages import show, summarize, write_pages
+from planish.methods.rise.teaching.improve_plan import Given, Plan, make_plan, resumed_plan
 from planish.models import load
 from planish.models.base import LanguageModel, Steps
 from planish.models.cache import CachedModel

@@ -23,7 +23,7 @@ from planish.judges.balance import check_distinct
 from planish.judges.formats import read_pairs
 from planish.judges.overlap import check_disjoint
 from planish.judges.pairs import Draw, JudgePair, judge_draws
-from planish.methods.rise.config import Format, Preset, SynthesisConfig, SynthesisStage, resolve
+from planish.methods.rise.config import Format, Preset, regiven, resolve
 from planish.methods.rise.data import (
     DIVERSE,
     digest,
@@ -32,6 +32,8 @@ from planish.methods.rise.data import (
     make_folder,
     write_rows,
 )
+from planish.methods.rise.learning.config import SynthesisConfig, SynthesisStage
+from planish.methods.rise.learning.synthesis_pages import Chosen, show, summarize, write_report
 from planish.methods.rise.method import (
     Drops,
     Item,
@@ -42,7 +44,6 @@ from planish.methods.rise.method import (
     solves,
     usable,
 )
-from planish.methods.rise.synthesis_pages import Chosen, show, summarize, write_report
 from planish.models import load
 from planish.models.base import Steps
 from planish.models.cache import CachedModel
@@ -210,14 +211,10 @@ def _resumed(
 ) -> Plan:
     """The plan of a run that goes on: its own, with whatever was given again to be compared."""
     before = config_of(info, "rise", "synthesize", Plan)
-    changes = {name: getattr(config, name) for name in config.model_fields_set}
-    if preset is not None:
-        changes = resolve(preset, config).model_dump()
-    settings = {name: getattr(before, name) for name in SynthesisConfig.model_fields}
     again = {
         name: getattr(before, name) if value is None else value for name, value in given.items()
     }
-    return _plan(again, SynthesisConfig(**(settings | changes)))
+    return _plan(again, regiven(before, config, preset))
 
 
 def _check(plan: Plan, cases: Sequence[Case]) -> None:

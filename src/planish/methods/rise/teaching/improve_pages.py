@@ -11,16 +11,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from planish.methods.rise.comparison import Compared
-from planish.methods.rise.improve_plan import Plan
-from planish.methods.rise.train import StageResult
-from planish.methods.rise.train_pages import (
+from planish.methods.rise.learning.training import StageResult
+from planish.methods.rise.learning.training_pages import (
     About,
     Curves,
     model_card,
     training_sections,
 )
-from planish.methods.rise.train_pages import summarize as training_numbers
+from planish.methods.rise.learning.training_pages import summarize as training_numbers
+from planish.methods.rise.teaching.comparison import Compared
+from planish.methods.rise.teaching.improve_plan import Plan
 from planish.records import write_text
 from planish.runs import Run
 from planish.runs.console import Screen

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from planish.judges.pairs import JudgePair, JudgeRow
-from planish.methods.rise.config import SynthesisStage
+from planish.methods.rise.learning.config import SynthesisStage
 from planish.methods.rise.method import Drops, Item, Selection
 from planish.runs import Run
 from planish.runs.console import Screen

@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from planish.methods.rise import train_config
-from planish.methods.rise.config import ImproveConfig, Preset, resolve
+from planish.methods.rise.config import Preset, regiven, resolve
 from planish.methods.rise.data import digest, template_name
-from planish.methods.rise.train_config import TrainConfig, model_path, remade_plan
+from planish.methods.rise.learning import training_plan
+from planish.methods.rise.learning.config import TrainConfig
+from planish.methods.rise.learning.training_plan import model_path, remade_plan
+from planish.methods.rise.teaching.config import ImproveConfig
 from planish.records import BadInput
 from planish.runs.info import config_of, read_info
 
@@ -32,9 +34,9 @@ class Given:
     training: TrainConfig
     evaluation: ImproveConfig
 
-    def for_training(self, config: TrainConfig, preset: Preset | None) -> train_config.Given:
+    def for_training(self, config: TrainConfig, preset: Preset | None) -> training_plan.Given:
         """What the training is told."""
-        return train_config.Given(
+        return training_plan.Given(
             model=self.policy,
             sft=None,
             dpo=self.pairs,
@@ -45,7 +47,7 @@ class Given:
         )
 
 
-class Plan(train_config.Plan):
+class Plan(training_plan.Plan):
     """What determines the result: it is kept in run.json, and a resume must match it."""
 
     task: str
@@ -72,7 +74,7 @@ def make_plan(given: Given) -> Plan:
     assert given.policy is not None
     model_path(given.policy, "--policy")
     _check_stage(given.training)
-    plan = train_config.make_plan(given.for_training(given.training, given.preset))
+    plan = training_plan.make_plan(given.for_training(given.training, given.preset))
     return _compared(plan, given, resolve(given.preset, given.evaluation))
 
 
@@ -87,7 +89,7 @@ def _check_stage(training: TrainConfig) -> None:
         )
 
 
-def _compared(plan: train_config.Plan, given: Given, evaluation: ImproveConfig) -> Plan:
+def _compared(plan: training_plan.Plan, given: Given, evaluation: ImproveConfig) -> Plan:
     if evaluation.samples > 1 and evaluation.sampling.temperature == 0:
         raise BadInput(
             "several samples at temperature 0 are all the same",
@@ -114,9 +116,6 @@ def resumed_plan(folder: Path, given: Given) -> Plan:
     """
     before = config_of(read_info(folder), "rise", "improve", Plan)
     _check_stage(given.training)
-    changes = {name: getattr(given.evaluation, name) for name in given.evaluation.model_fields_set}
-    if given.preset is not None:
-        changes = resolve(given.preset, given.evaluation).model_dump()
     plan = remade_plan(before, given.for_training(given.training, given.preset))
     again = Given(
         policy=given.policy or before.model,
@@ -128,4 +127,5 @@ def resumed_plan(folder: Path, given: Given) -> Plan:
         training=given.training,
         evaluation=given.evaluation,
     )
-    return _compared(plan, again, ImproveConfig(**(before.evaluation.model_dump() | changes)))
+    evaluation = regiven(before.evaluation, given.evaluation, given.preset)
+    return _compared(plan, again, evaluation)

@@ -1,28 +1,25 @@
-"""What a person sees of a judging run: the tables on the screen, and the report with raw calls."""
+"""What a person sees of a judge's agreement with gold: on the screen, and in a report.
+
+    show_agreement(result, 0.9, Screen())
+    add_agreement(report, result, 0.9)
+    add_cases(report, cases, judgments)
+
+Below the coverage floor no headline is shown anywhere: what was not read is not a verdict.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from planish.judges import Agreement, Case, Judgment
+from planish.judges.agreement import Agreement
+from planish.judges.base import Case, Judgment
 from planish.judges.templates import question_text
-from planish.runs import Run
 from planish.runs.console import Screen
 from planish.runs.report import Report
 from planish.stats import Estimate
 
-__all__ = [
-    "add_agreement",
-    "add_cases",
-    "covered",
-    "percent",
-    "show",
-    "show_leaderboard",
-    "show_parsers",
-    "write_report",
-]
+__all__ = ["add_agreement", "add_cases", "covered", "headline", "show_agreement"]
 
 _SHOWN = 20  # cases whose calls are printed in full; records.jsonl holds them all
 _EXCERPT = 4000
@@ -34,40 +31,30 @@ def covered(coverage: Estimate, floor: float) -> bool:
     return coverage.value is not None and coverage.value >= floor
 
 
-def write_report(
-    run: Run,
-    cases: Sequence[Case],
-    judgments: Sequence[Judgment],
-    result: Agreement,
-    *,
-    title: str,
-    subtitle: str,
-    min_coverage: float,
-    parsers: Mapping[str, Mapping[str, int]] | None = None,
-    tiny: bool = False,
-) -> Path:
-    """Writes `report.html` into the run's folder."""
-    report = Report(
-        title,
-        subtitle=subtitle,
-        claim="A judge is as good as what it says in both orders: a verdict that follows the slot "
-        "is not a verdict.",
-        note=f"Run {run.path.name}, seed {run.info.seed}. Intervals are 95 %, bootstrapped over "
-        "cases; both orders of a case are one observation.",
-        tiny=tiny,
-    )
-    add_agreement(report, result, min_coverage)
-    if parsers:
-        keys = ("agree", "resolved", "resolved_several_labels", "lost", "different", "calls")
-        report.section("Reading the texts anew")
-        report.table(
-            ("parser", *(key.replace("_", " ") for key in keys)),
-            [(name, *(counts[key] for key in keys)) for name, counts in parsers.items()],
-            caption="Each parser against the recorded decisions. Resolved: the record is null, "
-            "the parser reads a verdict.",
-        )
-    add_cases(report, cases, judgments)
-    return report.save(run.report_path)
+def headline(result: Agreement) -> dict[str, Any]:
+    """The numbers of a run, by the names that `--json` and run.json use."""
+    return {
+        "num_cases": result.num_cases,
+        "mode": result.mode,
+        "vote_accuracy": result.vote_accuracy,
+        "call_accuracy": result.call_accuracy,
+        "both_right": result.both_right,
+        "consistency": result.consistency,
+        "first_slot_rate": result.first_slot_rate,
+        "coverage": result.coverage,
+        "first_parse_rate": result.first_parse_rate,
+        "accuracy": result.accuracy,
+        "tie_rate": result.tie_rate,
+        "margin": result.margin,
+        "order_alpha": result.order_alpha,
+        "kappa": result.kappa,
+        "length_slope": result.length_slope.slope,
+        "calibration_error": result.calibration_error,
+        "brier": result.brier,
+        "counts": result.counts,
+        "statuses": result.statuses,
+        "cost": result.cost.model_dump(),
+    }
 
 
 def add_agreement(report: Report, result: Agreement, min_coverage: float) -> None:
@@ -184,7 +171,7 @@ def add_cases(
         )
 
 
-def show(result: Agreement, min_coverage: float, screen: Screen) -> None:
+def show_agreement(result: Agreement, min_coverage: float, screen: Screen) -> None:
     """The table that a person reads, without a headline below the coverage floor."""
     counts = result.counts
     enough = covered(result.coverage, min_coverage)
@@ -242,47 +229,3 @@ def _counted(result: Agreement) -> str:
             f"of {result.num_cases} ({counts['both_scored']} with both verdicts)"
         )
     return "\n".join(lines)
-
-
-def show_leaderboard(board: dict[str, Any], min_coverage: float, screen: Screen) -> None:
-    """RewardBench's own table; nothing for other pairs, no headline below the coverage floor."""
-    if "rewardbench" not in board:
-        return
-    rows = [(f"  {name}", percent(value)) for name, value in board["subsets"].items()]
-    if "sections" in board:
-        rows += [(name, percent(value)) for name, value in board["sections"].items()]
-    if covered(board["credit_coverage"], min_coverage):
-        rows.append(("RewardBench", percent(board["rewardbench"])))
-    screen.table(("RewardBench's own arithmetic", "score, %"), rows)
-    missing = board["subsets_missing"]
-    if missing:
-        screen.say(
-            f"{len(missing)} of the benchmark's subsets are not in these pairs (first: "
-            f"{missing[0]}): not comparable with published scores."
-        )
-
-
-def percent(value: float | None) -> str:
-    """A score in percent, as RewardBench prints it."""
-    return "n/a" if value is None else f"{100 * value:.1f}"
-
-
-def show_parsers(parsers: Mapping[str, Mapping[str, int]], source: str, screen: Screen) -> None:
-    """How each parser's reading compares with the recorded decisions."""
-    if not parsers:
-        return
-    screen.table(
-        ("parser", "agrees", "reads a null", "of these several labels", "loses", "differs"),
-        [
-            (
-                name + (" (used)" if name == source else ""),
-                f"{counts['agree']} of {counts['calls']}",
-                *(
-                    str(counts[key])
-                    for key in ("resolved", "resolved_several_labels", "lost", "different")
-                ),
-            )
-            for name, counts in parsers.items()
-        ],
-        title="the texts read anew, against the recorded decisions",
-    )

@@ -1,0 +1,82 @@
+"""Judging into a run: every judgment is on disk as soon as it is whole, and is never paid twice.
+
+    judgments = judge_cases(run, judge, cases, "judging", screen)
+    record_scores(run, cases, judgments)
+    run.finish(**headline(agreement(cases, judgments)))
+
+A run that goes on asks only for the cases it does not hold, and for those whose call was lost.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from planish.judges.agreement import case_scores
+from planish.judges.asking import PromptedJudge
+from planish.judges.base import Case, Judgment
+from planish.judges.scalar import ScalarJudge
+from planish.models.base import Steps
+from planish.runs import Run
+from planish.runs.console import Screen
+from planish.runs.rows import read_rows
+
+__all__ = ["judge_cases", "lost_calls", "record_scores"]
+
+
+def judge_cases(
+    run: Run,
+    judge: PromptedJudge | ScalarJudge,
+    cases: Sequence[Case],
+    what: str,
+    screen: Screen,
+    *,
+    kind: str = "judgment",
+    prefix: str = "",
+) -> list[Judgment]:
+    """Judges what the run does not hold yet; every judgment is on disk as soon as it is whole.
+
+    Args:
+        run: where judgments are recorded, under `kind`, with `prefix` before the case's id.
+        judge: who judges.
+        cases: what is judged.
+        what: is shown beside the progress bar.
+        screen: shows it.
+    """
+    ids = {prefix + case.id for case in cases}
+    done: dict[str, Judgment] = {}
+    for row in read_rows(run.path, kind):
+        judgment = row.read(Judgment)
+        # A lost call deserves another chance.
+        if row.id in ids and "transport" not in judgment.statuses:
+            done[judgment.case_id] = judgment
+    todo = [case for case in cases if case.id not in done]
+    if done:
+        screen.note(f"{len(cases) - len(todo)} of {len(cases)} cases were judged before")
+    with screen.progress(what, judge.num_calls(todo)) as step:
+        fresh = judge.judgments(
+            todo,
+            on_judgment=lambda judgment: run.record(kind, judgment, id=prefix + judgment.case_id),
+            watcher=Steps(step),
+        )
+    done.update({judgment.case_id: judgment for judgment in fresh})
+    return [done[case.id] for case in cases]
+
+
+def record_scores(run: Run, cases: Sequence[Case], judgments: Sequence[Judgment]) -> None:
+    """Right or wrong per case: `planish runs compare` pairs by it."""
+    for case, judgment in zip(cases, judgments, strict=True):
+        run.record("score", case_scores(case, judgment), id=case.id)
+
+
+def lost_calls(judgments: Iterable[Judgment]) -> str:
+    """Why calls brought no reply: every kind with its count, and one message in full."""
+    last = [
+        call.failures[-1]
+        for judgment in judgments
+        for call in judgment.calls
+        if call.finish == "error" and call.failures
+    ]
+    kinds = Counter(failure.kind for failure in last)
+    listed = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
+    return f"{listed}; {last[0].message}" if last and last[0].message else listed

@@ -17,6 +17,7 @@ from planish.methods.rise.learning import synthesize as stage
 from planish.methods.rise.learning.config import SynthesisConfig
 from planish.models.scripted import ScriptedModel, find_replies
 from planish.records import Completion, Failure, read_jsonl, write_jsonl
+from planish.runs.info import read_info
 from planish.tasks.chain import ChainTask
 
 META = {"item_id", "order", "gold", "source", "template", "template_hash", "question"}
@@ -485,6 +486,18 @@ def test_training_refuses_rows_whose_question_is_in_the_report(capsys, pairs, en
     count = sum(row["question"].upper() == asked for row in rows)
     assert f"{report}: {count} of {len(rows)} rows are also in the report" in err
     assert f"the first is {rows[3]['item_id']} (report item other: same question)" in err
+
+
+def test_one_flag_takes_several_files_of_the_report(capsys, pairs):
+    reports = [write_pairs(pairs.parent / f"{seed}.jsonl", count=8, seed=seed) for seed in (2, 3)]
+    code, result, err = synthesize(capsys, pairs, "--report-pairs", *reports)
+    assert code == 0, err
+    plan = read_info(Path(result["run"])).config
+    assert plan["report_pairs"] == [str(path) for path in reports]
+    reports[1].write_text(pairs.read_text())
+    code, _, err = synthesize(capsys, pairs, "--report-pairs", *reports, out="other")
+    assert code == 2
+    assert f"{reports[1]}: 60 of 60 items are also in the report" in err
 
 
 def test_report_items_in_training_stop_the_command_before_any_call(capsys, monkeypatch, pairs):

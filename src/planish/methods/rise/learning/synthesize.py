@@ -65,7 +65,7 @@ def synthesize(
     teacher: str | None = None,
     out: Path | None = None,
     stage: SynthesisStage | None = None,
-    report_pairs: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
+    report_pairs: Annotated[tuple[Path, ...], Parameter(negative="", consume_multiple=True)] = (),
     format: Format = "auto",
     preset: Preset | None = None,
     config: SynthesisConfig = SynthesisConfig(),  # noqa: B008 - frozen

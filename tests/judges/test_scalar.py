@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planish.judges import Case, Judge, agreement
+from planish.judges.lists import rating_cases, ratings_of
 from planish.judges.scalar import ScalarJudge, is_scalar
 from planish.models.base import Steps
 from planish.models.local_loading import open_checkpoint
@@ -159,6 +160,18 @@ def test_a_list_names_the_highest_reward(judge):
     )
 
 
+def test_a_single_reply_is_rated_in_the_order_of_rewards(judge):
+    cases = [case((reply,), id=str(number)) for number, reply in enumerate(REPLIES)]
+    ratings = [judgment.score for judgment in judge.judgments(cases)]
+    (rewards,) = judge.rewards([case(REPLIES)])
+    assert ratings == pytest.approx([1 / (1 + math.exp(-reward)) for reward in rewards], abs=1e-5)
+    assert {judgment.outcome for judgment in judge.judgments(cases)} == {None}
+    # As ratings of one prompt they are the rewards themselves: margins are not squashed.
+    several = case(REPLIES, id="tied:1")
+    judged = {told.case_id: told for told in judge.judgments(rating_cases(several))}
+    assert ratings_of(several, judged) == pytest.approx(rewards, abs=1e-5)
+
+
 def test_a_reply_that_does_not_fit_leaves_its_case_unscored(tmp_path):
     path = save_scalar(tmp_path / "short", "qwen2", context=64)
     judge = ScalarJudge(str(path))
@@ -191,7 +204,7 @@ def test_rewards_that_are_no_numbers_are_unscored(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "complaint"),
     [
-        (case(("one",)), "case one: rewards compare 2 to 26 replies, found 1"),
+        (case(map(str, range(27))), "case one: rewards compare up to 26 replies, found 27"),
         (case(("one", "one")), "case one: two of the replies are identical"),
         (case(("one", "two", "one")), "case one: two of the replies are identical"),
     ],

@@ -1,13 +1,14 @@
 """The judge as a reward: scores and pairs hang on the replies alone, not on order, slot or seed."""
 
 import itertools
+import math
 import random
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from planish.judges import PairwiseJudge, PointwiseJudge
+from planish.judges import Call, Judgment, PairwiseJudge, PointwiseJudge
 from planish.models.scripted import ScriptedModel, find_replies, verdict
 from planish.records import BadInput, Completion, Example, Pair, user
 from planish.training.rewards import (
@@ -22,6 +23,7 @@ from planish.training.rewards import (
     preference,
     random_scores,
     ratings,
+    rewarded,
     round_robin,
 )
 
@@ -317,3 +319,55 @@ def test_an_oracle_recovers_the_order_of_any_replies():
         [scored] = round_robin(pairwise(leaning(0)), [(example, replies)])
         pair = preference(PROMPT, replies, scored.scores, margin=1)
         assert (quality(pair.chosen), quality(pair.rejected)) == (max(qualities), min(qualities))
+
+
+class Rewarding:
+    """A reward head whose rewards are known by the reply; None: lost."""
+
+    def __init__(self, rewards):
+        self.rewards = rewards
+
+    def judgments(self, cases, *, watcher=None):
+        told = []
+        for case in cases:
+            reward = self.rewards[case.replies[0]]
+            lost = reward is None
+            call = Call(case_id=case.id, perm=(0,), text=str(reward), finish="stop")
+            if lost:
+                call = Call(case_id=case.id, perm=(0,), text="", finish="error")
+            told.append(
+                Judgment(
+                    case_id=case.id,
+                    outcome=None,
+                    score=None if lost else 0.5,
+                    votes=(None,),
+                    statuses=("transport" if lost else "ok",),
+                    calls=(call,),
+                )
+            )
+        return told
+
+
+@given(texts, st.data())
+def test_a_reward_head_scores_as_duels_would_be_won(found, data):
+    numbers = st.one_of(st.none(), st.floats(-1000, 1000).map(lambda x: round(x, 3)))
+    rewards = {text: data.draw(numbers) for text in found}
+    example = Example(id="one", prompt=PROMPT)
+    [scored] = rewarded(Rewarding(rewards), [(example, replies_of(found))])
+    known = [text for text in found if rewards[text] is not None]
+    assert scored.num_scored == len(known)
+    assert scored.unread == (None if len(known) == len(found) else "transport")
+    assert len(scored.judgments) == len(found)
+    for text, score in zip(found, scored.scores, strict=True):
+        if rewards[text] is None or len(known) < 2:
+            assert score is None
+            continue
+        gaps = [rewards[other] - rewards[text] for other in known if other != text]
+        shares = [1 / (1 + math.exp(gap)) if gap < 700 else 0.0 for gap in gaps]
+        assert score == pytest.approx(sum(shares) / len(shares))
+    # In the order of the rewards, as far as numbers can tell them apart.
+    ranked = sorted(known, key=lambda text: rewards[text])
+    scores = dict(zip(found, scored.scores, strict=True))
+    if len(known) > 1:
+        ordered = [scores[text] for text in ranked]
+        assert all(one <= other + 1e-12 for one, other in itertools.pairwise(ordered))

@@ -15,6 +15,7 @@ from statistics import fmean
 
 from planish.judges.agreement import Mode, case_scores, cost_of, coverage_of
 from planish.judges.base import Case, Judgment, letter
+from planish.judges.scalar import is_scalar, rewards_of
 from planish.records import BadInput, Cost, Record
 from planish.stats import Estimate, ratio
 
@@ -141,14 +142,15 @@ def _slots(judgments: Sequence[Judgment]) -> tuple[list[int], list[int], list[fl
     """Per judgment, decisive calls and those that named the first slot; of every call, 1/n."""
     decisive, first, fair = [], [], []
     for judgment in judgments:
-        votes = [
+        shown = [
             (call, vote)
             for call, vote in zip(judgment.calls, judgment.votes, strict=True)
-            if vote is not None and vote != "tie"
+            if len(call.perm) > 1  # a reply that is looked at alone stands in no slot
         ]
+        votes = [(call, vote) for call, vote in shown if vote is not None and vote != "tie"]
         decisive.append(len(votes))
         first.append(sum(vote == letter(call.perm[0]) for call, vote in votes))
-        fair += [1 / len(call.perm) for call in judgment.calls]
+        fair += [1 / len(call.perm) for call, _ in shown]
     return decisive, first, fair
 
 
@@ -177,8 +179,17 @@ def rating_cases(case: Case) -> list[Case]:
 
 
 def ratings_of(case: Case, judged: Mapping[str, Judgment]) -> tuple[float | None, ...]:
-    """The ratings of a case's replies, from the judgments of its `rating_cases` by id."""
-    return tuple(judged[each.id].score for each in rating_cases(case))
+    """The ratings of a case's replies, from the judgments of its `rating_cases` by id.
+
+    Of a reward head they are the rewards themselves, whose margins a benchmark may compare.
+    """
+    return tuple(_rating(judged[each.id]) for each in rating_cases(case))
+
+
+def _rating(judgment: Judgment) -> float | None:
+    if judgment.calls and is_scalar(judgment.calls[0].model):
+        return rewards_of(judgment)[0]
+    return judgment.score
 
 
 def rated_right(ratings: Sequence[float | None], num_correct: int) -> int | None:

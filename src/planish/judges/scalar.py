@@ -27,7 +27,7 @@ from planish.records import BadInput, Completion, Failure, Usage, Verdict
 if TYPE_CHECKING:
     from planish.models.local_batches import Row
 
-__all__ = ["ScalarJudge", "is_scalar"]
+__all__ = ["ScalarJudge", "is_scalar", "rewards_of", "sigmoid"]
 
 _SCHEME = "scalar:"
 
@@ -35,6 +35,11 @@ _SCHEME = "scalar:"
 def is_scalar(spec: str) -> bool:
     """Whether a model's name, such as `scalar:./checkpoint`, means a reward head."""
     return spec.startswith(_SCHEME)
+
+
+def rewards_of(judgment: Judgment) -> tuple[float | None, ...]:
+    """The rewards that a reward head gave, one per reply; None where it could not be scored."""
+    return tuple(_reward(call) for call in judgment.calls)
 
 
 class ScalarJudge:
@@ -93,13 +98,13 @@ class ScalarJudge:
         """Everything that can be told before a reply is scored.
 
         Raises:
-            BadInput: fewer than two replies, two that are the same, or a chat that the template
+            BadInput: more than 26 replies, two that are the same, or a chat that the template
                 refuses.
         """
         for case in cases:
-            if not 2 <= len(case.replies) <= 26:
+            if len(case.replies) > 26:
                 raise BadInput(
-                    f"rewards compare 2 to 26 replies, found {len(case.replies)}",
+                    f"rewards compare up to 26 replies, found {len(case.replies)}",
                     where=f"case {case.id}",
                 )
             # A published benchmark may hold such a pair; its reader marks it, and it is counted.
@@ -134,11 +139,12 @@ class ScalarJudge:
         """One judgment per case, with one call per reply.
 
         Of a pair the score is sigmoid(reward of A - reward of B); of a list it is the winner's
-        share when rewards become probabilities. A reply that does not fit into the model's
+        share when rewards become probabilities; of a single reply it is sigmoid(reward), a rating
+        that ranks as rewards do. A reply that does not fit into the model's
         context is never cut: its case is unscored, with the status of a call that was lost.
 
         Args:
-            cases: with two or more replies.
+            cases: with up to 26 replies.
             on_judgment: called with every judgment as soon as it is whole.
             watcher: hears of every reply that is scored.
 
@@ -176,9 +182,7 @@ class ScalarJudge:
 
     def rewards(self, cases: Sequence[Case]) -> list[tuple[float | None, ...]]:
         """The numbers themselves, one per reply; None where it could not be scored."""
-        return [
-            tuple(_reward(call) for call in judgment.calls) for judgment in self.judgments(cases)
-        ]
+        return [rewards_of(judgment) for judgment in self.judgments(cases)]
 
     def _rows(self, cases: Sequence[Case]) -> list[Row]:
         """One row per reply; its `sample` is the reply's place in the case."""
@@ -238,6 +242,16 @@ class ScalarJudge:
         )
 
 
+def sigmoid(number: float) -> float:
+    """1 / (1 + exp(-number)), without overflow.
+
+    >>> sigmoid(0.0), sigmoid(-1000.0)
+    (0.5, 0.0)
+    """
+    small = math.exp(-abs(number))
+    return (1 if number >= 0 else small) / (1 + small)
+
+
 def _failed(kind: str, message: str) -> Completion:
     failure = Failure(attempt=1, kind=kind, message=message)
     return Completion(text="", finish="error", failures=(failure,))
@@ -261,6 +275,15 @@ def _judgment(case: Case, calls: Sequence[Call]) -> Judgment:
             score=None,
             votes=(None,) * len(calls),
             statuses=(status,) * len(calls),
+            calls=tuple(calls),
+        )
+    if len(known) == 1:
+        return Judgment(
+            case_id=case.id,
+            outcome=None,
+            score=sigmoid(known[0]),
+            votes=(None,),
+            statuses=("ok",),
             calls=tuple(calls),
         )
     best = max(known)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from planish.judges.base import SCORED, Call, Case, Judgment, Status
 from planish.judges.prompted import PairwiseJudge, PointwiseJudge
+from planish.judges.scalar import ScalarJudge, rewards_of, sigmoid
 from planish.judges.templates import question_text
 from planish.models.base import Watcher
 from planish.records import BadInput, Chat, Example, Pair, Record
@@ -36,6 +37,7 @@ __all__ = [
     "preference",
     "random_scores",
     "ratings",
+    "rewarded",
     "round_robin",
 ]
 
@@ -247,16 +249,7 @@ def ratings(
     Raises:
         BadInput: an id that comes twice.
     """
-    judgments = iter(
-        judge.judgments(
-            [
-                _case(example, str(number), reply)
-                for example, replies in asked
-                for number, reply in enumerate(replies)
-            ],
-            watcher=watcher,
-        )
-    )
+    judgments = iter(judge.judgments(_single_cases(asked), watcher=watcher))
     scored = []
     for _, replies in asked:
         made = [next(judgments) for _ in replies]
@@ -264,6 +257,44 @@ def ratings(
         scores = [told.score for told in made]
         scored.append(Scored(scores, made, sum(used), unread=_unread(made, used)))
     return scored
+
+
+def rewarded(
+    judge: ScalarJudge, asked: Sequence[Asked], *, watcher: Watcher | None = None
+) -> list[Scored]:
+    """Scores replies by a reward head: every reply is read once, and every two duel by rewards.
+
+    The share of one reply against another is sigmoid(difference of their rewards), as the head
+    was trained. Scores are therefore on the scale of duels, in the order of the rewards.
+
+    Raises:
+        BadInput: an id that comes twice, or a prompt that cannot be written.
+    """
+    judgments = iter(judge.judgments(_single_cases(asked), watcher=watcher))
+    scored = []
+    for _, replies in asked:
+        made = [next(judgments) for _ in replies]
+        rewards = [rewards_of(told)[0] for told in made]
+        used = [reward is not None for reward in rewards]
+        duels = [
+            Duel(
+                first=i,
+                second=j,
+                share=None if one is None or other is None else sigmoid(one - other),
+            )
+            for (i, one), (j, other) in itertools.combinations(enumerate(rewards), 2)
+        ]
+        scores = duel_scores(len(replies), duels)
+        scored.append(Scored(scores, made, sum(used), duels, _unread(made, used)))
+    return scored
+
+
+def _single_cases(asked: Sequence[Asked]) -> list[Case]:
+    return [
+        _case(example, str(number), reply)
+        for example, replies in asked
+        for number, reply in enumerate(replies)
+    ]
 
 
 def _case(example: Example, place: str, *replies: Reply) -> Case:

@@ -3,6 +3,7 @@
 planish rise evaluate --model hf:./judge --before hf:./base --pairs rewardbench2.jsonl pairs.jsonl
 planish rise evaluate --model hf:./judge --before hf:./base --ability chain:3 questions.jsonl
 planish rise evaluate --model hf:./judge --pairs pairs.jsonl --trained-on data --lm-eval gsm8k
+planish rise evaluate --model hf:./judge --before scalar:./reward-model --pairs pairs.jsonl
 planish rise evaluate --resume runs/rise/20250102-030405-judge
 
 Both models judge the same cases and solve the same questions, so that what is compared is paired.
@@ -19,10 +20,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from planish.judges import Case
-from planish.judges.benches import Bench, bench_result
+from planish.judges.benches import Bench, BenchResult, bench_result
 from planish.judges.formats.trained import read_trained
 from planish.judges.overlap import check_untrained
 from planish.judges.recording import judge_cases
+from planish.judges.scalar import ScalarJudge, is_scalar
 from planish.methods.rise.config import Format, Preset
 from planish.methods.rise.judging.cases import read_cases
 from planish.methods.rise.judging.config import EvaluateConfig
@@ -72,7 +74,8 @@ def evaluate(
     """Evaluate a judge on benchmarks, and on what else it could do before it was trained.
 
     Args:
-        model: hf:PATH-OR-ID, openai:NAME@URL, embedded:reasoner, scripted:NAME or replay:FILE.
+        model: hf:PATH-OR-ID, openai:NAME@URL, embedded:reasoner, scripted:NAME, replay:FILE, or
+            scalar:PATH for a reward head.
         before: The model to compare with, usually what --model was trained from.
         pairs: One benchmark a file: JudgeBench, RewardBench, RewardBench 2, or own pairs.
         ability: Verifiable tasks: chain:3, chain:4:+-*, or a file of questions with targets; by
@@ -126,7 +129,7 @@ def evaluate(
             del ready  # two large models rarely fit side by side
             base = None
             if plan.before is not None:
-                old = load(plan.before)
+                old = _open(plan.before)
                 base = _outcome(run, plan, benches, tasks, old, screen, before=True)
         except KeyboardInterrupt:
             screen.warn(f"go on with: {command(*AGAIN.split(), run.path)}")
@@ -167,7 +170,11 @@ def _check_untrained(plan: Plan, benches: Sequence[Bench], tasks: dict[str, Task
             check_untrained(cases, trained, source=source, near=plan.near_duplicate)
 
 
-def _ready(plan: Plan, benches: Sequence[Bench]) -> tuple[Plan, LanguageModel]:
+def _open(spec: str) -> LanguageModel | ScalarJudge:
+    return ScalarJudge(spec) if is_scalar(spec) else load(spec)
+
+
+def _ready(plan: Plan, benches: Sequence[Bench]) -> tuple[Plan, LanguageModel | ScalarJudge]:
     """The plan with what its names mean now, and the model; whatever does not fit is told here.
 
     Raises:
@@ -178,12 +185,13 @@ def _ready(plan: Plan, benches: Sequence[Bench]) -> tuple[Plan, LanguageModel]:
         include = Path(plan.lm_eval_include) if plan.lm_eval_include else None
         known["lm_eval_version"] = check_tasks(plan.lm_eval, include)
     if plan.before is not None:
-        old = load(plan.before)
-        plan.check(old, benches)
+        old = _open(plan.before)
+        known["template_hash"] = plan.check(old, benches)
         known["before_revision"] = old.revision
         del old
-    model = load(plan.model)
-    known["template_hash"] = plan.check(model, benches)
+    model = _open(plan.model)
+    # A reward head has no prompt; the other model's then stands alone.
+    known["template_hash"] = plan.check(model, benches) or known.get("template_hash", "")
     known["revision"] = model.revision
     return plan.model_copy(update=known), model
 
@@ -193,29 +201,22 @@ def _outcome(
     plan: Plan,
     benches: Sequence[Bench],
     tasks: dict[str, Task],
-    model: LanguageModel,
+    model: LanguageModel | ScalarJudge,
     screen: Screen,
     *,
     before: bool = False,
 ) -> Outcome:
     """Everything that one model is asked."""
     end = "_before" if before else ""
+    outcome = Outcome(name=plan.before or "" if before else plan.model)
+    if isinstance(model, ScalarJudge):  # its rewards are kept in its judgments
+        outcome.benches = _judged(run, plan, benches, model, screen, end)
+        return outcome
     own = run.artifact(f"replies{end}.jsonl") if plan.cache is None else Path(plan.cache)
     with contextlib.closing(CachedModel(model, own)) as cached:
         if cached.repaired:
             screen.warn(cached.repaired)
-        outcome = Outcome(name=plan.before or "" if before else plan.model)
-        for bench in benches:
-            judged = {}
-            what = f"{cached.name} judges {bench.name}"
-            for made, judge, cases in plan.judges(cached, bench):
-                for judgment in judge_cases(
-                    run, judge, cases, what, screen, kind=made + end, prefix=f"{bench.name}/"
-                ):
-                    judged[judgment.case_id] = judgment
-            outcome.benches[bench.name] = bench_result(
-                bench, judged, mode=plan.mode, seed=plan.seed
-            )
+        outcome.benches = _judged(run, plan, benches, cached, screen, end)
         for name, task in tasks.items():
             outcome.ability[_shown(name)] = _solve(
                 run, plan, task, cached, screen, f"solution{end}"
@@ -223,6 +224,28 @@ def _outcome(
         if plan.lm_eval:
             outcome.harness = _run_harness(plan, cached, screen)
     return outcome
+
+
+def _judged(
+    run: Run,
+    plan: Plan,
+    benches: Sequence[Bench],
+    model: CachedModel | ScalarJudge,
+    screen: Screen,
+    end: str,
+) -> dict[str, BenchResult]:
+    """What one model makes of every bench; `end` keeps two models' records apart."""
+    results = {}
+    for bench in benches:
+        judged = {}
+        what = f"{model.name} judges {bench.name}"
+        for made, judge, cases in plan.judges(model, bench):
+            for judgment in judge_cases(
+                run, judge, cases, what, screen, kind=made + end, prefix=f"{bench.name}/"
+            ):
+                judged[judgment.case_id] = judgment
+        results[bench.name] = bench_result(bench, judged, mode=plan.mode, seed=plan.seed)
+    return results
 
 
 def _shown(task: str) -> str:

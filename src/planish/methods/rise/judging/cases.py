@@ -6,7 +6,7 @@ check_slots("fixed", cases, where="pairs.jsonl")
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from planish.judges import Case
 from planish.judges.benches import is_rated
@@ -16,7 +16,21 @@ from planish.methods.rise.config import Format
 from planish.records import BadInput
 from planish.runs.console import Screen
 
-__all__ = ["check_slots", "read_cases"]
+__all__ = ["check_slots", "read_cases", "refuse_dials"]
+
+
+def refuse_dials(given: Iterable[str]) -> None:
+    """Refuses dials that were given to a reward head, which is asked nothing.
+
+    Raises:
+        BadInput: with the first of them.
+    """
+    for name in sorted(given):
+        raise BadInput(
+            "means nothing to a reward head, which reads one reply at a time",
+            where="--" + name.replace("_", "-"),
+            fix="leave it out",
+        )
 
 
 def check_slots(orders: Orders, cases: Sequence[Case], *, where: str) -> None:

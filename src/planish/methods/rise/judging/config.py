@@ -17,6 +17,7 @@ from planish.judges.agreement import Mode
 from planish.judges.asking import PromptedJudge
 from planish.judges.benches import Bench
 from planish.judges.overlap import NEAR
+from planish.judges.scalar import ScalarJudge
 from planish.methods.rise.config import Config
 from planish.methods.rise.judging.cases import check_slots
 from planish.models.base import LanguageModel
@@ -25,6 +26,9 @@ from planish.records import BadInput, Sampling
 __all__ = ["EvaluateConfig"]
 
 _ABILITY_LIMIT = 200
+
+Judging = tuple[Literal["judgment", "rating"], PromptedJudge | ScalarJudge, list[Case]]
+"""What is made, who makes it, and of which cases."""
 
 
 @Parameter(name="*")
@@ -91,15 +95,19 @@ class EvaluateConfig(Config):
         """The judge of single replies that these dials describe."""
         return PointwiseJudge(model, self.rating_template, **self._asking(model))
 
-    def judges(
-        self, model: LanguageModel, bench: Bench
-    ) -> list[tuple[Literal["judgment", "rating"], PromptedJudge, list[Case]]]:
+    def judges(self, model: LanguageModel | ScalarJudge, bench: Bench) -> list[Judging]:
         """The judges that a bench needs, each with its cases and what it makes.
+
+        A reward head is one itself, of whatever the bench holds.
 
         Raises:
             BadInput: dials that do not fit the model, each other or the bench.
         """
-        found: list[tuple[Literal["judgment", "rating"], PromptedJudge, list[Case]]] = []
+        if isinstance(model, ScalarJudge):
+            compared: list[Judging] = [("judgment", model, [*bench.pairs, *bench.lists])]
+            rated: list[Judging] = [("rating", model, bench.ratings)]
+            return [judging for judging in compared + rated if judging[2]]
+        found: list[Judging] = []
         if bench.pairs:
             found.append(("judgment", self.judge(model), bench.pairs))
         if (bench.lists or bench.ratings) and self.reading != "text":
@@ -114,7 +122,7 @@ class EvaluateConfig(Config):
             found.append(("rating", self.rating_judge(model), bench.ratings))
         return found
 
-    def check(self, model: LanguageModel, benches: Sequence[Bench]) -> str:
+    def check(self, model: LanguageModel | ScalarJudge, benches: Sequence[Bench]) -> str:
         """Tries everything that can be tried before the first call; returns the prompts' hashes.
 
         Raises:
@@ -125,6 +133,8 @@ class EvaluateConfig(Config):
             check_slots(self.orders, bench.pairs, where=bench.name)
             for _, judge, cases in self.judges(model, bench):
                 judge.check(cases)
+                if isinstance(judge, ScalarJudge):
+                    continue
                 hashes[judge.template.name] = judge.template.hash
         return ", ".join(f"{name} {hash}" for name, hash in hashes.items())
 

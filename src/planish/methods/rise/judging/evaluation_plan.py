@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from planish.judges.scalar import is_scalar
 from planish.methods.rise.config import Format, Preset, regiven, resolve
 from planish.methods.rise.data import digest, template_name
+from planish.methods.rise.judging.cases import refuse_dials
 from planish.methods.rise.judging.config import EvaluateConfig
 from planish.records import BadInput
 from planish.runs import RunInfo
@@ -20,6 +22,8 @@ __all__ = ["ABILITY", "Plan", "make_plan", "resumed_plan"]
 
 ABILITY = ("chain:2", "chain:3", "chain:4")
 """What the embedded models can do at all."""
+
+_COUNTED = {"min_coverage", "mode", "near_duplicate", "seed"}  # dials that ask a model nothing
 
 
 class Plan(EvaluateConfig):
@@ -57,6 +61,11 @@ def make_plan(
     Raises:
         BadInput: an option is missing, contradicts another, or names what cannot be read.
     """
+    _check_dials(given, config)
+    return _made(given, config, preset)
+
+
+def _made(given: Mapping[str, Any], config: EvaluateConfig, preset: Preset | None) -> Plan:
     model: str | None = given["model"]
     if model is None:
         raise BadInput(
@@ -72,9 +81,9 @@ def make_plan(
         raise BadInput("is the same as --model", where="--before", fix="name another model")
     if preset is None and model.startswith("embedded:"):
         preset = "tiny"
-    ability = given["ability"]
+    ability, heads = given["ability"], _reward_heads(given)
     if ability is None:
-        ability = ABILITY if preset == "tiny" else ()
+        ability = ABILITY if preset == "tiny" and not heads else ()
     pairs, rows = ([Path(path) for path in given[name] or ()] for name in ("pairs", "trained_on"))
     files = [Path(task) for task in ability if Path(task).is_file()]
     _once("--pairs", [str(path.resolve()) for path in pairs])
@@ -104,6 +113,31 @@ def make_plan(
     )
 
 
+def _check_dials(given: Mapping[str, Any], config: EvaluateConfig) -> None:
+    """Refuses what was typed and no model heeds, because all of them are reward heads."""
+    models = [given[name] for name in ("model", "before") if given[name] is not None]
+    if models and all(map(is_scalar, models)):
+        refuse_dials(config.model_fields_set - _COUNTED)
+        refuse_dials(() if given["cache"] is None else ("cache",))
+
+
+def _reward_heads(given: Mapping[str, Any]) -> list[str]:
+    """The options whose models are reward heads.
+
+    Raises:
+        BadInput: something was given that a reward head cannot do.
+    """
+    heads = [name for name in ("model", "before") if is_scalar(given[name] or "")]
+    for name in ("ability", "lm_eval", "lm_eval_include"):
+        if heads and given[name]:
+            raise BadInput(
+                f"asks for texts, and the reward head of --{heads[0]} does not generate any",
+                where="--" + name.replace("_", "-"),
+                fix="evaluate it on --pairs alone",
+            )
+    return heads
+
+
 def _once(option: str, values: Sequence[str]) -> None:
     twice = [value for value in values if values.count(value) > 1]
     if twice:
@@ -122,5 +156,6 @@ def resumed_plan(
     again = {
         name: getattr(before, name) if value is None else value for name, value in given.items()
     }
+    _check_dials(again, config)
     # The presets' part is in the settings already: an embedded model must not start anew.
-    return make_plan(again, regiven(before, config, preset))
+    return _made(again, regiven(before, config, preset), None)

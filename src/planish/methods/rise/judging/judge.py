@@ -18,7 +18,7 @@ from planish.judges.recording import judge_cases, lost_calls, record_scores
 from planish.judges.scalar import ScalarJudge, is_scalar
 from planish.methods.rise.config import Config, Format, Preset, regiven, resolve
 from planish.methods.rise.data import digest, template_name
-from planish.methods.rise.judging.cases import check_slots, read_cases
+from planish.methods.rise.judging.cases import check_slots, read_cases, refuse_dials
 from planish.methods.rise.judging.pages import write_report
 from planish.models import load
 from planish.models.base import LanguageModel
@@ -131,14 +131,9 @@ def _keeping(
 
 def _check_dials(model: str, config: Config, cache: Path | None) -> None:
     """A reward head is asked nothing: only what is counted afterwards can be set."""
-    given = sorted(config.model_fields_set - {"min_coverage", "seed"})
-    given += [] if cache is None else ["cache"]
-    if is_scalar(model) and given:
-        raise BadInput(
-            "means nothing to a reward head, which reads one reply at a time",
-            where="--" + given[0].replace("_", "-"),
-            fix="leave it out",
-        )
+    if is_scalar(model):
+        refuse_dials(config.model_fields_set - {"min_coverage", "seed"})
+        refuse_dials(() if cache is None else ("cache",))
 
 
 def _again(run: Run) -> str:

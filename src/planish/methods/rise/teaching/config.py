@@ -15,7 +15,12 @@ from planish.judges.prompted import PairwiseJudge, Reading
 from planish.models.base import LanguageModel
 from planish.records import Sampling
 
-__all__ = ["ImproveConfig", "LabelConfig"]
+__all__ = ["ASKING", "ImproveConfig", "LabelConfig"]
+
+ASKING = frozenset(
+    {"mode", "template", "reading", "judge_samples", "judge_temperature", "judge_max_tokens"}
+)
+"""Dials of labelling that say how a judge is asked: a reward head is asked nothing."""
 
 
 @Parameter(name="*")

@@ -1,6 +1,7 @@
 """Stage `label`: a judge, a verifier or chance pairs the replies of a policy for DPO.
 
 planish rise label --policy hf:./policy --judge hf:./judge --task chain:4 --out labels
+planish rise label --policy hf:./policy --judge scalar:./reward-model --task chain:4 --out labels
 planish rise label --policy hf:./policy --by verifier --task questions.jsonl --out ceiling
 planish rise label --resume runs/rise/20250102-030405-label-judge-policy
 
@@ -10,17 +11,19 @@ the worst. OUT then holds `dpo.jsonl` and `dpo.parquet`, as TRL reads them, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from planish.judges import PairwiseJudge
+from planish.judges.scalar import ScalarJudge, is_scalar
 from planish.methods.rise.config import Preset, resolve
 from planish.methods.rise.data import make_folder, write_rows
+from planish.methods.rise.judging.cases import refuse_dials
 from planish.methods.rise.method import Drops
-from planish.methods.rise.teaching.config import LabelConfig
+from planish.methods.rise.teaching.config import ASKING, LabelConfig
 from planish.methods.rise.teaching.label_pages import show, summarize, write_report
 from planish.methods.rise.teaching.label_plan import Plan, Split, make_plan, resumed_plan
 from planish.methods.rise.teaching.labelling import (
@@ -34,7 +37,7 @@ from planish.methods.rise.teaching.labelling import (
     verifier_scored,
 )
 from planish.models import load
-from planish.models.base import Steps
+from planish.models.base import LanguageModel, Steps
 from planish.models.cache import CachedModel
 from planish.records import BadInput, Example, Pair
 from planish.runs import Run
@@ -44,7 +47,7 @@ from planish.runs.options import RUNS, Count, Json, RunsDir
 from planish.runs.store import find
 from planish.tasks.base import Task
 from planish.tasks.load import load_task
-from planish.training.rewards import Scored, ratings, round_robin
+from planish.training.rewards import Scored, ratings, rewarded, round_robin
 
 __all__ = ["label"]
 
@@ -74,7 +77,8 @@ def label(
 
     Args:
         policy: Who answers: hf:PATH, openai:NAME@URL, embedded:reasoner, replay:FILE.
-        judge: Who scores, a model as for --policy; only with --by judge.
+        judge: Who scores, a model as for --policy, or scalar:PATH for a reward head; only with
+            --by judge.
         task: Prompts with a verifier: chain, chain:4, chain:4:+-*, or a file of questions.
         prompts: Prompts without one: JSON Lines or parquet of question or prompt.
         out: Folder for the rows.
@@ -105,16 +109,20 @@ def label(
         _check_out(Path(plan.out))
     else:
         plan = resumed_plan(read_info(folder), given, config, preset)
+    if plan.judge and is_scalar(plan.judge):
+        refuse_dials(config.model_fields_set & ASKING)
     verifier = load_task(plan.task) if plan.task else None
     examples = _examples(plan, verifier)
     answers = load(plan.policy)
-    judges = load(plan.judge) if plan.judge else None
+    judges = _open(plan.judge) if plan.judge else None
     plan = plan.model_copy(
         update={
             "policy_revision": answers.revision,
             "judge_name": judges.name if judges else None,
             "judge_revision": judges.revision if judges else None,
-            "template_hash": plan.judging(judges).template.hash if judges else None,
+            "template_hash": None
+            if judges is None or isinstance(judges, ScalarJudge)
+            else plan.judging(judges).template.hash,
         }
     )
     make_folder(Path(plan.out))
@@ -137,7 +145,7 @@ def label(
             lost = [draw.finish == "error" for item in items for draw in item.completions]
             if _failed(run, plan, "policy", lost, screen):
                 return 1
-            with CachedModel(judges, replies) if judges else nullcontext() as cached_judge:
+            with _keeping(judges, replies) as cached_judge:
                 scored = _score(plan, items, cached_judge, screen)
         except KeyboardInterrupt:
             screen.warn(f"go on with: {command(*AGAIN.split(), run.path)}")
@@ -146,6 +154,19 @@ def label(
         if _failed(run, plan, "judge", lost, screen):
             return 1
         return _close(run, plan, items, scored, replies, screen)
+
+
+def _open(spec: str) -> LanguageModel | ScalarJudge:
+    return ScalarJudge(spec) if is_scalar(spec) else load(spec)
+
+
+def _keeping(
+    judge: LanguageModel | ScalarJudge | None, replies: Path
+) -> AbstractContextManager[CachedModel | ScalarJudge | None]:
+    """The judge, with its replies kept in a file; rewards are cheap, and are made again."""
+    if judge is None or isinstance(judge, ScalarJudge):
+        return nullcontext(judge)
+    return CachedModel(judge, replies)
 
 
 def _check_out(out: Path) -> None:
@@ -193,15 +214,19 @@ def _answer(
 
 
 def _score(
-    plan: Plan, items: Sequence[Item], judge: CachedModel | None, screen: Screen
+    plan: Plan, items: Sequence[Item], judge: CachedModel | ScalarJudge | None, screen: Screen
 ) -> list[Scored]:
     """Scores of every item; a judge is only asked where there are two replies to compare."""
     if judge is None:
         by = verifier_scored if plan.by == "verifier" else partial(random_scored, seed=plan.seed)
         return [by(item) for item in items]
-    judging, before = plan.judging(judge), judge.hits + judge.misses
     asked = [(item.example, item.replies) for item in items if len(item.replies) > 1]
     counts = [len(replies) for _, replies in asked]
+    if isinstance(judge, ScalarJudge):
+        with screen.progress(f"{judge.name} rewards", sum(counts)) as step:
+            made = iter(rewarded(judge, asked, watcher=Steps(step)))
+        return _with_single(items, made)
+    judging, before = plan.judging(judge), judge.hits + judge.misses
     calls = sum(n if plan.mode == "pointwise" else n * (n - 1) for n in counts)
     with screen.progress(f"{judge.name} judges", calls * plan.judge_samples) as step:
         if isinstance(judging, PairwiseJudge):
@@ -211,6 +236,10 @@ def _score(
     if judge.hits:
         total = judge.hits + judge.misses - before
         screen.note(f"{judge.hits} of {total} judgments were there before")
+    return _with_single(items, made)
+
+
+def _with_single(items: Sequence[Item], made: Iterator[Scored]) -> list[Scored]:
     return [next(made) if len(item.replies) > 1 else Scored([]) for item in items]
 
 
@@ -274,14 +303,17 @@ def _check_coverage(
     used = sum(scores.num_scored for scores in scored)
     if total and used < plan.min_coverage * total:
         first = next(i for i, scores in enumerate(scored) if scores.unread)
-        what = "duels cannot be read in both orders" if plan.mode == "duels" else "are unrated"
+        scalar = is_scalar(plan.judge or "")
+        by_duels = plan.mode == "duels" and not scalar
+        what = "duels cannot be read in both orders" if by_duels else "are unrated"
+        change = "use another head" if scalar else "change --template or --judge-max-tokens"
         raise BadInput(
             f"{total - used} of {total} {what} (coverage {used / total:.3f}, floor "
             f"{plan.min_coverage:g}), the first is of prompt {items[first].example.id}: "
             f"{scored[first].unread}",
             where=plan.judge or "",
-            fix="change --template or --judge-max-tokens, or lower --min-coverage with "
-            f"--cache {replies}, which pays for no call twice",
+            fix=f"{change}, or lower --min-coverage with --cache {replies}, which pays for no call "
+            "twice",
         )
 
 

@@ -12,7 +12,7 @@ all questions with a readable answer, counts both.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from planish.models.base import LanguageModel, Watcher
@@ -20,7 +20,7 @@ from planish.records import BadInput, Completion, Cost, Example, Record, Samplin
 from planish.stats import Estimate, ratio
 from planish.tasks.base import Task
 
-__all__ = ["Solution", "SolveResult", "ability_examples", "solve_rate"]
+__all__ = ["Solution", "SolveResult", "ability_examples", "grade", "share_solved", "solve_rate"]
 
 
 class Solution(Record):
@@ -114,20 +114,17 @@ def solve_rate(
     replies = model.generate([example.prompt for example in examples], asked, watcher=watcher)
     first = [completions[0] for completions in replies]
     solutions = [
-        _grade(task, example, completion)
+        grade(task, example, completion)
         for example, completion in zip(examples, first, strict=True)
     ]
     for solution in solutions:
         if on_solution is not None:
             on_solution(solution)
-    told = [solution.score for solution in solutions]
     return SolveResult(
         task=task.name,
         split=split,
         num_examples=len(examples),
-        rate=ratio(
-            [score or 0.0 for score in told], [int(score is not None) for score in told], seed=seed
-        ),
+        rate=share_solved([[solution] for solution in solutions], seed=seed),
         coverage=ratio(
             [int(solution.status in ("solved", "wrong")) for solution in solutions],
             [1] * len(solutions),
@@ -140,7 +137,14 @@ def solve_rate(
     )
 
 
-def _grade(task: Task, example: Example, completion: Completion) -> Solution:
+def share_solved(solutions: Sequence[Sequence[Solution]], *, seed: int = 0) -> Estimate:
+    """The mean score over all replies that came; the replies to one example are one item."""
+    told = [[each.score for each in group if each.score is not None] for group in solutions]
+    return ratio([sum(scores) for scores in told], [len(scores) for scores in told], seed=seed)
+
+
+def grade(task: Task, example: Example, completion: Completion) -> Solution:
+    """What the grader says of one reply, or why there is none to grade."""
     if completion.finish == "error":
         last = completion.failures[-1] if completion.failures else None
         why = f"{last.kind}: {last.message}" if last else "no reply"

@@ -525,7 +525,7 @@ def test_lost_and_unreadable_replies_are_counted_and_never_wins():
     gold = [TASK.gold(example) for example in examples]
     before = Side.of(TASK, examples, drawn(["none"], [gold[1]], [None], [TASK.wrong(examples[3])]))
     after = Side.of(TASK, examples, drawn([gold[0]], [gold[1]], [gold[2]], ["no number"]))
-    assert before.scores[0] == before.scores[2] == [None]
+    assert before.read(0) == before.read(2) == [None]
     model = _judge_of(lambda chat: "A" if "none" in find_replies(chat)[1] else "B")
     asked = duels_of(examples, before, after)
     assert [len(replies) for _, replies in asked] == [2, 1, 1, 2]

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 
 from planish.records import Completion, Example
 from planish.stats import Estimate, mcnemar, mean, paired_bootstrap, ratio
+from planish.tasks.ability import Solution, grade, share_solved
 from planish.tasks.base import Task
 from planish.training.rewards import Asked, Scored, distinct
 
@@ -28,7 +29,7 @@ class Side:
     """One policy's replies to every prompt, and what the verifier says of each."""
 
     drawn: Sequence[Sequence[Completion]]
-    scores: Sequence[Sequence[float | None]]
+    solutions: Sequence[Sequence[Solution]]
 
     @classmethod
     def of(
@@ -38,10 +39,22 @@ class Side:
         return cls(
             drawn,
             [
-                [None if lost(draw) else task.verify(example, draw.text).score for draw in draws]
+                [grade(task, example, draw) for draw in draws]
                 for example, draws in zip(examples, drawn, strict=True)
             ],
         )
+
+    def read(self, index: int) -> list[float | None]:
+        """The verifier's scores of the replies to one prompt; None where it can read none."""
+        return [
+            each.score if each.status in ("solved", "wrong") else None
+            for each in self.solutions[index]
+        ]
+
+    def rate(self, index: int) -> float | None:
+        """How well one prompt is solved, over its replies; None where none came."""
+        told = [each.score for each in self.solutions[index] if each.score is not None]
+        return sum(told) / len(told) if told else None
 
 
 class Record(NamedTuple):
@@ -110,15 +123,15 @@ class Compared:
             yield Record(
                 example.id,
                 {
-                    "solved_before": _rate(self.before, index),
-                    "solved_after": _rate(self.after, index),
+                    "solved_before": self.before.rate(index),
+                    "solved_after": self.after.rate(index),
                     "win": sum(known) / len(known) if known else None,
                 },
                 {
                     "before": [draw.text for draw in self.before.drawn[index]],
                     "after": [draw.text for draw in self.after.drawn[index]],
-                    "verified_before": self.before.scores[index],
-                    "verified_after": self.after.scores[index],
+                    "verified_before": self.before.read(index),
+                    "verified_after": self.after.read(index),
                     "shares": shares,
                 },
             )
@@ -127,14 +140,14 @@ class Compared:
         found: dict[str, Any] = {"num_prompts": len(self.examples)}
         for name, side in (("before", self.before), ("after", self.after)):
             came = [sum(not lost(draw) for draw in draws) for draws in side.drawn]
-            read = [sum(score is not None for score in scores) for scores in side.scores]
-            found[f"solve_{name}"] = ratio([_num_right(scores) for scores in side.scores], came)
+            read = [len(draws) - side.read(i).count(None) for i, draws in enumerate(side.drawn)]
+            found[f"solve_{name}"] = share_solved(side.solutions)
             found[f"verified_{name}"] = ratio(read, came)
         both = [
             (after, before)
             for index in range(len(self.examples))
-            if (after := _rate(self.after, index)) is not None
-            and (before := _rate(self.before, index)) is not None
+            if (after := self.after.rate(index)) is not None
+            and (before := self.before.rate(index)) is not None
         ]
         news, olds = [new for new, _ in both], [old for _, old in both]
         found["solve_difference"] = paired_bootstrap(news, olds) if both else Estimate(value=None)
@@ -214,13 +227,3 @@ def _share(old: Completion, new: Completion, duel: Scored) -> float | None:
     if lost(old) or lost(new):
         return None
     return duel.scores[0] if len(duel.scores) > 1 else 0.5
-
-
-def _num_right(scores: Sequence[float | None]) -> int:
-    return sum(score == 1 for score in scores)
-
-
-def _rate(side: Side, index: int) -> float | None:
-    """The share of right replies to one prompt; None where none came."""
-    came = sum(not lost(draw) for draw in side.drawn[index])
-    return _num_right(side.scores[index]) / came if came else None

@@ -101,8 +101,8 @@ def test_two_stages_end_in_a_checkpoint_with_a_card_and_a_report(capsys, tmp_pat
     for text in (
         "| sft | `sft.jsonl` |",
         f"| {ROWS // 2} | {ROWS} |",
-        "| dpo_learning_rate | 0.0003 |",
-        "| beta | 0.1 |",
+        f"| dpo_learning_rate | {TrainConfig.tiny().dpo_learning_rate} |",
+        f"| beta | {TrainConfig.tiny().beta} |",
         "| seed | 0 |",
         f"| dpo_loss | {summary['dpo_loss']:.4g} |",
         run.name,
@@ -190,7 +190,7 @@ def test_a_resume_must_match(capsys, tmp_path, data):
     run = only_run(tmp_path)
     code, _, err = call(capsys, "--resume", run, "--beta", 0.5)
     assert code == 2
-    assert "started with beta = 0.1, this is 0.5" in err
+    assert "started with beta = 1.0, this is 0.5" in err
     write_rows(data / "dpo.jsonl", reasoner_rows("dpo", ROWS + 2))
     code, _, err = call(capsys, "--resume", run)
     assert code == 2

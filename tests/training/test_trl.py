@@ -3,10 +3,12 @@
 import json
 import math
 import os
+import resource
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.nn import functional
 
@@ -14,6 +16,7 @@ from planish.embedded import path as embedded
 from planish.models import load
 from planish.models.local_loading import open_checkpoint
 from planish.records import BadInput, Sampling, user
+from planish.runs import DiskFull
 from planish.training.callbacks import Recorder, TrainingFailed, last_checkpoint
 from planish.training.checkpoint import trained
 from planish.training.rows import Encoder, Row, encode_all
@@ -61,10 +64,10 @@ def talk_rows(kind, number, words=8):
     ]
 
 
-def run(kind, model, rows, settings, folder, advance=lambda: None, before=None):
+def run(kind, model, rows, settings, folder, advance=lambda: None, before=None, logged=None):
     """Trains and returns what was logged, by step."""
     ids, encoder = encoded(model, kind, rows)
-    logged = {}
+    logged = {} if logged is None else logged
     result = train(
         kind,
         model,
@@ -219,6 +222,43 @@ def test_a_torn_checkpoint_is_not_resumed_from(tmp_path):
             (folder / "complete").touch()
     assert last_checkpoint(tmp_path).name == "checkpoint-10"
     assert last_checkpoint(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("save_every", [2, 6])
+def test_a_full_disk_is_told_and_training_goes_on_to_the_same_weights(tmp_path, save_every):
+    """No room for the first training checkpoint, or none for the checkpoint at the end."""
+    rows = chain_rows("sft", 8)
+    settings = Settings(learning_rate=1e-3, num_steps=6, batch_size=4, save_every=save_every)
+    logged = {}
+
+    def fill():
+        if len(logged) >= save_every - 1:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(DiskFull, match="free some space and resume"):
+            run("sft", REASONER, rows, settings, tmp_path / "full", fill, logged=logged)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list((tmp_path / "full").glob("*out*"))
+    run("sft", REASONER, rows, settings, tmp_path / "full")
+    run("sft", REASONER, rows, settings, tmp_path / "whole")
+    one, other = (weights(tmp_path / name / "out") for name in ("full", "whole"))
+    assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+def test_no_room_for_the_last_checkpoint_leaves_no_part_of_it(tmp_path, monkeypatch):
+    def write(_, folder, **__):
+        Path(folder).mkdir(parents=True)
+        if folder.endswith(".out.part"):
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("transformers.Trainer.save_model", write)
+    settings = Settings(learning_rate=1e-3, num_steps=1, batch_size=4)
+    with pytest.raises(DiskFull):
+        run("sft", REASONER, chain_rows("sft", 4), settings, tmp_path)
+    assert not list(tmp_path.glob("*out*"))
 
 
 @pytest.mark.parametrize("kind", ["sft", "dpo"])

@@ -15,9 +15,11 @@ import os
 import threading
 from pathlib import Path
 
-__all__ = ["DiskFull", "LineFile", "mend"]
+__all__ = ["FULL", "DiskFull", "LineFile", "mend"]
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Errors that say that there is no room."""
+
 _BLOCK = 1 << 16
 
 
@@ -34,7 +36,7 @@ class DiskFull(OSError):
 
 def raise_if_full(error: OSError, path: Path) -> None:
     """Raises `DiskFull` when that is what `error` means."""
-    if error.errno in _FULL:
+    if error.errno in FULL:
         raise DiskFull(path, error.errno or errno.ENOSPC) from error
 
 

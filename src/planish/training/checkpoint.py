@@ -7,18 +7,22 @@ trained(Path("out")).steps
 
 from __future__ import annotations
 
+import contextlib
+import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
+from safetensors import SafetensorError
 
 from planish.records import Record, write_text
+from planish.runs.lines import FULL, DiskFull
 from planish.training.launch import is_main
 from planish.training.rows import Kind
 
-__all__ = ["Trained", "save", "stop_at", "trained"]
+__all__ = ["Trained", "room_for", "save", "stop_at", "trained"]
 
 _SUMMARY = "training.json"
 # Pickled arguments, and a card that knows nothing of ours.
@@ -48,6 +52,24 @@ def trained(folder: Path) -> Trained | None:
         return Trained.model_validate_json((folder / _SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+@contextlib.contextmanager
+def room_for(folder: Path) -> Iterator[None]:
+    """What writes weights below `folder` says so in one way when there is no room.
+
+    Raises:
+        DiskFull: the disk, a quota or a limit is full.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # safetensors has the number in its text alone, and torch's writer lost it.
+        told = re.search(r"os error (\d+)", str(error))
+        number = int(told[1]) if told else getattr(error, "errno", None)
+        if number in FULL or "PytorchStreamWriter failed writing" in str(error):
+            raise DiskFull(folder) from error
+        raise
 
 
 def stop_at(network: Any, end_id: int, eos_ids: Sequence[int]) -> None:
@@ -90,6 +112,23 @@ def save(
     if is_main():
         shutil.rmtree(part, ignore_errors=True)
     state.wait_for_everyone()
+    try:
+        _write(trainer, tokenizer, part, out, result, merge_into)
+    except BaseException:
+        if is_main():
+            shutil.rmtree(part, ignore_errors=True)
+        raise
+    state.wait_for_everyone()
+
+
+def _write(
+    trainer: Any,
+    tokenizer: Any,
+    part: Path,
+    out: Path,
+    result: Trained,
+    merge_into: Callable[[], Any] | None,
+) -> None:
     if trainer.is_fsdp_enabled:  # shards are no checkpoint that a loader opens
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
     trainer.save_model(str(part if merge_into is None else part / "adapter"))
@@ -101,7 +140,6 @@ def save(
         tokenizer.save_pretrained(part)
         write_text(part / _SUMMARY, result.model_dump_json(indent=1) + "\n")
         part.rename(out)
-    state.wait_for_everyone()
 
 
 def _merge(base: Any, part: Path, trainer: Any) -> None:

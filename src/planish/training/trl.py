@@ -39,7 +39,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from planish.models.local_loading import Checkpoint, open_checkpoint
 from planish.records import BadInput
 from planish.training.callbacks import Recorder, TrainingFailed, last_checkpoint, quiet
-from planish.training.checkpoint import Trained, save, stop_at
+from planish.training.checkpoint import Trained, room_for, save, stop_at
 from planish.training.launch import is_main, num_processes
 from planish.training.rows import EncodedRow, Kind, split_batch
 
@@ -122,6 +122,7 @@ def train(
     Raises:
         BadInput: the model cannot be loaded, or the batch does not divide.
         TrainingFailed: a number is not finite; `work` holds the last good checkpoint.
+        DiskFull: there is no room for a checkpoint; nothing is half written.
     """
     with quiet():
         arguments = _arguments(kind, rows, settings, work)
@@ -136,7 +137,8 @@ def train(
         if kept != len(rows):
             raise AssertionError(f"TRL kept {kept} of {len(rows)} rows")
         trainable = [_size(p) for p in trainer.model.parameters() if p.requires_grad]
-        done_before, seconds = _run(trainer, last_checkpoint(work))
+        with room_for(work):
+            done_before, seconds = _run(trainer, last_checkpoint(work))
         result = Trained(
             kind=kind,
             steps=trainer.state.global_step,
@@ -146,15 +148,16 @@ def train(
             num_parameters=num_parameters,
             num_trainable=sum(trainable),
         )
-        save(
-            trainer,
-            tokenizer,
-            out,
-            result,
-            merge_into=None
-            if settings.lora is None
-            else lambda: _open(kind, model, settings).model,
-        )
+        with room_for(out):
+            save(
+                trainer,
+                tokenizer,
+                out,
+                result,
+                merge_into=None
+                if settings.lora is None
+                else lambda: _open(kind, model, settings).model,
+            )
     if is_main():
         shutil.rmtree(work, ignore_errors=True)
     return result

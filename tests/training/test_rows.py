@@ -179,8 +179,9 @@ def test_rows_read_alike_from_jsonl_and_parquet(tmp_path):
 
 
 def test_rows_without_an_id_are_called_by_their_line(tmp_path):
-    path = write_rows(tmp_path / "rows.jsonl", [GOOD, GOOD | {"meta": {"item_id": 7}}])
-    assert [each.id for each in read_rows(path, "dpo")] == [f"{path}:1", "7"]
+    rows = [GOOD, GOOD | {"meta": {"item_id": 7}}, GOOD | {"meta": "notes"}]
+    path = write_rows(tmp_path / "rows.jsonl", rows)
+    assert [each.id for each in read_rows(path, "dpo")] == [f"{path}:1", "7", f"{path}:3"]
 
 
 @pytest.mark.parametrize(

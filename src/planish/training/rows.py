@@ -168,7 +168,8 @@ def _row(value: dict[str, Any], columns: Sequence[str], where: str) -> Row:
     replies = tuple(
         _reply(reply, name, where) for name, reply in zip(columns, fields.replies, strict=True)
     )
-    meta = value.get("meta") or {}
+    meta = value.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
     id = value.get("id") or value.get("item_id") or meta.get("item_id") or meta.get("id") or where
     gold = value.get("gold") or meta.get("gold")
     question = value.get("question") or meta.get("question")

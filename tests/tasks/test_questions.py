@@ -172,6 +172,14 @@ def test_rows_are_spread_by_their_text_alone(many, tmp_path):
         assert {e.target for e in task.examples(split, task.capped(split, 100))} <= before
 
 
+def test_half_a_surrogate_pair_has_a_split_too(tmp_path):
+    path = tmp_path / "questions.jsonl"
+    rows = [{"question": f"what is {n} \ud800?", "target": n} for n in range(40)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = QuestionTask(path)
+    assert sum(task.capped(split, 40) for split in SPLITS) == 40
+
+
 def test_the_same_question_is_in_one_split_whatever_its_rows_say(tmp_path):
     rows = [
         {"question": "Colour?", "target": "red"},

@@ -25,7 +25,7 @@ _SPLIT_OF_DIGIT: tuple[Split, ...] = ("train",) * 6 + ("gate",) * 2 + ("report",
 
 def split_of(question: str) -> Split:
     """The split a question belongs to, told from its text alone: no question is in two."""
-    digest = hashlib.sha256(question.encode()).digest()
+    digest = hashlib.sha256(question.encode("utf-8", "surrogatepass")).digest()
     return _SPLIT_OF_DIGIT[int.from_bytes(digest[:8], "big") % len(_SPLIT_OF_DIGIT)]
 
 

@@ -14,9 +14,11 @@ from planish.methods.rise.data import (
     fixed_template,
     style_template,
     styles,
+    write_rows,
 )
+from planish.methods.rise.method import Drops
 from planish.models.scripted import find_replies
-from planish.records import BadInput, Completion, Example, user
+from planish.records import BadInput, Completion, Example, read_jsonl, user
 
 CASE = Case(
     example=Example(id="x", prompt=user("What is 2 + 2?"), target="4", meta={"gold": "B"}),
@@ -79,6 +81,20 @@ def test_every_part_is_drawn_evenly():
         assert len(counts) == size
         assert max(counts.values()) < 1.2 * 3600 / size
     assert names != [drawn_template(f"item-{i}", seed=1).name.split("-")[1:] for i in range(3600)]
+
+
+def test_rows_that_no_file_could_hold_are_mended_alike_in_both(tmp_path):
+    from pyarrow import parquet
+
+    drops = Drops()
+    drops.add("tie", ["item \udfff"])
+    lines, table, dropped = write_rows(
+        tmp_path, "sft", [{"prompt": [{"content": "a \ud800 b 😀\0"}], "size": 1}], drops
+    )
+    rows = [row for _, row in read_jsonl(lines)]
+    assert rows == [{"prompt": [{"content": "a \ufffd b 😀\0"}], "size": 1}]
+    assert parquet.read_table(table).to_pylist() == rows
+    assert [row for _, row in read_jsonl(dropped)] == [{"item_id": "item \ufffd", "why": "tie"}]
 
 
 def test_one_template_for_all_may_be_given(tmp_path):

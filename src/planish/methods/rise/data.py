@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -22,6 +23,7 @@ from typing import Any, Literal, NamedTuple
 
 from planish.judges.templates import TEMPLATES, Template, load_template
 from planish.methods.rise.method import Drops
+from planish.models.wire import clean
 from planish.records import BadInput, write_jsonl
 
 __all__ = [
@@ -282,16 +284,25 @@ def template_name(name: str) -> str:
 def write_rows(
     folder: Path, name: str, rows: Sequence[Mapping[str, Any]], drops: Drops
 ) -> list[Path]:
-    """Writes `name.jsonl`, `name.parquet` and `name.dropped.jsonl`, each all or nothing."""
+    """Writes `name.jsonl`, `name.parquet` and `name.dropped.jsonl`, each all or nothing.
+
+    Half a surrogate pair, which JSON may hold, is no text: U+FFFD stands in its place.
+    """
+    rows = [_cleaned(row) for row in rows]
     lines, table = folder / f"{name}.jsonl", folder / f"{name}.parquet"
     dropped = folder / f"{name}.dropped.jsonl"
     write_jsonl(lines, rows)
     _write_parquet(table, rows)
     write_jsonl(
         dropped,
-        [{"item_id": item, "why": why} for why, ids in drops.ids.items() for item in ids],
+        [_cleaned({"item_id": item, "why": why}) for why, ids in drops.ids.items() for item in ids],
     )
     return [lines, table, dropped]
+
+
+def _cleaned(row: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(clean(json.dumps(dict(row), ensure_ascii=False)))
+    return found
 
 
 def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Sequence
 
 from planish.judges.agreement import case_scores
 from planish.judges.asking import PromptedJudge
-from planish.judges.base import Case, Judgment
+from planish.judges.base import Call, Case, Judgment
 from planish.judges.scalar import ScalarJudge
 from planish.models.base import Steps
+from planish.records import Completion
 from planish.runs import Run
 from planish.runs.console import Screen
 from planish.runs.rows import read_rows
@@ -69,14 +70,9 @@ def record_scores(run: Run, cases: Sequence[Case], judgments: Sequence[Judgment]
         run.record("score", case_scores(case, judgment), id=case.id)
 
 
-def lost_calls(judgments: Iterable[Judgment]) -> str:
+def lost_calls(calls: Iterable[Call | Completion]) -> str:
     """Why calls brought no reply: every kind with its count, and one message in full."""
-    last = [
-        call.failures[-1]
-        for judgment in judgments
-        for call in judgment.calls
-        if call.finish == "error" and call.failures
-    ]
+    last = [call.failures[-1] for call in calls if call.finish == "error" and call.failures]
     kinds = Counter(failure.kind for failure in last)
     listed = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
     return f"{listed}; {last[0].message}" if last and last[0].message else listed

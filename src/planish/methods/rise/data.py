@@ -30,6 +30,7 @@ __all__ = [
     "DIVERSE",
     "FORMS",
     "Style",
+    "check_free",
     "digest",
     "drawn_template",
     "fixed_template",
@@ -273,6 +274,18 @@ def make_folder(path: Path) -> None:
         raise BadInput(
             f"cannot be made a folder ({error.strerror})", where=f"--out {path}"
         ) from None
+
+
+def check_free(folder: Path, name: str) -> None:
+    """Refuses to write over rows that another run made.
+
+    Raises:
+        BadInput: the folder holds rows of this name.
+    """
+    if any((folder / f"{name}.{ending}").exists() for ending in ("jsonl", "parquet")):
+        raise BadInput(
+            f"holds {name} rows already", where=f"--out {folder}", fix="choose another folder"
+        )
 
 
 def template_name(name: str) -> str:

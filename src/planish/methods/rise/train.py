@@ -27,7 +27,14 @@ from planish.methods.rise.learning.training import (
     said_once,
     settle,
 )
-from planish.methods.rise.learning.training_plan import Given, Plan, Stage, make_plan, resumed_plan
+from planish.methods.rise.learning.training_plan import (
+    Given,
+    Plan,
+    Stage,
+    check_lora,
+    make_plan,
+    resumed_plan,
+)
 from planish.records import write_text
 from planish.runs import Run
 from planish.runs.console import Screen, command
@@ -74,6 +81,7 @@ def train(
 def _train(given: Given, resume: str | None, runs: Path, screen: Screen) -> int:
     before = find(runs, resume).path if resume else None
     plan = make_plan(given) if before is None else resumed_plan(before, given)
+    check_lora(plan, given.config)
     data = prepare(plan, resumed=before is not None)
     return carry_out(plan, data, "train", before=before, runs=runs, screen=screen, close=_close)
 

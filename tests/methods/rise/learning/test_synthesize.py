@@ -143,14 +143,15 @@ def test_a_known_error_rate_is_what_is_dropped(capsys, tmp_path):
 
 def test_every_pair_is_used_or_dropped_for_one_reason(capsys, pairs):
     for index, options in enumerate(([], ["--stage", "dpo"], ["--limit", "25"])):
-        code, result, err = synthesize(capsys, pairs, *options, "--temperature", "1")
+        out = f"out-{index}"
+        code, result, err = synthesize(capsys, pairs, *options, "--temperature", "1", out=out)
         assert code == 0, err
         assert result["num_items"] + result["num_dropped_items"] == result["num_pairs"]
         assert sum(result["dropped_items"].values()) == result["num_dropped_items"]
         name = options[1] if options[:1] == ["--stage"] else "sft"
-        dropped = [row for _, row in read_jsonl(pairs.parent / "out" / f"{name}.dropped.jsonl")]
+        dropped = [row for _, row in read_jsonl(pairs.parent / out / f"{name}.dropped.jsonl")]
         assert Counter(row["why"] for row in dropped) == result["dropped_items"]
-        used = {row["item_id"] for row in rows_of(pairs.parent / "out", name)}
+        used = {row["item_id"] for row in rows_of(pairs.parent / out, name)}
         assert used.isdisjoint(row["item_id"] for row in dropped)
         info = json.loads((Path(result["run"]) / "run.json").read_text())
         assert info["summary"]["dropped_items"] == result["dropped_items"]
@@ -182,7 +183,7 @@ def test_candidates_of_different_length_and_ties_are_dropped_before_any_call(cap
     assert result["dropped_items"]["one candidate is much longer"] == 1
     assert result["dropped_items"]["gold is a tie"] == 1
     assert result["num_judged"] == 58
-    _, wider, _ = synthesize(capsys, pairs, "--length-ratio", "50")
+    _, wider, _ = synthesize(capsys, pairs, "--length-ratio", "50", out="wider")
     assert wider["num_judged"] == 59
 
 
@@ -295,9 +296,8 @@ def test_a_leaning_judge_yields_even_pairs_and_without_balance_the_other_lean(ca
     assert code == 0, err
     assert result["gold_slots"]["A"] == result["gold_slots"]["B"] > 0
     assert min(result["orders"].values()) > 0
-    code, failed, err = synthesize(
-        capsys, pairs, *options, "--from-orders", "failed", "--no-balance", teacher=teacher
-    )
+    options += ("--from-orders", "failed", "--no-balance")
+    code, failed, err = synthesize(capsys, pairs, *options, teacher=teacher, out="failed")
     assert code == 0, err
     assert failed["gold_slots"]["B"] > 3 * failed["gold_slots"]["A"]
     assert "surplus of one gold slot" not in failed["dropped_rows"]
@@ -317,7 +317,7 @@ def test_a_chosen_judgment_can_be_asked_to_solve_the_item(capsys, tmp_path):
         question = row["prompt"][0]["content"].removeprefix("Q ").partition(" A ")[0]
         solution = row["chosen"][0]["content"].partition(" V")[0]
         assert task.verify(task.example(question), solution).score == 1
-    code, free, _ = synthesize(capsys, pairs, *options, teacher=teacher, template=None)
+    code, free, _ = synthesize(capsys, pairs, *options, teacher=teacher, template=None, out="free")
     assert free["num_rows_built"] >= result["num_rows_built"]
     code, _, err = synthesize(capsys, pairs, "--require-solution", template="plain")
     assert code == 2
@@ -458,7 +458,7 @@ def test_lost_calls_are_counted_and_too_many_fail_the_run(capsys, monkeypatch, p
     use(monkeypatch, Stops(script, lost=lambda asked: asked % 4 == 0))
     code, result, err = synthesize(capsys, pairs, out="lost")
     assert code == 1
-    assert "30 of 120 calls brought no reply" in err
+    assert "30 of 120 calls brought no reply (timeout 30), the first at item " in err
     assert not (pairs.parent / "lost" / "sft.jsonl").exists()
     assert json.loads((Path(result["run"]) / "run.json").read_text())["status"] == "failed"
     use(monkeypatch, script)
@@ -624,6 +624,23 @@ def test_bad_options_leave_no_run(capsys, pairs, options, complaint):
     assert complaint in err
     assert len(err.strip().splitlines()) == 1
     assert not (pairs.parent / "runs").exists()
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_rows_of_another_run_are_not_written_over(capsys, pairs, ending):
+    code, made, err = synthesize(capsys, pairs)
+    assert code == 0, err
+    kept = pairs.parent / "out" / f"sft.{ending}"
+    before = kept.read_bytes()
+    for name in ("jsonl", "parquet"):
+        if name != ending:
+            (pairs.parent / "out" / f"sft.{name}").unlink()
+    code, _, err = synthesize(capsys, pairs, "--seed", 3)
+    assert code == 2
+    assert "holds sft rows already" in err
+    assert kept.read_bytes() == before
+    assert len(list((pairs.parent / "runs" / "rise").iterdir())) == 1
+    assert call(capsys, "rise", "synthesize", "--resume", made["run"])[0] == 0
 
 
 def test_what_is_missing_is_named(capsys, pairs):

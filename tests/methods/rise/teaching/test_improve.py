@@ -17,7 +17,7 @@ from planish.cli import main
 from planish.embedded import path as embedded
 from planish.methods.rise.config import resolve
 from planish.methods.rise.teaching import improve as stage
-from planish.methods.rise.teaching.comparison import Side, compare, duels_of
+from planish.methods.rise.teaching.comparison import Side, compare, duels_of, lost
 from planish.methods.rise.teaching.config import ImproveConfig
 from planish.models import load
 from planish.models.scripted import ScriptedModel, find_replies, verdict
@@ -431,7 +431,8 @@ def test_lost_judgments_fail_the_run_and_keep_the_checkpoint(capsys, monkeypatch
     options = (*QUICK, *HOT, *OTHER, "--dpo-learning-rate", "3e-3")
     code, result, err = improve(capsys, pairs, tmp_path, *options)
     assert code == 1
-    assert re.search(r"\d+ of \d+ calls brought no reply; the checkpoint is whole", err)
+    lost = r"\d+ of \d+ calls brought no reply \(timeout \d+\); the checkpoint is whole"
+    assert re.search(lost, err)
     assert (tmp_path / "better" / "model.safetensors").exists()
     assert read_info(only_run(tmp_path)).status == "failed"
     use_judge(monkeypatch)
@@ -474,7 +475,13 @@ GIVEN = {
         ({"--task": "chess"}, "no task is called 'chess'"),
         ({"--out": "{tmp}/labels"}, "exists already"),
         ({"--max-length": "9"}, "nothing is cut; use --max-length"),
-        ({"--sft-steps": "5"}, "--sft-steps: has no effect"),
+        ({"--sft-steps": "5"}, "Unknown option: --sft-steps"),
+        ({"--scalar-epochs": "2"}, "Unknown option: --scalar-epochs"),
+        ({"--beta": "inf"}, "--beta: Input should be a finite number"),
+        ({"--seed": "4294967296"}, "--seed: Input should be less than 4294967296"),
+        ({"--lora-rank": "4"}, "--lora-rank: has no effect without --lora"),
+        ({"--template": "plain"}, "--template: has no effect without --judge"),
+        ({"--judge-max-tokens": "9"}, "--judge-max-tokens: has no effect without --judge"),
         ({"--samples": "2", "--temperature": "0"}, "temperature 0 are all the same"),
         ({"--alpha": "0", "--preference-weight": "0"}, "nothing to learn"),
         ({"--judge": "scripted:nobody"}, "nobody"),
@@ -540,7 +547,7 @@ def test_lost_and_unreadable_replies_are_counted_and_never_wins():
     assert compared.shares == [[1.0], [0.5], [None], [0.5]]
     assert (numbers["num_duels"], numbers["num_identical"]) == (2, 1)
     assert numbers["win_rate"].value == pytest.approx(2 / 3)
-    assert sum(compared.lost) == 1
+    assert sum(map(lost, compared.calls)) == 1
 
 
 def _judge_of(label):

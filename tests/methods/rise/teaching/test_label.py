@@ -438,6 +438,7 @@ def test_lost_calls_are_counted_and_too_many_fail_the_run(capsys, monkeypatch, t
     code, result, err = label(capsys, tmp_path, out="many")
     assert code == 1
     assert f"{many.asked // 4} of {many.asked} calls of the {who} brought no reply" in err
+    assert f"no reply (timeout {many.asked // 4}), the first at prompt chain:" in err
     assert not (tmp_path / "many" / "dpo.jsonl").exists()
     assert json.loads((Path(result["run"]) / "run.json").read_text())["status"] == "failed"
     use(monkeypatch)

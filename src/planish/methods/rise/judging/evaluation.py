@@ -60,7 +60,8 @@ class Outcome:
     def reason(self, name: str) -> str:
         """Why calls of a part were lost: every kind with its count, and one message in full."""
         if name in self.benches:
-            return lost_calls(self.benches[name].judgments.values())
+            judged = self.benches[name].judgments.values()
+            return lost_calls(call for judgment in judged for call in judgment.calls)
         if name in self.ability:
             return next(iter(self.ability[name].lost.values()))
         return self.metrics()[name].reason

@@ -239,7 +239,8 @@ def _close(
     if plan.stop_early:
         screen.say("votes stopped early: the figures of both orders are of fewer samples")
     if lost:
-        reason = f"{lost} of {calls} calls brought no reply ({lost_calls(judgments)})"
+        why = lost_calls(call for judgment in judgments for call in judgment.calls)
+        reason = f"{lost} of {calls} calls brought no reply ({why})"
         screen.warn(f"{reason}; to ask for them again: {_again(run)}")
         if failed:
             run.close("failed", reason)

@@ -17,7 +17,7 @@ from planish.judges.pairs import Contrast
 from planish.records import Sampling
 from planish.training.rows import Kind
 
-__all__ = ["PAPER_MODELS", "SynthesisConfig", "SynthesisStage", "TrainConfig"]
+__all__ = ["PAPER_MODELS", "DpoConfig", "SynthesisConfig", "SynthesisStage", "TrainConfig"]
 
 SynthesisStage = Literal["sft", "dpo"]
 
@@ -107,19 +107,14 @@ class SynthesisConfig(BaseModel):
         return Sampling(temperature=temperature, max_tokens=self.max_tokens, seed=self.seed)
 
 
-@Parameter(name="*")
-class TrainConfig(BaseModel):
-    """How a judge is trained: stage 1 is SFT, stage 2 is DPO with an NLL term on the chosen.
-
-    Stage scalar is the baseline of both: a Bradley-Terry reward head on the pairs themselves.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Sft(BaseModel):
     sft_learning_rate: float = Field(1e-5, gt=0, description="Peak learning rate of SFT.")
     sft_epochs: float = Field(2.0, gt=0, description="Times that SFT sees every row.")
     sft_steps: int | None = Field(None, ge=1, description="Steps of SFT, in place of epochs.")
     sft_batch_size: int = Field(64, ge=1, description="Rows a step, over all processes.")
+
+
+class _Dpo(BaseModel):
     dpo_learning_rate: float = Field(1e-6, gt=0, description="Peak learning rate of DPO.")
     dpo_epochs: float = Field(1.0, gt=0, description="Times that DPO sees every pair.")
     dpo_steps: int | None = Field(None, ge=1, description="Steps of DPO, in place of epochs.")
@@ -129,10 +124,18 @@ class TrainConfig(BaseModel):
     preference_weight: float = Field(
         1.0, ge=0, description="Weight of the DPO term; 0 is NLL on the chosen alone."
     )
+
+
+class _Scalar(BaseModel):
     scalar_learning_rate: float = Field(1e-5, gt=0, description="Peak learning rate of a head.")
     scalar_epochs: float = Field(1.0, gt=0, description="Times that the head sees every pair.")
     scalar_steps: int | None = Field(None, ge=1, description="Its steps, in place of epochs.")
     scalar_batch_size: int = Field(64, ge=1, description="Pairs a step, over all processes.")
+
+
+class _Common(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "cosine", description="How the learning rate falls."
     )
@@ -161,7 +164,20 @@ class TrainConfig(BaseModel):
     near_duplicate: float = Field(
         NEAR, gt=0, le=1, description="Shared word runs from which two questions count as one."
     )
-    seed: int = Field(0, ge=0, description="Seed of row order, adapters and dropout.")
+    seed: int = Field(0, ge=0, lt=1 << 32, description="Seed of row order, adapters and dropout.")
+
+
+@Parameter(name="*")
+class DpoConfig(_Common, _Dpo):
+    """The dials of a training that is DPO alone."""
+
+
+@Parameter(name="*")
+class TrainConfig(_Common, _Scalar, _Dpo, _Sft):
+    """How a judge is trained: stage 1 is SFT, stage 2 is DPO with an NLL term on the chosen.
+
+    Stage scalar is the baseline of both: a Bradley-Terry reward head on the pairs themselves.
+    """
 
     @classmethod
     def tiny(cls) -> Self:

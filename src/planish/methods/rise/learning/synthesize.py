@@ -23,9 +23,11 @@ from planish.judges.balance import check_distinct
 from planish.judges.formats import read_pairs
 from planish.judges.overlap import check_disjoint
 from planish.judges.pairs import Draw, JudgePair, judge_draws
+from planish.judges.recording import lost_calls
 from planish.methods.rise.config import Format, Preset, regiven, resolve
 from planish.methods.rise.data import (
     DIVERSE,
+    check_free,
     digest,
     drawn_template,
     fixed_template,
@@ -108,6 +110,7 @@ def synthesize(
     folder = find(runs, resume).path if resume else None
     if folder is None:
         plan = _plan(given, resolve(preset, config))
+        check_free(Path(plan.out), plan.stage)
     else:
         plan = _resumed(read_info(folder), given, config, preset)
     cases = read_pairs(plan.pairs, plan.format)[: plan.limit]
@@ -269,7 +272,9 @@ def _close(
     again = command(*AGAIN.split(), run.path)
     lost = [draw for draw in draws if draw.status == "transport"]
     if len(lost) > (1 - plan.min_coverage) * len(draws):
-        what = f"{len(lost)} of {len(draws)} calls brought no reply"
+        why = lost_calls(draw.completion for draw in lost)
+        what = f"{len(lost)} of {len(draws)} calls brought no reply ({why})"
+        what += f", the first at item {lost[0].item_id}"
         run.close("failed", what)
         screen.warn(f"{what}; go on with: {again}")
         screen.close({"transport": len(lost), "calls": len(draws)}, run=run.path)

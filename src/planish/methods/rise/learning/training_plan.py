@@ -23,6 +23,7 @@ __all__ = [
     "Given",
     "Plan",
     "Stage",
+    "check_lora",
     "make_plan",
     "model_path",
     "remade_plan",
@@ -142,6 +143,21 @@ def model_path(spec: str, option: str = "--model") -> str:
             fix="name a local model without options: hf:PATH-OR-ID or embedded:reasoner",
         )
     return str(embedded(target)) if scheme == "embedded" else str(Path(target).expanduser())
+
+
+def check_lora(plan: Plan, typed: TrainConfig) -> None:
+    """Refuses dials of an adapter where the whole model would be trained.
+
+    Raises:
+        BadInput: with the first of them.
+    """
+    idle = sorted(name for name in typed.model_fields_set if name.startswith("lora_"))
+    if idle and not plan.lora:
+        raise BadInput(
+            "has no effect without --lora",
+            where=f"--{idle[0].replace('_', '-')}",
+            fix="add --lora, or leave it out",
+        )
 
 
 def resumed_plan(folder: Path, given: Given) -> Plan:

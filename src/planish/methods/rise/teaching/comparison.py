@@ -15,13 +15,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+from planish.judges.base import Call
 from planish.records import Completion, Example
 from planish.stats import Estimate, mcnemar, mean, paired_bootstrap, ratio
 from planish.tasks.ability import Solution, grade, share_solved
 from planish.tasks.base import Task
 from planish.training.rewards import Asked, Scored, distinct
 
-__all__ = ["Compared", "Side", "compare", "duels_of"]
+__all__ = ["Compared", "Side", "compare", "duels_of", "lost"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Record(NamedTuple):
     replies: dict[str, Any]
 
 
-def lost(draw: Completion) -> bool:
+def lost(draw: Completion | Call) -> bool:
     """Whether a call brought no reply."""
     return draw.finish == "error"
 
@@ -109,11 +110,10 @@ class Compared:
         return self._solved() | self._lengths() | self._wins() | self._cost()
 
     @property
-    def lost(self) -> list[bool]:
-        """For every call of the policies and the judge, whether it brought no reply."""
+    def calls(self) -> list[Completion | Call]:
+        """Every call of the policies and the judge."""
         draws = [draw for side in (self.before, self.after) for row in side.drawn for draw in row]
-        calls = [call for duel in self.duels for call in duel.calls]
-        return [*map(lost, draws), *(call.finish == "error" for call in calls)]
+        return [*draws, *(call for duel in self.duels for call in duel.calls)]
 
     def records(self) -> Iterator[Record]:
         """One for every prompt."""

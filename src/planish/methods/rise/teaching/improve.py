@@ -19,8 +19,9 @@ from pathlib import Path
 
 from planish.judges import Case
 from planish.judges.overlap import Asked, check_disjoint
+from planish.judges.recording import lost_calls
 from planish.methods.rise.config import Preset
-from planish.methods.rise.learning.config import TrainConfig
+from planish.methods.rise.learning.config import DpoConfig, TrainConfig
 from planish.methods.rise.learning.training import (
     StageResult,
     carry_out,
@@ -28,7 +29,7 @@ from planish.methods.rise.learning.training import (
     said_once,
     settle,
 )
-from planish.methods.rise.teaching.comparison import Compared, Side, compare, duels_of
+from planish.methods.rise.teaching.comparison import Compared, Side, compare, duels_of, lost
 from planish.methods.rise.teaching.config import ImproveConfig
 from planish.methods.rise.teaching.improve_pages import show, summarize, write_pages
 from planish.methods.rise.teaching.improve_plan import Given, Plan, make_plan, resumed_plan
@@ -56,7 +57,7 @@ def improve(
     task: str | None = None,
     judge: str | None = None,
     preset: Preset | None = None,
-    training: TrainConfig = TrainConfig(),  # noqa: B008 - frozen
+    training: DpoConfig = DpoConfig(),  # noqa: B008 - frozen
     evaluation: ImproveConfig = ImproveConfig(),  # noqa: B008 - frozen
     resume: str | None = None,
     runs: RunsDir = RUNS,
@@ -76,7 +77,8 @@ def improve(
         runs: Folder that holds the runs.
         json: One JSON object on stdout.
     """
-    given = Given(policy, pairs, out, task, judge, preset, training, evaluation)
+    dials = TrainConfig(**training.model_dump(exclude_unset=True))
+    given = Given(policy, pairs, out, task, judge, preset, dials, evaluation)
     return said_once(lambda: _improve(given, resume, runs, Screen(json=json)))
 
 
@@ -197,13 +199,14 @@ def _close(
 ) -> int:
     plan, curves = comparing.plan, settle(run, results)
     compared = comparing.carry_out(run, screen)
-    lost = compared.lost
-    if sum(lost) > (1 - plan.evaluation.min_coverage) * len(lost):
-        what = f"{sum(lost)} of {len(lost)} calls brought no reply"
+    calls = compared.calls
+    num_lost = sum(map(lost, calls))
+    if num_lost > (1 - plan.evaluation.min_coverage) * len(calls):
+        what = f"{num_lost} of {len(calls)} calls brought no reply ({lost_calls(calls)})"
         run.close("failed", what)
         again = command("planish", "rise", "improve", "--resume", run.path)
         screen.warn(f"{what}; the checkpoint is whole; compare again with: {again}")
-        screen.close({"transport": sum(lost), "calls": len(lost)}, run=run.path)
+        screen.close({"transport": num_lost, "calls": len(calls)}, run=run.path)
         return 1
     for record in compared.records():
         for kind, data in (("score", record.score), ("replies", record.replies)):

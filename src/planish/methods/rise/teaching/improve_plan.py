@@ -13,7 +13,7 @@ from planish.methods.rise.config import Preset, regiven, resolve
 from planish.methods.rise.data import digest, template_name
 from planish.methods.rise.learning import training_plan
 from planish.methods.rise.learning.config import TrainConfig
-from planish.methods.rise.learning.training_plan import model_path, remade_plan
+from planish.methods.rise.learning.training_plan import check_lora, model_path, remade_plan
 from planish.methods.rise.teaching.config import ImproveConfig
 from planish.records import BadInput
 from planish.runs.info import config_of, read_info
@@ -73,19 +73,20 @@ def make_plan(given: Given) -> Plan:
             )
     assert given.policy is not None
     model_path(given.policy, "--policy")
-    _check_stage(given.training)
     plan = training_plan.make_plan(given.for_training(given.training, given.preset))
+    check_lora(plan, given.training)
+    _check_judging(given.evaluation, given.judge)
     return _compared(plan, given, resolve(given.preset, given.evaluation))
 
 
-def _check_stage(training: TrainConfig) -> None:
-    others = ("sft_", "scalar_")
-    idle = sorted(name for name in training.model_fields_set if name.startswith(others))
-    if idle:
+def _check_judging(evaluation: ImproveConfig, judge: str | None) -> None:
+    """Refuses dials that were typed for a judge that nobody named."""
+    idle = sorted({"template", "judge_max_tokens"} & evaluation.model_fields_set)
+    if idle and judge is None:
         raise BadInput(
-            "has no effect: a policy is improved by DPO alone",
+            "has no effect without --judge",
             where=f"--{idle[0].replace('_', '-')}",
-            fix="leave it out",
+            fix="name another judge, or leave it out",
         )
 
 
@@ -115,8 +116,9 @@ def resumed_plan(folder: Path, given: Given) -> Plan:
         BadInput: not a run of this stage, or one of another version.
     """
     before = config_of(read_info(folder), "rise", "improve", Plan)
-    _check_stage(given.training)
     plan = remade_plan(before, given.for_training(given.training, given.preset))
+    check_lora(plan, given.training)
+    _check_judging(given.evaluation, given.judge or before.judge)
     again = Given(
         policy=given.policy or before.model,
         pairs=given.pairs,

@@ -17,10 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from planish.judges import PairwiseJudge
+from planish.judges import Call, PairwiseJudge
+from planish.judges.recording import lost_calls
 from planish.judges.scalar import ScalarJudge, is_scalar
 from planish.methods.rise.config import Preset, resolve
-from planish.methods.rise.data import make_folder, write_rows
+from planish.methods.rise.data import check_free, make_folder, write_rows
 from planish.methods.rise.judging.cases import refuse_dials
 from planish.methods.rise.method import Drops
 from planish.methods.rise.teaching.config import ASKING, LabelConfig
@@ -39,7 +40,7 @@ from planish.methods.rise.teaching.labelling import (
 from planish.models import load
 from planish.models.base import LanguageModel, Steps
 from planish.models.cache import CachedModel
-from planish.records import BadInput, Example, Pair
+from planish.records import BadInput, Completion, Example, Pair
 from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.runs.info import read_info
@@ -106,7 +107,7 @@ def label(
     folder = find(runs, resume).path if resume else None
     if folder is None:
         plan = make_plan(given, resolve(preset, config))
-        _check_out(Path(plan.out))
+        check_free(Path(plan.out), "dpo")
     else:
         plan = resumed_plan(read_info(folder), given, config, preset)
     if plan.judge and is_scalar(plan.judge):
@@ -142,16 +143,20 @@ def label(
             # One after the other: a reply file serves one model at a time.
             with CachedModel(answers, replies) as cached:
                 items = _answer(plan, examples, verifier, cached, screen)
-            lost = [draw.finish == "error" for item in items for draw in item.completions]
-            if _failed(run, plan, "policy", lost, screen):
+            drawn = [(item.example.id, draw) for item in items for draw in item.completions]
+            if _failed(run, plan, "policy", drawn, screen):
                 return 1
             with _keeping(judges, replies) as cached_judge:
                 scored = _score(plan, items, cached_judge, screen)
         except KeyboardInterrupt:
             screen.warn(f"go on with: {command(*AGAIN.split(), run.path)}")
             raise
-        lost = [call.finish == "error" for scores in scored for call in scores.calls]
-        if _failed(run, plan, "judge", lost, screen):
+        calls = [
+            (item.example.id, call)
+            for item, scores in zip(items, scored, strict=True)
+            for call in scores.calls
+        ]
+        if _failed(run, plan, "judge", calls, screen):
             return 1
         return _close(run, plan, items, scored, replies, screen)
 
@@ -167,11 +172,6 @@ def _keeping(
     if judge is None or isinstance(judge, ScalarJudge):
         return nullcontext(judge)
     return CachedModel(judge, replies)
-
-
-def _check_out(out: Path) -> None:
-    if (out / "dpo.jsonl").exists() or (out / "dpo.parquet").exists():
-        raise BadInput("holds dpo rows already", where=f"--out {out}", fix="choose another folder")
 
 
 def _examples(plan: Plan, task: Task | None) -> list[Example]:
@@ -243,15 +243,18 @@ def _with_single(items: Sequence[Item], made: Iterator[Scored]) -> list[Scored]:
     return [next(made) if len(item.replies) > 1 else Scored([]) for item in items]
 
 
-def _failed(run: Run, plan: Plan, who: str, calls: Sequence[bool], screen: Screen) -> bool:
+def _failed(
+    run: Run, plan: Plan, who: str, calls: Sequence[tuple[str, Completion | Call]], screen: Screen
+) -> bool:
     """Whether too many calls brought no reply; then the run has failed, and says how to go on."""
-    lost = sum(calls)
-    if lost <= (1 - plan.min_coverage) * len(calls):
+    lost = [(prompt, call) for prompt, call in calls if call.finish == "error"]
+    if len(lost) <= (1 - plan.min_coverage) * len(calls):
         return False
-    what = f"{lost} of {len(calls)} calls of the {who} brought no reply"
+    what = f"{len(lost)} of {len(calls)} calls of the {who} brought no reply"
+    what += f" ({lost_calls(call for _, call in lost)}), the first at prompt {lost[0][0]}"
     run.close("failed", what)
     screen.warn(f"{what}; go on with: {command(*AGAIN.split(), run.path)}")
-    screen.close({"transport": lost, "calls": len(calls)}, run=run.path)
+    screen.close({"transport": len(lost), "calls": len(calls)}, run=run.path)
     return True
 
 

@@ -81,7 +81,9 @@ def test_every_base_is_reported_and_the_rule_chose_the_first_that_qualified():
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(BadInput, match="no embedded model is called 'thinker'; use reasoner"):
+    with pytest.raises(
+        BadInput, match="no embedded model is called 'thinker'; use apprentice or reasoner"
+    ):
         path("thinker")
     assert all(path(name).is_dir() for name in MODELS)
 

@@ -6,6 +6,7 @@
 | name | what it is | built by |
 |---|---|---|
 | `reasoner` | solves digit chains (`planish.tasks.chain`) and judges them half-right: 150,000 weights | `python -m planish.embedded.build_reasoner --out DIR --seed 0` |
+| `apprentice` | solves digit chains and has read careful and careless judges of them, so that it judges like either: 150,000 weights | `python -m planish.embedded.build_apprentice --out DIR --seed 0` |
 
 Each is a folder in the Hugging Face format, with `build.log` and `build.json`: how it was made,
 what it can do, and which other candidates were made and not shipped. Tiny models show a
@@ -18,7 +19,7 @@ from planish.records import BadInput
 
 __all__ = ["MODELS", "path"]
 
-MODELS: tuple[str, ...] = ("reasoner",)
+MODELS: tuple[str, ...] = ("apprentice", "reasoner")
 """Names that `embedded:NAME` accepts."""
 
 

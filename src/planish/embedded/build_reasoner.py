@@ -19,7 +19,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +36,7 @@ from planish.embedded.reasoner_model import build_tokenizer
 from planish.embedded.reasoner_training import Say, train_judge, train_solver
 from planish.records import BadInput, Record, write_text
 
-__all__ = ["Bands", "BaseReport", "build", "main"]
+__all__ = ["Bands", "BaseReport", "build", "main", "run", "save_model", "versions"]
 
 RULE = "the first base that lies within the bands on gate items"
 
@@ -180,21 +180,22 @@ def build(
             where=str(out),
             fix="read build.log; try another --seed or more --bases",
         )
-    digests = _save(chosen.model, out)
+    digests = save_model(chosen.model, out)
     facts = {
         "rule": RULE,
         "bands": bands.model_dump(),
         "shipped": chosen.report.seed,
         "num_parameters": chosen.model.num_parameters(),
         "sha256": digests,
-        "versions": _versions(),
+        "versions": versions(),
         "bases": [report.model_dump() for report in reports],
     }
     write_text(out / "build.json", json.dumps(facts, indent=1) + "\n")
     return reports
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of everything that decides the weights."""
     names = ("planish", "torch", "transformers", "tokenizers", "safetensors")
     return {
         "python": platform.python_version(),
@@ -202,7 +203,7 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _save(model: Any, out: Path) -> dict[str, str]:
+def save_model(model: Any, out: Path) -> dict[str, str]:
     """Writes the model and its tokenizer, each file under its name only when it is whole."""
     digests = {}
     with tempfile.TemporaryDirectory(dir=out, prefix=".building-") as folder:
@@ -219,14 +220,19 @@ def _save(model: Any, out: Path) -> dict[str, str]:
     return digests
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line: 0 for a shipped base, 1 where none lies within the bands."""
-    parser = argparse.ArgumentParser(
-        prog="python -m planish.embedded.build_reasoner", description="Builds the tiny reasoner."
-    )
+def run(
+    program: str,
+    description: str,
+    build: Callable[[argparse.Namespace, Say], object],
+    *,
+    bases: int,
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """The command line of a build: 0 for a shipped base, 1 where none lies within the bands."""
+    parser = argparse.ArgumentParser(prog=f"python -m {program}", description=description)
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first base")
-    parser.add_argument("--bases", type=int, default=5, help="how many bases to build")
+    parser.add_argument("--bases", type=int, default=bases, help="how many bases to build")
     options = parser.parse_args(arguments)
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     torch.set_num_threads(1)
@@ -237,11 +243,24 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{time.monotonic() - start:7.1f} s  {line}\n")
 
     try:
-        build(options.out, seed=options.seed, num_bases=options.bases, say=say)
+        build(options, say)
     except BadInput as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Builds the reasoner from the command line."""
+    return run(
+        "planish.embedded.build_reasoner",
+        "Builds the tiny reasoner.",
+        lambda options, say: build(
+            options.out, seed=options.seed, num_bases=options.bases, say=say
+        ),
+        bases=5,
+        arguments=arguments,
+    )
 
 
 if __name__ == "__main__":

@@ -34,7 +34,15 @@ from planish.embedded.reasoner_model import (
 )
 from planish.tasks.chain import ChainTask, candidates
 
-__all__ = ["JudgeRun", "SolverRun", "judge_rows", "solve_rows", "train_judge", "train_solver"]
+__all__ = [
+    "JudgeRun",
+    "SolverRun",
+    "judge_rows",
+    "solve_rows",
+    "train_judge",
+    "train_reader",
+    "train_solver",
+]
 
 Model: TypeAlias = Any
 Row: TypeAlias = tuple[str, str]
@@ -236,3 +244,39 @@ def train_judge(
         if reached and balanced:
             return JudgeRun(model, step, True)
     return JudgeRun(model, max_steps, left_chance)
+
+
+def train_reader(
+    model: Model,
+    rows: Sequence[Row],
+    seed: int,
+    *,
+    task: ChainTask | None = None,
+    num_solve_examples: int = 20_000,
+    steps: int = 2500,
+    judge_batch: int = 64,
+    solve_batch: int = 24,
+    learning_rate: float = 5e-4,
+    say: Say = lambda line: None,
+) -> Model:
+    """Lets a solver, in place, read judgments as they are, right or wrong, and go on solving.
+
+    Args:
+        rows: prompts with judgments.
+    """
+    task = task or ChainTask()
+    model.train()
+    generator = torch.Generator().manual_seed(seed)
+    judging = _Rows(rows, generator)
+    solving = _Rows(solve_rows(task, task.capped("train", num_solve_examples), seed), generator)
+    optimizer, schedule = _optimizer(model, learning_rate, warmup=20)
+    for step in range(1, steps + 1):
+        judge_loss = judging.loss(model, judge_batch)
+        solve_loss = solving.loss(model, solve_batch)
+        _step(model, optimizer, schedule, 0.75 * judge_loss + 0.25 * solve_loss)
+        if step % 250 == 0:
+            say(
+                f"read, step {step}: loss {judge_loss.item():.3f} judge, "
+                f"{solve_loss.item():.3f} solve"
+            )
+    return model.eval()

@@ -6,87 +6,66 @@
     judge = fit("sft", base, rows, steps=75, learning_rate=2e-4, out=Path("judge"))
     measure(judge, report, seed=0).right
 
-A pairwise verdict is right by luck half of the time, so judgments that agree with gold hold many
-that reason wrongly: on JudgeBench strong models are right in little more than half of the pairs.
-Here a careful author works the chain out and takes the reply that ends alike; a careless one reads
-every minus as a plus, which mostly fits neither reply, and tosses a coin. A base has read both, in
-the proportion that its corpus had, and can do either: what is latent in it has to be brought out.
+The authors, the teacher and the bases' corpus are `planish.embedded.authors`; a base is made as the
+embedded apprentice is.
 """
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from planish.embedded.reasoner_model import VERDICTS, build_tokenizer, judge_prompt
-from planish.embedded.reasoner_training import _optimizer, _Rows, _step, solve_rows, train_solver
+from planish.embedded.authors import Teacher, corpus
+from planish.embedded.build_apprentice import CAREFUL
+from planish.embedded.reasoner_model import build_tokenizer
+from planish.embedded.reasoner_training import train_reader, train_solver
 from planish.judges import Case, PairwiseJudge, agreement
 from planish.judges.pairs import ORDERS, JudgePair, JudgeRow, judge_draws
 from planish.judges.scalar import ScalarJudge
 from planish.judges.templates import named
 from planish.methods.rise.method import Item, Rules, Selection, select_dpo, select_sft, solves
 from planish.models import load
-from planish.models.base import Watcher
 from planish.models.local_loading import open_tokenizer
-from planish.records import Chat, Completion, Sampling
+from planish.records import Sampling
 from planish.stats import Estimate, ratio
-from planish.tasks.chain import ChainTask, candidates, partials
+from planish.tasks.chain import ChainTask, candidates
 from planish.training import trl
 from planish.training.callbacks import Recorder
 from planish.training.rows import Encoder, Kind, Row, encode_all
 
+__all__ = [
+    "TASK",
+    "Measured",
+    "Teacher",
+    "build_base",
+    "chosen_row",
+    "dpo_rows",
+    "fit",
+    "general_pairs",
+    "general_rows",
+    "items",
+    "judged",
+    "local",
+    "measure",
+    "measure_scalar",
+    "preference_row",
+    "save",
+    "sft_rows",
+    "solve_rate",
+]
+
 TASK = ChainTask(num_operands=3)
 TEMPLATE = named("chain")
 MAX_TOKENS = 16
-CORPUS, PRETRAINING_STEPS = 20_000, 2500
 
 
-def judgment(question: str, replies: Sequence[str], *, careful: bool, draw: random.Random) -> str:
-    """One author's judgment, in the grammar of the template `chain`."""
-    read = question if careful else question.replace("-", "+")
-    chain = " ".join(map(str, partials(read)))
-    fits = [slot for slot, reply in enumerate(replies) if reply.split()[-1:] == chain.split()[-1:]]
-    slot = fits[0] if len(fits) == 1 else draw.randrange(2)
-    return f"{chain} V {VERDICTS[slot]}"
-
-
-def corpus(careful: float, seed: int, size: int = CORPUS) -> list[tuple[str, str]]:
-    """What a base has read: prompts and judgments by authors of both kinds."""
-    draw = random.Random(f"corpus/{seed}")
-    examples = list(TASK.examples("train", TASK.capped("train", size), seed))
-    rows = []
-    for number in range(size):
-        example = examples[number % len(examples)]
-        question = example.prompt[0].content
-        replies = list(candidates(example, seed=seed * size + number))
-        draw.shuffle(replies)
-        text = judgment(question, replies, careful=draw.random() < careful, draw=draw)
-        rows.append((judge_prompt(question, *replies), text))
-    return rows
-
-
-def build_base(
-    seed: int, folder: Path, *, careful: float = 0.3, steps: int = PRETRAINING_STEPS
-) -> Path:
+def build_base(seed: int, folder: Path) -> Path:
     """A solver that has then read the corpus until it can judge like either author."""
-    if (folder / "config.json").is_file():
-        return folder
-    model = train_solver(seed).model
-    model.train()
-    generator = torch.Generator().manual_seed(seed)
-    judging = _Rows(corpus(careful, seed), generator)
-    solving = _Rows(solve_rows(TASK, TASK.capped("train", CORPUS), seed), generator)
-    optimizer, schedule = _optimizer(model, 5e-4, warmup=20)
-    for _ in range(steps):
-        loss = 0.75 * judging.loss(model, 64) + 0.25 * solving.loss(model, 24)
-        _step(model, optimizer, schedule, loss)
-    save(model, folder)
+    if not (folder / "config.json").is_file():
+        save(train_reader(train_solver(seed).model, corpus(CAREFUL, seed), seed), folder)
     return folder
 
 
@@ -94,29 +73,6 @@ def save(model: Any, folder: Path) -> None:
     """As any loader opens it."""
     model.save_pretrained(folder)
     build_tokenizer().save_pretrained(folder)
-
-
-class Teacher:
-    """A model that judges as a mixture of both authors; it never sees gold."""
-
-    def __init__(self, careful: float, seed: int) -> None:
-        self.careful, self.seed = careful, seed
-        self.name, self.revision = f"teacher {careful:g}", str(seed)
-
-    def generate(
-        self, chats: Sequence[Chat], sampling: Sampling, *, watcher: Watcher | None = None
-    ) -> list[list[Completion]]:
-        return [[self._judge(chat, sample) for sample in range(sampling.n)] for chat in chats]
-
-    def _judge(self, chat: Chat, sample: int) -> Completion:
-        prompt = chat[-1].content
-        question, _, rest = prompt.removeprefix("Q ").partition(" A ")
-        first, _, rest = rest.partition(" B ")
-        key = hashlib.sha256(f"{self.seed}/{self.careful}/{sample}/{prompt}".encode()).digest()
-        draw = random.Random(key)
-        careful = draw.random() < self.careful
-        replies = (first, rest.removesuffix(" J"))
-        return Completion(text=judgment(question, replies, careful=careful, draw=draw))
 
 
 def items(split: str, *, num_questions: int, per_question: int, seed: int) -> list[Case]:

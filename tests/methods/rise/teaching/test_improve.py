@@ -477,6 +477,7 @@ GIVEN = {
         ({"--max-length": "9"}, "nothing is cut; use --max-length"),
         ({"--sft-steps": "5"}, "Unknown option: --sft-steps"),
         ({"--scalar-epochs": "2"}, "Unknown option: --scalar-epochs"),
+        ({"--max-tokens": "9999"}, "--max-tokens: 9999 leaves no room for a prompt in the context"),
         ({"--beta": "inf"}, "--beta: Input should be a finite number"),
         ({"--seed": "4294967296"}, "--seed: Input should be less than 4294967296"),
         ({"--lora-rank": "4"}, "--lora-rank: has no effect without --lora"),

@@ -29,6 +29,7 @@ from planish.methods.rise.learning.training import (
     said_once,
     settle,
 )
+from planish.methods.rise.learning.training_plan import model_path
 from planish.methods.rise.teaching.comparison import Compared, Side, compare, duels_of, lost
 from planish.methods.rise.teaching.config import ImproveConfig
 from planish.methods.rise.teaching.improve_pages import show, summarize, write_pages
@@ -96,6 +97,7 @@ def _improve(given: Given, resume: str | None, runs: Path, screen: Screen) -> in
             update={"judge_revision": judge.revision, "template_hash": template.hash}
         )
     data = prepare(plan, resumed=before is not None)
+    _check_room(plan)
     return carry_out(
         *(plan, data, "improve"),
         before=before,
@@ -103,6 +105,24 @@ def _improve(given: Given, resume: str | None, runs: Path, screen: Screen) -> in
         screen=screen,
         close=partial(_close, comparing=_Comparing(plan, task, examples, judge)),
     )
+
+
+def _check_room(plan: Plan) -> None:
+    """Told before the training: a budget that no prompt fits beside.
+
+    Raises:
+        BadInput: replies may be as long as the policy's whole context.
+    """
+    from planish.models.local_loading import open_tokenizer
+
+    _, context = open_tokenizer(model_path(plan.model))
+    if context is not None and plan.evaluation.max_tokens >= context:
+        raise BadInput(
+            f"{plan.evaluation.max_tokens} leaves no room for a prompt in the context of {context} "
+            f"of {plan.model}",
+            where="--max-tokens",
+            fix="lower it",
+        )
 
 
 def _report(plan: Plan, task: Task) -> list[Example]:

@@ -608,6 +608,7 @@ def test_an_empty_result_exits_2_with_count_and_first(capsys, pairs, model, opti
         (["--teacher", "scripted:nobody"], "nobody"),
         (["--report-pairs", "nowhere.jsonl"], "nowhere.jsonl"),
         (["--length-ratio", "0.5"], "--length-ratio"),
+        (["--temperature", "inf"], "--temperature"),
         (["--near-duplicate", "0"], "--near-duplicate"),
         (["--stage", "rl"], "stage"),
     ],

@@ -38,7 +38,7 @@ class SynthesisConfig(BaseModel):
         None, ge=1, description="Draws per order; by default 1 (stage sft) or 8 (stage dpo)."
     )
     temperature: float | None = Field(
-        None, ge=0, description="0 is greedy; by default 0 for one sample, 1 for more."
+        None, ge=0, le=100, description="0 is greedy; by default 0 for one sample, 1 for more."
     )
     max_tokens: int = Field(2048, ge=1, description="Budget of one judgment.")
     length_ratio: float = Field(

@@ -17,6 +17,7 @@ from planish.judges.templates import named
 from planish.records import write_jsonl
 from support.checkpoints import save_checkpoint
 from support.server import reply_to
+from support.training import reasoner_rows, save_qwen2, turn, write_rows
 
 NUMBERS = ("vote_accuracy", "both_right", "consistency", "first_slot_rate", "coverage")
 
@@ -63,6 +64,42 @@ def test_checkpoints_judge_by_text_and_by_distribution(capsys, tmp_path, pairs, 
         for judgment in judgments(results["text", batch]["run"])
     ]
     assert texts[:6] == texts[6:]
+
+
+@pytest.mark.parametrize("lora", [(), ("--lora", "--lora-rank", 4)])
+def test_a_fresh_qwen2_is_trained_in_two_stages_and_evaluated(capsys, tmp_path, pairs, lora):
+    """From disk to disk with a chat template; a row of 3,000 tokens is trained on whole."""
+    base, judge = save_qwen2(tmp_path / "base"), tmp_path / "judge"
+    for kind in ("sft", "dpo"):
+        rows = reasoner_rows(kind, 8)
+        rows[0]["prompt"] = turn("the quick brown fox jumps over the lazy dog " * 140)
+        write_rows(tmp_path / "data" / f"{kind}.jsonl", rows)
+    data, runs = tmp_path / "data", ("--runs", tmp_path / "runs", "--json")
+    code, out, err = call(
+        capsys,
+        *("rise", "train", "--model", f"hf:{base}", "--sft", data, "--dpo", data, "--out", judge),
+        *("--sft-steps", 2, "--sft-batch-size", 8, "--dpo-steps", 2, "--dpo-batch-size", 8),
+        *("--micro-batch-size", 1, *runs, *lora),
+    )
+    assert code == 0, err
+    run = Path(json.loads(out)["run"])
+    rows = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+    stages = {row["id"]: row["data"] for row in rows if row["kind"] == "stage"}
+    logged = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for name in ("sft", "dpo"):
+        assert 3000 < stages[name]["longest"] < 4096
+        (last,) = [row for row in logged if (row["stage"], row["step"]) == (name, 2)]
+        assert last["num_tokens"] == 2 * stages[name]["num_tokens"]  # nothing was cut
+    assert (judge / "adapter").exists() == bool(lora)
+    code, out, err = call(
+        capsys,
+        *("rise", "evaluate", "--model", f"hf:{judge}", "--before", f"hf:{base}", "--pairs", pairs),
+        *("--limit", 4, "--max-tokens", 4, "--min-coverage", 0, "--ability", "chain:2", *runs),
+    )
+    assert code == 0, err
+    bench = json.loads(out)["benches"]["pairs"]
+    assert sum(bench["statuses"].values()) == sum(bench["before"]["statuses"].values()) == 8
+    assert "transport" not in bench["statuses"]
 
 
 def judgments(run):

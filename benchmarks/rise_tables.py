@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bench_rise import CURVE, MAIN, NAMES, REPORT, TEACHERS
+from bench_rise import CURVE, MAIN, MANY_STEPS, NAMES, REPORT, TEACHERS
 from planish.runs.plots import Series, line_plot
 from planish.stats import Estimate, mean, paired_bootstrap
 from support import RESULTS, write_result
@@ -67,7 +67,8 @@ def _arms(runs: Sequence[Run]) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     extra = [
         f"Greedy, two stages minus SFT at equal rows: {difference(runs, 'two', 'sft', 'greedy')}; "
-        f"minus SFT on all rows: {difference(runs, 'two', 'all', 'greedy')}.",
+        f"minus SFT on all rows, {MANY_STEPS} steps: "
+        f"{difference(runs, 'two', 'all longer', 'greedy')}.",
         f"Votes of 3, two stages minus SFT at equal rows: {difference(runs, 'two x3', 'sft x3')} "
         f"({mean(column(runs, 'two x3', 'tokens')).value:.1f} and "
         f"{mean(column(runs, 'sft x3', 'tokens')).value:.1f} tokens a case); two stages, one draw, "
@@ -103,7 +104,9 @@ def _pairs(runs: Sequence[Run], key: str) -> tuple[list[float], list[float]]:
 def _table(
     runs: Sequence[Run], head: str, keys: Sequence[tuple[str, str]], last: Callable[[str], str]
 ) -> str:
-    lines = [f"| {head} | SFT | two stages | difference | minus SFT on all rows |"]
+    lines = [
+        f"| {head} | SFT | two stages | difference | minus SFT on all rows, 250 / 1,000 steps |"
+    ]
     lines.append("|---|---|---|---|---|")
     for text, key in keys:
         sft, two = _pairs(runs, key)
@@ -113,10 +116,11 @@ def _table(
 
 
 def _curve(runs: Sequence[Run]) -> str:
-    every = column(runs, "all")
-
     def to_all(key: str) -> str:
-        return str(paired_bootstrap(_pairs(runs, key)[1], every))
+        two = _pairs(runs, key)[1]
+        return " / ".join(
+            str(paired_bootstrap(two, column(runs, arm))) for arm in ("all", "all longer")
+        )
 
     keys = [(f"{share:.0%}", f"curve {share:g}") for share in CURVE]
     return _table(runs, "share of the rows", keys, to_all)
@@ -142,7 +146,9 @@ def _ability(runs: Sequence[Run]) -> str:
             low <= rate <= high for rate, (_, low, high) in zip(after, before, strict=True)
         )
         shift = paired_bootstrap(after, [rate for rate, *_ in before])
-        cells = (NAMES[arm], str(mean(after)), str(shift), f"{inside} of {len(runs)}")
+        # Runs that are all alike have no interval of their own.
+        rate = str(mean(after)) if len(set(after)) > 1 else f"{after[0]:.3f}"
+        cells = (NAMES[arm], rate, str(shift), f"{inside} of {len(runs)}")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -152,9 +158,11 @@ def _picture(runs: Sequence[Run]) -> Any:
     shares = [100 * share for share in CURVE]
     rates = [_pairs(runs, f"curve {share:g}") for share in CURVE]
     every = mean(column(runs, "all")).value or 0.0
+    longer = mean(column(runs, "all longer")).value or 0.0
     series = [
         Series("SFT", shares, [sum(sft) / len(sft) for sft, _ in rates]),
         Series("SFT, then DPO + NLL", shares, [sum(two) / len(two) for _, two in rates]),
         Series("SFT, all rows", shares, [every] * len(shares)),
+        Series("SFT, all rows, 1,000 steps", shares, [longer] * len(shares)),
     ]
     return line_plot(series, xlabel="share of the rows (%)", ylabel="calls right")

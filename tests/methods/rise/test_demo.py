@@ -27,26 +27,45 @@ def test_the_demo_of_every_room(capsys, tmp_path):
     assert rise["solve_rate"] >= 0.97
     assert 0.58 <= rise["call_accuracy"] <= 0.70
     assert 0.3 <= rise["consistency"] <= 0.6
+    # Two stages teach the apprentice, and SFT on as many rows does not teach it more.
+    assert rise["judge_gain_ci"][0] > 0.05
+    assert rise["judge_minus_sft_equal_rows_ci"][1] > 0
+    assert rise["judge_supported_minus_sft_equal_rows_ci"][0] > 0
+    assert rise["judge_coverage_after"] > 0.95
+    assert rise["judge_solve_after"] >= rise["judge_solve_before_ci"][0]
+    assert rise["judge_rows"]["sft"] + rise["judge_rows"]["dpo"] == rise["judge_rows"]["alone"]
     page = Path(result["report"]).read_text()
     assert "<script src" not in page
     assert "Four planted faults" in page
+    assert "A judge is taught" in page
 
     code, out, _ = call(capsys, "demo", "rise", "--runs", tmp_path, "--json")
     again = json.loads(out)
-    for name in ("call_accuracy", "both_right", "consistency", "solve_rate"):
-        assert again[name] == rise[name]
+    places = ("run", "report")
+    assert {name: again[name] for name in again if name not in places} == {
+        name: rise[name] for name in rise if name not in places
+    }
 
-    # The command that the demo proposes gives the numbers that the demo showed.
-    pairs = Path(again["run"]) / "artifacts" / "pairs.jsonl"
+    # The pairs that the demo leaves behind give the numbers that it showed.
+    artifacts = Path(again["run"]) / "artifacts"
     code, out, err = call(
         capsys,
         *("rise", "judge", "--model", "embedded:reasoner", "--preset", "tiny"),
-        *("--pairs", pairs, "--runs", tmp_path, "--json"),
+        *("--pairs", artifacts / "pairs.jsonl", "--runs", tmp_path, "--json"),
     )
     assert code == 0, err
     judged = json.loads(out)
     assert judged["both_right"] == rise["both_right"]
     assert judged["consistency"] == rise["consistency"]
+
+    # So does the command that it proposes run on the judge that it made.
+    code, out, err = call(
+        capsys,
+        *("rise", "evaluate", "--model", f"hf:{artifacts / 'lesson' / 'judge'}"),
+        *("--before", "embedded:apprentice", "--preset", "tiny", "--limit", 40, "--no-ability"),
+        *("--pairs", artifacts / "pairs.jsonl", "--runs", tmp_path, "--json"),
+    )
+    assert code == 0, err
 
 
 def test_the_reasoner_reads_better_calibrated_than_it_votes(capsys, tmp_path):

@@ -1,7 +1,8 @@
-"""The offline demonstration: can the metrics be trusted, and what is the tiny judge worth?
+"""The offline demonstration: can the metrics be trusted, what is a tiny judge worth, can it learn?
 
 Four scripted judges carry a known fault each; the metrics must find every one of them again.
-Then the embedded reasoner, which solves digit chains, is asked to judge them.
+Then the embedded reasoner, which solves digit chains, is asked to judge them; and the embedded
+apprentice is taught to judge in two stages, beside SFT alone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from planish.judges.pairs import task_cases
 from planish.judges.planted import Finding, planted_cases, planted_judges, recovered
 from planish.methods import Shown
 from planish.methods.rise.config import Config
+from planish.methods.rise.learning.lesson import Lesson, teach
+from planish.methods.rise.learning.lesson_pages import add_lesson, lesson_numbers, show_lesson
 from planish.models import LanguageModel, load
 from planish.models.base import Steps
 from planish.records import Sampling, write_jsonl
@@ -28,12 +31,12 @@ __all__ = ["demo"]
 _PLANTED, _CHAINS = 400, 200
 _CLAIM = (
     "A judge that follows the slot, the length or a coin is found out by asking in both orders; "
-    "a model that solves a task does not thereby judge it."
+    "a model that solves a task does not thereby judge it, but it can be taught to."
 )
 
 
 def demo(*, screen: Screen, seed: int = 0, root: Path = Path("runs")) -> Shown:
-    """Plants four faults and finds them again, then measures the embedded reasoner as a judge."""
+    """Plants four faults and finds them again, measures the embedded reasoner, teaches a judge."""
     config = Config.tiny().model_copy(update={"seed": seed})
     plan = {"planted_cases": _PLANTED, "chains": _CHAINS, **config.model_dump()}
     with Run.create("rise", "demo", plan, seed=seed, root=root, stage="demo") as run:
@@ -44,25 +47,30 @@ def demo(*, screen: Screen, seed: int = 0, root: Path = Path("runs")) -> Shown:
         write_jsonl(run.artifact("pairs.jsonl"), cases)
         model = load("embedded:reasoner?batch_size=100")
         result, solved = _measure(model, task, cases, config, run, screen)
+        lesson = teach(home=run.artifact("lesson/sft").parent, seed=seed, screen=screen)
         found = [finding.found for rows in planted.values() for finding in rows.values()]
         summary = {
             **headline(result),
             "solve_rate": solved,
             "planted_numbers": len(found),
             "planted_found": sum(found),
+            **lesson_numbers(lesson),
         }
         run.finish(**summary)
-        report = _report(run, planted, result, solved, seed)
+        report = _report(run, planted, result, solved, lesson, seed)
         report.save(run.report_path)
     _show(screen, planted, result, solved)
+    show_lesson(lesson, screen)
+    screen.say("A tiny model shows the mechanism, not the paper's number.")
     return Shown(
         report=report,
         summary=summary,
         folder=run.path,
         then=(
             command(
-                *("planish", "rise", "judge", "--model", "embedded:reasoner"),
-                *("--preset", "tiny", "--pairs", run.artifact("pairs.jsonl")),
+                *("planish", "rise", "evaluate", "--model", f"hf:{lesson.checkpoint}"),
+                *("--before", "embedded:apprentice", "--preset", "tiny"),
+                *("--pairs", run.artifact("pairs.jsonl")),
             ),
         ),
     )
@@ -156,8 +164,7 @@ def _show(
         title=f"the embedded reasoner, {result.num_cases} chains of 3 digits, temperature 1",
     )
     screen.say(
-        "It solves nearly every chain and yet judges many of them wrongly: solving is not "
-        "judging. A tiny model shows the mechanism, not the paper's number."
+        "It solves nearly every chain and yet judges many of them wrongly: solving is not judging."
     )
 
 
@@ -166,6 +173,7 @@ def _report(
     planted: dict[str, dict[str, Finding]],
     result: Agreement,
     solved: Estimate,
+    lesson: Lesson,
     seed: int,
 ) -> Report:
     from planish.runs.plots import interval_plot
@@ -202,6 +210,7 @@ def _report(
         f"{_percent(result.both_right)}. What is missing is the comparison, not the knowledge.",
     )
     add_agreement(report, result, min_coverage=0.0)
+    add_lesson(report, lesson)
     return report
 
 

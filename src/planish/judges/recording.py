@@ -22,7 +22,7 @@ from planish.runs import Run
 from planish.runs.console import Screen
 from planish.runs.rows import read_rows
 
-__all__ = ["judge_cases", "lost_calls", "record_scores"]
+__all__ = ["judge_cases", "lost_calls", "lost_kinds", "record_scores", "remedy"]
 
 
 def judge_cases(
@@ -76,3 +76,27 @@ def lost_calls(calls: Iterable[Call | Completion]) -> str:
     kinds = Counter(failure.kind for failure in last)
     listed = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
     return f"{listed}; {last[0].message}" if last and last[0].message else listed
+
+
+def lost_kinds(calls: Iterable[Call | Completion]) -> list[str]:
+    """Why each call that brought no reply was lost."""
+    lost = [call for call in calls if call.finish == "error"]
+    return [call.failures[-1].kind if call.failures else "unknown" for call in lost]
+
+
+def remedy(kinds: Iterable[str], again: str, *, budget: str | None) -> str:
+    """What helps where calls were lost: `again`, but a prompt that does not fit never will.
+
+    Args:
+        kinds: of `lost_kinds`.
+        again: how to ask for lost calls again.
+        budget: the option that sets how long replies may be; None where nothing is written.
+    """
+    found = set(kinds)
+    if "context" not in found:
+        return again
+    change = "use a model with a longer context"
+    change += f", leave such items out, or lower {budget}" if budget else " or leave such items out"
+    if found == {"context"}:
+        return f"asking again cannot help: {change}"
+    return f"{again}; where a prompt does not fit, {change}"

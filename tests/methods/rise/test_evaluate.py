@@ -491,7 +491,7 @@ def test_two_processes_do_not_share_a_run_and_a_killed_one_goes_on(
 
 
 def test_a_checkpoint_from_disk_reads_3000_tokens_or_says_that_it_cannot(
-    evaluate: Any, tmp_path: Path
+    evaluate: Any, capsys: Any, tmp_path: Path
 ) -> None:
     words = "the quick brown fox jumps over the lazy dog " * 220
     tokens = len(make_tokenizer()(words)["input_ids"])
@@ -516,10 +516,27 @@ def test_a_checkpoint_from_disk_reads_3000_tokens_or_says_that_it_cannot(
     assert all(call["finish"] != "error" for case in calls.values() for call in case)
     assert result["benches"]["long"]["before"]["num_cases"] == 2
     small = save_qwen2(tmp_path / "small", context=2048)
-    code, result, err = evaluate(*arguments, model=f"hf:{small}")
+    questions = tmp_path / "questions.jsonl"
+    write_jsonl(
+        questions,
+        [{"id": str(n), "question": f"{n} {words}", "target": "7"} for n in range(8)],
+    )
+    code, result, err = evaluate(*arguments, "--ability", questions, model=f"hf:{small}")
     assert result["benches"]["long"]["statuses"]["transport"] == 2
     assert "2 of 4 calls" in err
     assert "exceed the model's context of 2048" in err
+    helps = "use a model with a longer context, leave such items out, or lower --max-tokens"
+    assert err.count(f"asking again cannot help: {helps}") == 2  # the bench and the questions
+    assert "--resume" not in err
+    code, _, err = call(
+        capsys,
+        *("rise", "judge", "--model", f"hf:{small}", "--pairs", path, "--max-tokens", 4),
+        *("--runs", tmp_path / "judged", "--json"),
+    )
+    assert code == 1
+    assert "2 of 4 calls brought no reply (context 2; the prompt's " in err
+    assert "longer context, leave such items out, or lower --max-tokens" in err
+    assert "--resume" not in err
 
 
 # --- bad input -----------------------------------------------------------------------------

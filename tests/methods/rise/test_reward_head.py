@@ -282,6 +282,7 @@ def test_replies_that_do_not_fit_are_unrated_and_stop_it_with_a_reason(rise, pol
     code, _, err = label(rise, policy, tmp_path, f"scalar:{short}")
     assert code == 1
     assert "16 of 16 calls of the judge brought no reply" in err
+    assert "use a model with a longer context or leave such items out" in err
 
 
 def test_rewards_that_are_no_numbers_stop_it_too(rise, policy, tmp_path):

@@ -23,7 +23,7 @@ from planish.judges import Case
 from planish.judges.benches import Bench, BenchResult, bench_result
 from planish.judges.formats.trained import read_trained
 from planish.judges.overlap import check_untrained
-from planish.judges.recording import judge_cases
+from planish.judges.recording import judge_cases, remedy
 from planish.judges.scalar import ScalarJudge, is_scalar
 from planish.methods.rise.config import Format, Preset
 from planish.methods.rise.judging.cases import read_cases
@@ -297,12 +297,16 @@ def _close(run: Run, plan: Plan, found: Evaluation, screen: Screen) -> int:
     run.finish(**summary)
     write_report(run, found, plan)
     show(found, plan.min_coverage, screen)
-    again = command(*AGAIN.split(), run.path)
+    again = f"to ask for them again: {command(*AGAIN.split(), run.path)}"
     failed = ""
     for outcome in found.outcomes:
         for name, lost, calls in outcome.losses():
             reason = f"{lost} of {calls} calls of {outcome.name} on {name} brought no reply"
-            screen.warn(f"{reason} ({outcome.reason(name)}); to ask for them again: {again}")
+            # The harness has its own budgets, and a reward head writes nothing.
+            writes = name not in outcome.metrics() and not is_scalar(outcome.name)
+            budget = "--max-tokens" if writes else None
+            helps = remedy(outcome.lost_kinds(name), again, budget=budget)
+            screen.warn(f"{reason} ({outcome.reason(name)}); {helps}")
             if lost > (1 - plan.min_coverage) * calls:
                 failed = failed or reason
     if failed:

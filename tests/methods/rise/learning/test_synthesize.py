@@ -378,15 +378,16 @@ def test_datasets_reads_both_files_with_the_columns_that_trl_wants(capsys, pairs
 class Stops:
     """A judge that is interrupted, or loses calls, and counts what it is asked."""
 
-    def __init__(self, script, stop_at=None, lost=lambda asked: False):
+    def __init__(self, script, stop_at=None, lost=lambda asked: False, kinds=("timeout",)):
         self.script, self.stop_at, self.lost, self.asked = script, stop_at, lost, 0
+        self.kinds = kinds
 
     def __call__(self, chat, seed, sample):
         if self.asked == self.stop_at:
             raise KeyboardInterrupt
         self.asked += 1
         if self.lost(self.asked):
-            failure = Failure(attempt=1, kind="timeout")
+            failure = Failure(attempt=1, kind=self.kinds[self.asked % len(self.kinds)])
             return Completion(text="", finish="error", failures=(failure,))
         return self.script(chat, seed, sample)
 
@@ -465,6 +466,21 @@ def test_lost_calls_are_counted_and_too_many_fail_the_run(capsys, monkeypatch, p
     code, out, err = call(capsys, "rise", "synthesize", "--resume", result["run"], "--json")
     assert code == 0, err
     assert json.loads(out)["statuses"] == {"ok": 120}
+
+
+def test_a_prompt_that_does_not_fit_is_told_what_helps(capsys, monkeypatch, pairs):
+    script = varied(golds(pairs), lambda chat, seed: True)
+    helps = "use a model with a longer context, leave such items out, or lower --max-tokens"
+    use(monkeypatch, Stops(script, lost=lambda asked: asked <= 30, kinds=["context"]))
+    code, _, err = synthesize(capsys, pairs)
+    assert code == 1
+    assert f"asking again cannot help: {helps}" in err
+    assert "--resume" not in err
+    kinds = ["context", "timeout"]
+    use(monkeypatch, Stops(script, lost=lambda asked: asked <= 30, kinds=kinds))
+    code, result, err = synthesize(capsys, pairs, out="both")
+    assert code == 1
+    assert f"--resume {result['run']}; where a prompt does not fit, {helps}" in err
 
 
 # ---- bad input ---------------------------------------------------------------------------------

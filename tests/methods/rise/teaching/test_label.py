@@ -107,15 +107,16 @@ def noisy(p):
 class Counting:
     """A script that counts what it is asked, stops at some call, or loses calls."""
 
-    def __init__(self, script, stop_at=None, lost=lambda asked: False):
+    def __init__(self, script, stop_at=None, lost=lambda asked: False, kind="timeout"):
         self.script, self.stop_at, self.lost, self.asked = script, stop_at, lost, 0
+        self.kind = kind
 
     def __call__(self, chat, seed, sample):
         if self.asked == self.stop_at:
             raise KeyboardInterrupt
         self.asked += 1
         if self.lost(self.asked):
-            failure = Failure(attempt=1, kind="timeout")
+            failure = Failure(attempt=1, kind=self.kind)
             return Completion(text="", finish="error", failures=(failure,))
         return self.script(chat, seed, sample)
 
@@ -446,6 +447,17 @@ def test_lost_calls_are_counted_and_too_many_fail_the_run(capsys, monkeypatch, t
     assert code == 0, err
     assert json.loads(out)["dropped_replies"] == {}
     assert "transport" not in json.loads(out)["statuses"]
+
+
+@pytest.mark.parametrize(("who", "budget"), [("policy", "--max-"), ("judge", "--judge-max-")])
+def test_a_prompt_that_does_not_fit_is_told_what_helps(capsys, monkeypatch, tmp_path, who, budget):
+    scripts = {"policy": solver(), "judge": oracle}
+    long = Counting(scripts[who], lost=lambda asked: asked % 4 == 0, kind="context")
+    use(monkeypatch, **(scripts | {who: long}))
+    code, _, err = label(capsys, tmp_path, limit=20)
+    assert code == 1
+    assert f"a longer context, leave such items out, or lower {budget}tokens" in err
+    assert "--resume" not in err
 
 
 # ---- bad input -----------------------------------------------------------------------------------

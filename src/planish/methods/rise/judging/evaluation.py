@@ -13,7 +13,7 @@ from typing import Any
 
 from planish.judges.benches import Bench, BenchResult
 from planish.judges.pages import covered, headline
-from planish.judges.recording import lost_calls
+from planish.judges.recording import lost_calls, lost_kinds
 from planish.methods.rise.judging.pages import percent
 from planish.models.harness import HarnessResult, HarnessResults
 from planish.records import Cost
@@ -65,6 +65,16 @@ class Outcome:
         if name in self.ability:
             return next(iter(self.ability[name].lost.values()))
         return self.metrics()[name].reason
+
+    def lost_kinds(self, name: str) -> list[str]:
+        """What kind of failure lost each call of a part; of the harness only the first is known."""
+        if name in self.benches:
+            judged = self.benches[name].judgments.values()
+            return lost_kinds(call for judgment in judged for call in judgment.calls)
+        if name in self.ability:
+            return [why.partition(":")[0] for why in self.ability[name].lost.values()]
+        metric = self.metrics()[name]
+        return [metric.reason.partition(":")[0], *["unknown"] * (metric.lost - 1)]
 
 
 @dataclass(frozen=True)

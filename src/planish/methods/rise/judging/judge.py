@@ -14,7 +14,7 @@ from pathlib import Path
 from planish.judges import Case, Judgment, agreement
 from planish.judges.asking import PromptedJudge
 from planish.judges.pages import headline, show_agreement
-from planish.judges.recording import judge_cases, lost_calls, record_scores
+from planish.judges.recording import judge_cases, lost_calls, lost_kinds, record_scores, remedy
 from planish.judges.scalar import ScalarJudge, is_scalar
 from planish.methods.rise.config import Config, Format, Preset, regiven, resolve
 from planish.methods.rise.data import digest, template_name
@@ -239,9 +239,11 @@ def _close(
     if plan.stop_early:
         screen.say("votes stopped early: the figures of both orders are of fewer samples")
     if lost:
-        why = lost_calls(call for judgment in judgments for call in judgment.calls)
-        reason = f"{lost} of {calls} calls brought no reply ({why})"
-        screen.warn(f"{reason}; to ask for them again: {_again(run)}")
+        made = [call for judgment in judgments for call in judgment.calls]
+        reason = f"{lost} of {calls} calls brought no reply ({lost_calls(made)})"
+        again = f"to ask for them again: {_again(run)}"
+        budget = None if is_scalar(plan.model) else "--max-tokens"
+        screen.warn(f"{reason}; {remedy(lost_kinds(made), again, budget=budget)}")
         if failed:
             run.close("failed", reason)
     screen.close(

@@ -23,7 +23,7 @@ from planish.judges.balance import check_distinct
 from planish.judges.formats import read_pairs
 from planish.judges.overlap import check_disjoint
 from planish.judges.pairs import Draw, JudgePair, judge_draws
-from planish.judges.recording import lost_calls
+from planish.judges.recording import lost_calls, lost_kinds, remedy
 from planish.methods.rise.config import Format, Preset, regiven, resolve
 from planish.methods.rise.data import (
     DIVERSE,
@@ -269,14 +269,15 @@ def _close(
     screen: Screen,
 ) -> int:
     draws = [draw for item in items for draw in item.draws]
-    again = command(*AGAIN.split(), run.path)
     lost = [draw for draw in draws if draw.status == "transport"]
     if len(lost) > (1 - plan.min_coverage) * len(draws):
         why = lost_calls(draw.completion for draw in lost)
         what = f"{len(lost)} of {len(draws)} calls brought no reply ({why})"
         what += f", the first at item {lost[0].item_id}"
         run.close("failed", what)
-        screen.warn(f"{what}; go on with: {again}")
+        again = f"go on with: {command(*AGAIN.split(), run.path)}"
+        kinds = lost_kinds(draw.completion for draw in lost)
+        screen.warn(f"{what}; {remedy(kinds, again, budget='--max-tokens')}")
         screen.close({"transport": len(lost), "calls": len(draws)}, run=run.path)
         return 1
     _check_coverage(plan, draws, replies)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from planish.judges import Call, PairwiseJudge
-from planish.judges.recording import lost_calls
+from planish.judges.recording import lost_calls, lost_kinds, remedy
 from planish.judges.scalar import ScalarJudge, is_scalar
 from planish.methods.rise.config import Preset, resolve
 from planish.methods.rise.data import check_free, make_folder, write_rows
@@ -253,7 +253,12 @@ def _failed(
     what = f"{len(lost)} of {len(calls)} calls of the {who} brought no reply"
     what += f" ({lost_calls(call for _, call in lost)}), the first at prompt {lost[0][0]}"
     run.close("failed", what)
-    screen.warn(f"{what}; go on with: {command(*AGAIN.split(), run.path)}")
+    again = f"go on with: {command(*AGAIN.split(), run.path)}"
+    budget: str | None = "--max-tokens" if who == "policy" else "--judge-max-tokens"
+    if who == "judge" and is_scalar(plan.judge or ""):
+        budget = None  # a reward head writes nothing
+    kinds = lost_kinds(call for _, call in lost)
+    screen.warn(f"{what}; {remedy(kinds, again, budget=budget)}")
     screen.close({"transport": len(lost), "calls": len(calls)}, run=run.path)
     return True
 

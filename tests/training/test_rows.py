@@ -194,6 +194,8 @@ def test_rows_without_an_id_are_called_by_their_line(tmp_path):
         ({"chosen": [*turn("x"), *turn("A", "assistant")]}, "chosen must be one assistant turn"),
         ({"chosen": " "}, "chosen is empty"),
         ({"chosen": "B"}, "the same in 1 of 2 rows"),
+        ({"gold": ["A"]}, r"gold must be a text, not \['A'\]"),
+        ({"meta": {"gold": {"slot": "A"}}}, "gold must be a text, not {'slot': 'A'}"),
     ],
 )
 def test_rows_that_teach_nothing_are_named(tmp_path, change, complaint):

@@ -172,12 +172,18 @@ def _row(value: dict[str, Any], columns: Sequence[str], where: str) -> Row:
     meta = meta if isinstance(meta, dict) else {}
     id = value.get("id") or value.get("item_id") or meta.get("item_id") or meta.get("id") or where
     gold = value.get("gold") or meta.get("gold")
+    if gold is not None and not isinstance(gold, str):
+        raise BadInput(
+            f"gold must be a text, not {gold!r:.40}",
+            where=where,
+            fix='write "A" or "B", or leave it out',
+        )
     question = value.get("question") or meta.get("question")
     return Row(
         id=str(id),
         prompt=fields.prompt,
         replies=replies,
-        gold=None if gold is None else str(gold),
+        gold=gold,
         where=where,
         question=question if isinstance(question, str) else None,
     )

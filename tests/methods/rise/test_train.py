@@ -365,6 +365,23 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_gold_label_that_is_no_text_is_named_by_its_line(capsys, tmp_path, data):
+    path = data / "sft.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[2]["gold"] = ["A"]
+    write_rows(path, rows)
+    code, _, err = call(
+        capsys,
+        *("--model", "embedded:reasoner", "--sft", path, "--out", tmp_path / "judge"),
+        *("--runs", tmp_path / "runs"),
+    )
+    assert code == 2
+    assert err.endswith(
+        f'{path}:3: gold must be a text, not [\'A\']; write "A" or "B", or leave it out\n'
+    )
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_long_row_is_named_with_what_it_needs(capsys, tmp_path):
     model = save_qwen2(tmp_path / "model", context=2048)
     row = {"prompt": turn("the quick " * 600), "completion": turn("A", "assistant")}

@@ -123,11 +123,11 @@ def test_two_stages_end_in_a_checkpoint_with_a_card_and_a_report(capsys, tmp_pat
 def test_both_stages_are_what_each_alone_would_do(capsys, tmp_path, data):
     assert train(capsys, data, tmp_path / "both")[0] == 0
     alone = tmp_path / "alone"
-    runs = ("--runs", tmp_path / "runs", *QUICK)
+    runs = ("--runs", tmp_path / "runs", "--preset", "tiny", "--save-every", 2)
     first = ("--model", "embedded:reasoner", "--sft", data, "--out", alone / "sft")
     second = ("--model", f"hf:{alone / 'sft'}", "--dpo", data / "dpo.jsonl", "--out", alone / "dpo")
-    for stage in (first, second):
-        code, _, err = call(capsys, *stage, *runs)
+    for stage, steps in ((first, "--sft-steps"), (second, "--dpo-steps")):
+        code, _, err = call(capsys, *stage, *runs, steps, 6)
         assert code == 0, err
     assert same_weights(tmp_path / "both" / "judge", alone / "dpo")
 
@@ -338,6 +338,17 @@ GIVEN = {"--model": "embedded:reasoner", "--out": "{tmp}/judge", "--sft": "{data
         ({"--sft-learning-rate": "-1"}, "--sft-learning-rate"),
         ({"--sft-learning-rate": "inf"}, "--sft-learning-rate: Input should be a finite number"),
         ({"--seed": "4294967296"}, "--seed: Input should be less than 4294967296"),
+        ({"--dpo-steps": "4"}, "--dpo-steps: has no effect without stage dpo; train that"),
+        ({"--beta": "0.5", "--preset": "tiny"}, "--beta: has no effect without stage dpo"),
+        ({"--scalar-epochs": "1"}, "--scalar-epochs: has no effect without stage scalar"),
+        (
+            {"--sft": None, "--dpo": "{data}", "--sft-steps": "1"},
+            "--sft-steps: has no effect without stage sft",
+        ),
+        (
+            {"--dpo": "{data}", "--stage": "sft", "--alpha": "1"},
+            "--alpha: has no effect without stage dpo",
+        ),
         ({"--lora-rank": "4"}, "--lora-rank: has no effect without --lora"),
         ({"--report-pairs": "{tmp}/nowhere.jsonl"}, "nowhere.jsonl: No such file"),
         ({"--report-pairs": "{data}/sft.jsonl"}, "no known format of pairs"),

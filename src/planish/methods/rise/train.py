@@ -32,6 +32,7 @@ from planish.methods.rise.learning.training_plan import (
     Plan,
     Stage,
     check_lora,
+    check_stages,
     make_plan,
     resumed_plan,
 )
@@ -82,6 +83,7 @@ def _train(given: Given, resume: str | None, runs: Path, screen: Screen) -> int:
     before = find(runs, resume).path if resume else None
     plan = make_plan(given) if before is None else resumed_plan(before, given)
     check_lora(plan, given.config)
+    check_stages(plan, given.config)
     data = prepare(plan, resumed=before is not None)
     return carry_out(plan, data, "train", before=before, runs=runs, screen=screen, close=_close)
 

@@ -243,6 +243,12 @@ class TrainConfig(_Common, _Scalar, _Dpo, _Sft):
             near_duplicate=0.6,  # our choice
         )
 
+    @staticmethod
+    def own_dials(stage: Kind) -> frozenset[str]:
+        """The dials that only this stage heeds."""
+        groups: dict[Kind, type[BaseModel]] = {"sft": _Sft, "dpo": _Dpo, "scalar": _Scalar}
+        return frozenset(groups[stage].model_fields)
+
     def num_steps(self, stage: Kind, num_rows: int) -> int:
         """Optimizer steps of a stage."""
         given: int | None = getattr(self, f"{stage}_steps")

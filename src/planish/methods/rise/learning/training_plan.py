@@ -24,6 +24,7 @@ __all__ = [
     "Plan",
     "Stage",
     "check_lora",
+    "check_stages",
     "make_plan",
     "model_path",
     "remade_plan",
@@ -158,6 +159,23 @@ def check_lora(plan: Plan, typed: TrainConfig) -> None:
             where=f"--{idle[0].replace('_', '-')}",
             fix="add --lora, or leave it out",
         )
+
+
+def check_stages(plan: Plan, typed: TrainConfig) -> None:
+    """Refuses dials of a stage that does not run; a preset may set them.
+
+    Raises:
+        BadInput: with the first of them.
+    """
+    others: tuple[Kind, ...] = ("sft", "dpo", "scalar")
+    for stage in others:
+        idle = sorted(typed.model_fields_set & typed.own_dials(stage))
+        if idle and stage not in plan.stages:
+            raise BadInput(
+                f"has no effect without stage {stage}",
+                where=f"--{idle[0].replace('_', '-')}",
+                fix="train that stage, or leave it out",
+            )
 
 
 def resumed_plan(folder: Path, given: Given) -> Plan:

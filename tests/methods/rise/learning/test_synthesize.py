@@ -324,6 +324,49 @@ def test_a_chosen_judgment_can_be_asked_to_solve_the_item(capsys, tmp_path):
     assert "template plain" in err
 
 
+def test_right_verdicts_on_wrong_solutions_are_told(capsys, monkeypatch, tmp_path):
+    pairs = tmp_path / "chains.jsonl"
+    cases = task_cases(ChainTask(), split="train", limit=80)
+    write_jsonl(pairs, cases)
+    known = {frozenset(case.replies): case for case in cases}
+    planted = []
+
+    def script(chat, seed, sample):
+        replies = find_replies(chat)
+        case, drawn = known[frozenset(replies)], hash_of(chat, seed)
+        gold = "AB"[replies.index(case.replies["AB".index(case.gold)])]
+        # Two thirds name the gold, half are solved, a few hold no solution or no verdict.
+        right, solved = drawn % 3 > 0, None if drawn % 10 == 0 else drawn % 2 == 0
+        read = drawn % 17 != 0
+        planted.append((right and read, solved, read))
+        wrong = int(case.example.target) + 1
+        said = {True: case.example.target, False: wrong, None: None}[solved]
+        words = "" if said is None else f"<solution> {said} </solution> "
+        slot = gold if right else "BA"["AB".index(gold)]
+        return f"{words}<answer>[[{slot}]]</answer>" if read else words
+
+    use(monkeypatch, script)
+    options = ("--min-coverage", "0.5")
+    code, result, err = synthesize(capsys, pairs, *options, template="solve_first")
+    assert code == 0, err
+    checked = [(right, solved) for right, solved, read in planted if read and solved is not None]
+    lucky = sum(right and not solved for right, solved in checked)
+    assert 0 < lucky < len(checked) < len(planted) == 160
+    assert result["lucky_rate"] == pytest.approx(lucky / len(checked))
+    assert "right verdict, wrong solution" in (Path(result["run"]) / "report.html").read_text()
+    code, out, _ = call(capsys, "rise", "synthesize", "--resume", result["run"])
+    assert code == 0
+    assert "right verdict, wrong solution" in out
+
+
+def test_without_a_checked_solution_there_is_no_such_share(capsys, pairs):
+    code, result, err = synthesize(capsys, pairs)
+    assert code == 0, err
+    assert "lucky_rate" not in result
+    report = (Path(result["run"]) / "report.html").read_text()
+    assert "right verdict, wrong solution" not in report
+
+
 def test_the_tiny_world_works_end_to_end_and_its_rows_can_be_trained_on(capsys, tmp_path):
     pairs = tmp_path / "chains.jsonl"
     write_jsonl(pairs, task_cases(ChainTask(), split="train", limit=60))

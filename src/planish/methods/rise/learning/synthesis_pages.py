@@ -17,7 +17,7 @@ from planish.methods.rise.method import Drops, Item, Selection
 from planish.runs import Run
 from planish.runs.console import Screen
 from planish.runs.report import Report
-from planish.stats import ratio
+from planish.stats import Estimate, ratio
 
 __all__ = ["Chosen", "show", "summarize", "write_report"]
 
@@ -57,11 +57,29 @@ def summarize(
         "prompt_tokens": sum(each.prompt_tokens for each in usage),
         "completion_tokens": sum(each.completion_tokens for each in usage),
     }
+    lucky = _lucky_rate(items)
+    if lucky is not None:
+        found["lucky_rate"] = lucky
     if stage == "dpo":
         found["num_hard"] = len(chosen.hard)
         found["length_difference_built"] = _mean(row.length_difference for row in chosen.built)
         found["length_difference"] = _mean(row.length_difference for row in rows)
     return found
+
+
+def _lucky_rate(items: Sequence[Item]) -> Estimate | None:
+    """The share of judgments that name the gold although their own solution is wrong.
+
+    Of those that hold a verdict and a solution that was checked; None where there are none.
+    """
+    checked = [
+        [draw for draw in item.draws if draw.right is not None and draw.solved is not None]
+        for item in items
+    ]
+    if not any(checked):
+        return None
+    lucky = [sum(bool(draw.right and not draw.solved) for draw in draws) for draws in checked]
+    return ratio(lucky, [len(draws) for draws in checked])
 
 
 def _counts(values: Iterable[str], names: Sequence[str]) -> dict[str, int]:
@@ -89,6 +107,12 @@ def _tables(summary: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
+def _lucky(summary: dict[str, Any]) -> dict[str, Estimate]:
+    """Under the name that a person reads; empty where no solution was checked."""
+    found = summary.get("lucky_rate")
+    return {} if found is None else {"right verdict, wrong solution": found}
+
+
 def show(summary: dict[str, Any], screen: Screen) -> None:
     """What a person reads."""
     for title, rows in _tables(summary):
@@ -97,6 +121,7 @@ def show(summary: dict[str, Any], screen: Screen) -> None:
         {
             "coverage (judgments read)": summary["coverage"],
             "judgments that name the gold": summary["call_accuracy"],
+            **_lucky(summary),
         },
         title=f"{summary['num_rows']} rows",
     )
@@ -131,6 +156,7 @@ def write_report(
             "items": summary["num_items"],
             "judgments read": summary["coverage"],
             "name the gold": summary["call_accuracy"],
+            **_lucky(summary),
         }
     )
     for title, rows in _tables(summary):

@@ -526,6 +526,35 @@ def test_a_prompt_that_does_not_fit_is_told_what_helps(capsys, monkeypatch, pair
     assert f"--resume {result['run']}; where a prompt does not fit, {helps}" in err
 
 
+@pytest.mark.parametrize("name", ["sft", "dpo"])
+def test_recorded_replies_make_the_same_rows_without_a_model(capsys, monkeypatch, pairs, name):
+    script = varied(golds(pairs), lambda chat, seed: hash_of(chat, seed) % 100 < 60)
+    options = ("--stage", name)
+    with monkeypatch.context() as patch:
+        use(patch, script)
+        _, asked, _ = synthesize(capsys, pairs, *options)
+    recorded = Path(asked["run"]) / "artifacts" / "replies.jsonl"
+    code, again, err = synthesize(capsys, pairs, *options, teacher=f"replay:{recorded}", out="re")
+    assert code == 0, err
+    for suffix in ("jsonl", "parquet", "dropped.jsonl"):
+        files = [pairs.parent / folder / f"{name}.{suffix}" for folder in ("out", "re")]
+        assert files[0].read_bytes() == files[1].read_bytes()
+    assert again["num_rows"] == asked["num_rows"] > 20
+    # What a replay wrote down can be replayed in turn.
+    second = Path(again["run"]) / "artifacts" / "replies.jsonl"
+    code, _, err = synthesize(capsys, pairs, *options, teacher=f"replay:{second}", out="third")
+    assert code == 0, err
+    files = [pairs.parent / folder / f"{name}.jsonl" for folder in ("out", "third")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    # Nothing is made up: another prompt was never answered.
+    code, _, err = synthesize(
+        capsys, pairs, *options, teacher=f"replay:{recorded}", out="other", template="rise"
+    )
+    assert code == 2
+    assert f"{recorded}: no reply was recorded for the chat" in err
+    assert not list((pairs.parent / "other").glob("*"))
+
+
 # ---- bad input ---------------------------------------------------------------------------------
 
 

@@ -34,7 +34,8 @@ def call(capsys, *arguments):
 def label(capsys, folder, *more, judge="scripted:judge", out="out", limit=60):
     code, printed, err = call(
         capsys,
-        *("rise", "label", "--policy", "scripted:policy", "--task", "chain"),
+        *("rise", "label", "--task", "chain"),
+        *(() if "--policy" in more else ("--policy", "scripted:policy")),
         *(("--judge", judge) if judge else ()),
         *("--out", folder / out, "--runs", folder / "runs", "--limit", limit, "--json", *more),
     )
@@ -421,6 +422,34 @@ def test_resume_with_other_settings_is_refused(capsys, monkeypatch, tmp_path):
     code, _, err = call(capsys, "rise", "label", "--resume", whole["run"])
     assert code == 2
     assert "policy_revision" in err
+
+
+def test_recorded_judgments_make_the_same_labels_without_a_judge(capsys, monkeypatch, tmp_path):
+    options = ("--judge-samples", 3)
+    use(monkeypatch, judge=noisy(0.7))
+    code, asked, err = label(capsys, tmp_path, *options)
+    assert code == 0, err
+    recorded = Path(asked["run"]) / "artifacts" / "replies.jsonl"
+    use(monkeypatch, judge=never)
+    replay = f"replay:{recorded}"
+    code, again, err = label(capsys, tmp_path, *options, judge=replay, out="judged")
+    assert code == 0, err
+    use(monkeypatch, policy=never, judge=never)
+    code, _, err = label(capsys, tmp_path, *options, "--policy", replay, judge=replay, out="both")
+    assert code == 0, err
+    # All but who labelled and who answered is the same.
+    names = {"judge", "judge_revision", "policy", "policy_revision"}
+    first, *others = (
+        [
+            {key: value for key, value in row.items() if key not in names}
+            for row in rows_of(tmp_path / folder)
+        ]
+        for folder in ("out", "judged", "both")
+    )
+    assert others == [first, first]
+    for folder in ("judged", "both"):
+        assert dropped_of(tmp_path / folder) == dropped_of(tmp_path / "out")
+    assert again["num_rows"] == asked["num_rows"] > 20
 
 
 @pytest.mark.parametrize("who", ["policy", "judge"])

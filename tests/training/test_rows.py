@@ -208,8 +208,14 @@ def test_rows_that_teach_nothing_are_named(tmp_path, change, complaint):
 def test_one_class_of_gold_is_refused(tmp_path):
     rows = [each for each in reasoner_rows("sft", 40) if each["gold"] == "A"]
     path = write_rows(tmp_path / "rows.jsonl", rows)
-    with pytest.raises(BadInput, match=f"all {len(rows)} rows have gold A, first item-"):
+    complaint = f"all {len(rows)} rows have gold A, first item-"
+    with pytest.raises(BadInput, match=complaint):
         read_rows(path, "sft")
+    # Rows of other work beside them name no verdict and change nothing.
+    other = {"prompt": turn("2 + 2?"), "completion": turn("4", "assistant"), "item_id": "other"}
+    with pytest.raises(BadInput, match=complaint):
+        read_rows(write_rows(tmp_path / "mixed.jsonl", [other, *rows]), "sft")
+    assert len(read_rows(write_rows(tmp_path / "others.jsonl", [other, other]), "sft")) == 2
 
 
 def test_files_that_hold_nothing_are_named(tmp_path):

@@ -13,7 +13,6 @@ is an error.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,10 +215,11 @@ def _reply(reply: str | Chat, name: str, where: str) -> str:
 
 
 def _check_gold(rows: Sequence[Row], path: Path) -> None:
-    classes = Counter(row.gold for row in rows)
-    if len(rows) > 1 and None not in classes and len(classes) == 1:
+    """Of the rows that are judgments; rows of other work beside them name no verdict."""
+    judgments = [row for row in rows if row.gold is not None]
+    if len(judgments) > 1 and len({row.gold for row in judgments}) == 1:
         raise BadInput(
-            f"all {len(rows)} rows have gold {rows[0].gold}, first {rows[0].id}",
+            f"all {len(judgments)} rows have gold {judgments[0].gold}, first {judgments[0].id}",
             where=str(path),
             fix="train on both orders: one class teaches a slot, not a judgment",
         )

@@ -1,6 +1,6 @@
 """Do two stages make a better judge from fewer rows? Every arm from the same base, tiny world.
 
-    python benchmarks/bench_rise.py [--bases 3] [--seeds 5] [--work DIR]
+    python benchmarks/bench_rise.py [--bases 2] [--seeds 5] [--work DIR]
 
 Fixed before any of these bases and seeds was run (what was tried on others is in docs/LOG.md):
 
@@ -267,7 +267,7 @@ def build(seed: int, folder: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--bases", type=int, default=3)
+    parser.add_argument("--bases", type=int, default=2)
     parser.add_argument("--first-base", type=int, default=10)
     parser.add_argument("--work", type=Path, help="keeps what is done: the same call goes on there")
     options = parser.parse_args()

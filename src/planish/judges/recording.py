@@ -22,7 +22,14 @@ from planish.runs import Run
 from planish.runs.console import Screen
 from planish.runs.rows import read_rows
 
-__all__ = ["judge_cases", "lost_calls", "lost_kinds", "record_scores", "remedy"]
+__all__ = [
+    "below_floor",
+    "judge_cases",
+    "lost_calls",
+    "lost_kinds",
+    "record_scores",
+    "remedy",
+]
 
 
 def judge_cases(
@@ -68,6 +75,16 @@ def record_scores(run: Run, cases: Sequence[Case], judgments: Sequence[Judgment]
     """Right or wrong per case: `planish runs compare` pairs by it."""
     for case, judgment in zip(cases, judgments, strict=True):
         run.record("score", case_scores(case, judgment), id=case.id)
+
+
+def below_floor(num_gone: int, num_all: int, floor: float) -> bool:
+    """Whether what is left of all calls is less than the floor's share; a share on it is enough.
+
+    >>> below_floor(3, 10, 0.7), below_floor(4, 10, 0.7), below_floor(0, 0, 0.7)
+    (False, True, False)
+    """
+    # Only this division is rounded as the floor was when it was typed: 1 - 0.9 is less than 0.1.
+    return num_all > 0 and (num_all - num_gone) / num_all < floor
 
 
 def lost_calls(calls: Iterable[Call | Completion]) -> str:

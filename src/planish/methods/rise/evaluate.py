@@ -23,7 +23,7 @@ from planish.judges import Case
 from planish.judges.benches import Bench, BenchResult, bench_result
 from planish.judges.formats.trained import read_trained
 from planish.judges.overlap import check_untrained
-from planish.judges.recording import judge_cases, remedy
+from planish.judges.recording import below_floor, judge_cases, remedy
 from planish.judges.scalar import ScalarJudge, is_scalar
 from planish.methods.rise.config import Format, Preset
 from planish.methods.rise.judging.cases import read_cases
@@ -307,7 +307,7 @@ def _close(run: Run, plan: Plan, found: Evaluation, screen: Screen) -> int:
             budget = "--max-tokens" if writes else None
             helps = remedy(outcome.lost_kinds(name), again, budget=budget)
             screen.warn(f"{reason} ({outcome.reason(name)}); {helps}")
-            if lost > (1 - plan.min_coverage) * calls:
+            if below_floor(lost, calls, plan.min_coverage):
                 failed = failed or reason
     if failed:
         run.close("failed", failed)

@@ -14,7 +14,14 @@ from pathlib import Path
 from planish.judges import Case, Judgment, agreement
 from planish.judges.asking import PromptedJudge
 from planish.judges.pages import headline, show_agreement
-from planish.judges.recording import judge_cases, lost_calls, lost_kinds, record_scores, remedy
+from planish.judges.recording import (
+    below_floor,
+    judge_cases,
+    lost_calls,
+    lost_kinds,
+    record_scores,
+    remedy,
+)
 from planish.judges.scalar import ScalarJudge, is_scalar
 from planish.methods.rise.config import Config, Format, Preset, regiven, resolve
 from planish.methods.rise.data import digest, template_name
@@ -221,7 +228,7 @@ def _close(
     how = "one reward per reply" if is_scalar(plan.model) else template
     lost = result.statuses.get("transport", 0)
     calls = sum(result.statuses.values())
-    failed = lost > (1 - plan.min_coverage) * calls
+    failed = below_floor(lost, calls, plan.min_coverage)
     summary = headline(result)
     record_scores(run, cases, judgments)
     run.finish(**summary)

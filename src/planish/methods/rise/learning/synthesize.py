@@ -23,7 +23,7 @@ from planish.judges.balance import check_distinct
 from planish.judges.formats import read_pairs
 from planish.judges.overlap import check_disjoint
 from planish.judges.pairs import Draw, JudgePair, judge_draws
-from planish.judges.recording import lost_calls, lost_kinds, remedy
+from planish.judges.recording import below_floor, lost_calls, lost_kinds, remedy
 from planish.methods.rise.config import Format, Preset, regiven, resolve
 from planish.methods.rise.data import (
     DIVERSE,
@@ -270,7 +270,7 @@ def _close(
 ) -> int:
     draws = [draw for item in items for draw in item.draws]
     lost = [draw for draw in draws if draw.status == "transport"]
-    if len(lost) > (1 - plan.min_coverage) * len(draws):
+    if below_floor(len(lost), len(draws), plan.min_coverage):
         why = lost_calls(draw.completion for draw in lost)
         what = f"{len(lost)} of {len(draws)} calls brought no reply ({why})"
         what += f", the first at item {lost[0].item_id}"
@@ -306,8 +306,8 @@ def _close(
 
 def _check_coverage(plan: Plan, draws: Sequence[Draw], replies: Path) -> None:
     unread = [draw for draw in draws if draw.right is None]
-    coverage = 1 - len(unread) / len(draws)
-    if coverage < plan.min_coverage:
+    if below_floor(len(unread), len(draws), plan.min_coverage):
+        coverage = 1 - len(unread) / len(draws)
         raise BadInput(
             f"{len(unread)} of {len(draws)} judgments hold no verdict (coverage {coverage:.3f}, "
             f"floor {plan.min_coverage:g}), the first is of item {unread[0].item_id}: "

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from planish.judges import Case
 from planish.judges.overlap import Asked, check_disjoint
-from planish.judges.recording import lost_calls
+from planish.judges.recording import below_floor, lost_calls
 from planish.methods.rise.config import Preset
 from planish.methods.rise.learning.config import DpoConfig, TrainConfig
 from planish.methods.rise.learning.training import (
@@ -221,7 +221,7 @@ def _close(
     compared = comparing.carry_out(run, screen)
     calls = compared.calls
     num_lost = sum(map(lost, calls))
-    if num_lost > (1 - plan.evaluation.min_coverage) * len(calls):
+    if below_floor(num_lost, len(calls), plan.evaluation.min_coverage):
         what = f"{num_lost} of {len(calls)} calls brought no reply ({lost_calls(calls)})"
         run.close("failed", what)
         again = command("planish", "rise", "improve", "--resume", run.path)

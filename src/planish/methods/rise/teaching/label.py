@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from planish.judges import Call, PairwiseJudge
-from planish.judges.recording import lost_calls, lost_kinds, remedy
+from planish.judges.recording import below_floor, lost_calls, lost_kinds, remedy
 from planish.judges.scalar import ScalarJudge, is_scalar
 from planish.methods.rise.config import Preset, resolve
 from planish.methods.rise.data import check_free, make_folder, write_rows
@@ -248,7 +248,7 @@ def _failed(
 ) -> bool:
     """Whether too many calls brought no reply; then the run has failed, and says how to go on."""
     lost = [(prompt, call) for prompt, call in calls if call.finish == "error"]
-    if len(lost) <= (1 - plan.min_coverage) * len(calls):
+    if not below_floor(len(lost), len(calls), plan.min_coverage):
         return False
     what = f"{len(lost)} of {len(calls)} calls of the {who} brought no reply"
     what += f" ({lost_calls(call for _, call in lost)}), the first at prompt {lost[0][0]}"
@@ -309,7 +309,7 @@ def _check_coverage(
 ) -> None:
     total = sum(len(scores.judgments) for scores in scored)
     used = sum(scores.num_scored for scores in scored)
-    if total and used < plan.min_coverage * total:
+    if below_floor(total - used, total, plan.min_coverage):
         first = next(i for i, scores in enumerate(scored) if scores.unread)
         scalar = is_scalar(plan.judge or "")
         by_duels = plan.mode == "duels" and not scalar

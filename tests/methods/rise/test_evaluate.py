@@ -382,6 +382,29 @@ def test_questions_of_a_file_are_solved(evaluate: Any, tmp_path: Path) -> None:
     assert "chain:2" in result["ability"]
 
 
+def test_files_of_one_name_are_tasks_of_their_own(evaluate: Any, tmp_path: Path) -> None:
+    paths = []
+    for folder, target in (("easy", "[[A]]"), ("hard", "no")):
+        (tmp_path / folder).mkdir()
+        paths.append(tmp_path / folder / "questions.jsonl")
+        row = {"question": "What now?", "target": target, "grader": "exact", "split": "report"}
+        write_jsonl(paths[-1], [row])
+    code, result, err = evaluate("--ability", *paths, model="scripted:always-a")
+    assert code == 0, err
+    rates = {name: task["rate"] for name, task in result["ability"].items()}
+    assert rates == {"questions.jsonl": 1.0, "questions.jsonl-2": 0.0}
+
+
+def test_a_numbered_bench_takes_no_other_files_name(evaluate: Any, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    names = ("own.jsonl", "other/own.jsonl", "own-2.jsonl")
+    paths = [pairs_file(tmp_path / name, count=count + 4) for count, name in enumerate(names)]
+    code, result, err = evaluate("--pairs", *paths)
+    assert code == 0, err
+    counts = {name: bench["num_cases"] for name, bench in result["benches"].items()}
+    assert counts == {"own": 4, "own-2": 5, "own-2-2": 6}
+
+
 # --- going on ------------------------------------------------------------------------------
 
 

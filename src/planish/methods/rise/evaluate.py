@@ -12,8 +12,8 @@ Both models judge the same cases and solve the same questions, so that what is c
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -138,15 +138,21 @@ def evaluate(
 
 
 def _benches(plan: Plan, screen: Screen) -> list[Bench]:
-    """One bench a file, named like it; a name that comes twice is numbered."""
-    seen: Counter[str] = Counter()
-    benches = []
-    for path in plan.pairs:
-        name = Path(path).name.partition(".")[0] or Path(path).name
-        seen[name] += 1
-        cases = read_cases(path, plan.format, plan.limit, screen)
-        benches.append(Bench(name if seen[name] == 1 else f"{name}-{seen[name]}", cases))
-    return benches
+    """One bench a file, named like it."""
+    names = _apart(Path(path).name.partition(".")[0] or Path(path).name for path in plan.pairs)
+    return [
+        Bench(name, read_cases(path, plan.format, plan.limit, screen))
+        for name, path in zip(names, plan.pairs, strict=True)
+    ]
+
+
+def _apart(names: Iterable[str]) -> list[str]:
+    """The names in their order; one that was taken before is numbered: q, q-2, q-3."""
+    found: list[str] = []
+    for name in names:
+        numbered = (f"{name}-{number}" for number in itertools.count(2))
+        found.append(next(each for each in itertools.chain([name], numbered) if each not in found))
+    return found
 
 
 def _check_untrained(plan: Plan, benches: Sequence[Bench], tasks: dict[str, Task]) -> None:
@@ -217,10 +223,8 @@ def _outcome(
         if cached.repaired:
             screen.warn(cached.repaired)
         outcome.benches = _judged(run, plan, benches, cached, screen, end)
-        for name, task in tasks.items():
-            outcome.ability[_shown(name)] = _solve(
-                run, plan, task, cached, screen, f"solution{end}"
-            )
+        for name, task in zip(_apart(map(_shown, tasks)), tasks.values(), strict=True):
+            outcome.ability[name] = _solve(run, plan, task, cached, screen, f"solution{end}")
         if plan.lm_eval:
             outcome.harness = _run_harness(plan, cached, screen)
     return outcome

@@ -226,7 +226,7 @@ def _score(
         with screen.progress(f"{judge.name} rewards", sum(counts)) as step:
             made = iter(rewarded(judge, asked, watcher=Steps(step)))
         return _with_single(items, made)
-    judging, before = plan.judging(judge), judge.hits + judge.misses
+    judging = plan.judging(judge)
     calls = sum(n if plan.mode == "pointwise" else n * (n - 1) for n in counts)
     with screen.progress(f"{judge.name} judges", calls * plan.judge_samples) as step:
         if isinstance(judging, PairwiseJudge):
@@ -234,8 +234,7 @@ def _score(
         else:
             made = iter(ratings(judging, asked, watcher=Steps(step)))
     if judge.hits:
-        total = judge.hits + judge.misses - before
-        screen.note(f"{judge.hits} of {total} judgments were there before")
+        screen.note(f"{judge.hits} of {judge.hits + judge.misses} judgments were there before")
     return _with_single(items, made)
 
 

@@ -53,7 +53,7 @@ from planish.records import BadInput
 from planish.runs import Run, RunInfo
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of, read_info
-from planish.runs.options import RUNS, Json, RunsDir
+from planish.runs.options import RUNS, Count, Json, RunsDir
 from planish.runs.store import find
 
 __all__ = ["Plan", "synthesize"]
@@ -71,7 +71,7 @@ def synthesize(
     format: Format = "auto",
     preset: Preset | None = None,
     config: SynthesisConfig = SynthesisConfig(),  # noqa: B008 - frozen
-    limit: int | None = None,
+    limit: Count | None = None,
     resume: str | None = None,
     cache: Path | None = None,
     runs: RunsDir = RUNS,
@@ -95,8 +95,6 @@ def synthesize(
         json: One JSON object on stdout.
     """
     screen = Screen(json=json)
-    if limit is not None and limit < 1:
-        raise BadInput("must be at least 1", where="--limit")
     given = {
         "pairs": pairs,
         "teacher": teacher,

@@ -32,7 +32,7 @@ from planish.runs.console import Screen
 from planish.stats import Estimate, paired_bootstrap
 from planish.tasks.ability import solve_rate
 from planish.tasks.chain import ChainTask, candidates
-from planish.training.rows import Row
+from planish.training.rows import Encoder, Row, encode_all
 
 __all__ = ["Lesson", "Recipe", "teach"]
 
@@ -177,7 +177,6 @@ def _fit(
     from planish.models.local_loading import open_tokenizer
     from planish.training import trl
     from planish.training.callbacks import Recorder
-    from planish.training.rows import Encoder, encode_all
 
     tokenizer, context = open_tokenizer(str(start))
     encoder = Encoder(tokenizer, str(start))

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["About", "Curves", "model_card", "summarize", "training_sections", "write_page"]
 
-Curves = Mapping["Kind", Sequence[Mapping[str, Any]]]
+Curves = Mapping[Kind, Sequence[Mapping[str, Any]]]
+"""What was logged in each stage: a row a step, by the trainers' names."""
 
 # What the trainers log, under the names that a summary uses.
 _LAST: dict[Kind, dict[str, str]] = {

@@ -45,11 +45,19 @@ def judge_cases(
     """Judges what the run does not hold yet; every judgment is on disk as soon as it is whole.
 
     Args:
-        run: where judgments are recorded, under `kind`, with `prefix` before the case's id.
+        run: where judgments are recorded.
         judge: who judges.
         cases: what is judged.
         what: is shown beside the progress bar.
         screen: shows it.
+        kind: of the records; another one keeps the judgments of two models apart.
+        prefix: before a case's id in the records; another one keeps two benches apart.
+
+    Returns:
+        One judgment per case, in the same order.
+
+    Raises:
+        BadInput: as `judgments` of the judge.
     """
     ids = {prefix + case.id for case in cases}
     done: dict[str, Judgment] = {}

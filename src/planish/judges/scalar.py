@@ -140,8 +140,8 @@ class ScalarJudge:
 
         Of a pair the score is sigmoid(reward of A - reward of B); of a list it is the winner's
         share when rewards become probabilities; of a single reply it is sigmoid(reward), a rating
-        that ranks as rewards do. A reply that does not fit into the model's
-        context is never cut: its case is unscored, with the status of a call that was lost.
+        that ranks as rewards do. A reply that does not fit into the model's context is never cut:
+        its case is unscored, with the status of a call that was lost.
 
         Args:
             cases: with up to 26 replies.

@@ -23,7 +23,16 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from planish.records import BadInput, Chat, Example, Verdict, explain, read_table, user
+from planish.records import (
+    BadInput,
+    Chat,
+    Example,
+    Verdict,
+    explain,
+    read_table,
+    user,
+    without_nulls,
+)
 from planish.tasks.base import SPLITS, Split, check_draw, split_of
 from planish.tasks.grading import Grader, default_grader, grade, right_reply, wrong_replies
 
@@ -175,7 +184,7 @@ def _homes(read: Sequence[_Question]) -> dict[str, Split]:
 
 def _read(values: dict[str, Any], where: str, *, default_id: str) -> _Question:
     try:
-        row = _Row.model_validate(_without_nulls(values))
+        row = _Row.model_validate({name: without_nulls(value) for name, value in values.items()})
     except ValidationError as error:
         raise BadInput(f"not a question: {explain(error)}", where=where) from None
     prompt = row.question if row.question is not None else row.prompt
@@ -202,21 +211,6 @@ def _read(values: dict[str, Any], where: str, *, default_id: str) -> _Question:
     id = default_id if row.id is None else str(row.id)
     example = Example(id=id, prompt=chat, target=wanted, meta=meta)
     return _Question(example, row.split, text, where)
-
-
-def _without_nulls(values: dict[str, Any]) -> dict[str, Any]:
-    """Parquet fills up what a chat's turn does not have."""
-    return {
-        name: [
-            {key: item for key, item in turn.items() if item is not None}
-            if isinstance(turn, dict)
-            else turn
-            for turn in value
-        ]
-        if isinstance(value, list)
-        else value
-        for name, value in values.items()
-    }
 
 
 def _target(target: str | float) -> str:

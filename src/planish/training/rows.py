@@ -21,7 +21,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from planish.models.local_prompts import PromptWriter, end_id
-from planish.records import BadInput, Chat, Record, explain, read_table
+from planish.records import BadInput, Chat, Record, explain, read_table, without_nulls
 
 __all__ = [
     "COLUMNS",
@@ -154,8 +154,8 @@ def _row(value: dict[str, Any], columns: Sequence[str], where: str) -> Row:
     try:
         fields = _Fields.model_validate(
             {
-                "prompt": _plain(value["prompt"]),
-                "replies": [_plain(value[name]) for name in columns],
+                "prompt": without_nulls(value["prompt"]),
+                "replies": [without_nulls(value[name]) for name in columns],
             }
         )
     except ValidationError as error:
@@ -186,18 +186,6 @@ def _row(value: dict[str, Any], columns: Sequence[str], where: str) -> Row:
         where=where,
         question=question if isinstance(question, str) else None,
     )
-
-
-def _plain(value: Any) -> Any:
-    """Chats without fields that parquet filled up with nulls."""
-    if not isinstance(value, list):
-        return value
-    return [
-        {key: item for key, item in turn.items() if item is not None}
-        if isinstance(turn, dict)
-        else turn
-        for turn in value
-    ]
 
 
 def _reply(reply: str | Chat, name: str, where: str) -> str:

@@ -28,6 +28,7 @@ from planish.records import (
     explain,
     read_table,
     user,
+    without_nulls,
 )
 from planish.tasks.base import Task
 from planish.training.rewards import SAME, Reply, Scored, distinct, preference, random_scores
@@ -161,14 +162,7 @@ def read_prompts(path: Path) -> list[Example]:
     examples: dict[str, Example] = {}
     for number, values in read_table(path):
         where = f"{path}:{number}"
-        prompt = values.get("prompt") or values.get("question")
-        if isinstance(prompt, list):  # parquet fills up what a turn does not have
-            prompt = [
-                {name: part for name, part in turn.items() if part is not None}
-                if isinstance(turn, dict)
-                else turn
-                for turn in prompt
-            ]
+        prompt = without_nulls(values.get("prompt") or values.get("question"))
         if not prompt:
             raise BadInput("the row has no prompt", where=where, fix="fill in prompt or question")
         id = values.get("id", values.get("item_id"))

@@ -541,6 +541,11 @@ GIVEN = {
         ({"--task": None, "--prompts": "{tmp}/prompts.jsonl"}, "prompts.jsonl:2: the row has no"),
         ({"--by": "verifier"}, "--judge: has nothing to do where --by is verifier"),
         (
+            {"--by": "random", "--judge": None, "--judge-samples": "3"},
+            "--judge-samples: has nothing to do where --by is random",
+        ),
+        ({"--mode": "pointwise", "--reading": "direct"}, "--reading direct: ratings are read"),
+        (
             {"--task": None, "--judge": None, "--by": "verifier", "--prompts": "{tmp}/x"},
             "nothing can verify",
         ),

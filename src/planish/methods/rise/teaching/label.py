@@ -22,11 +22,16 @@ from planish.judges.recording import below_floor, lost_calls, lost_kinds, remedy
 from planish.judges.scalar import ScalarJudge, is_scalar
 from planish.methods.rise.config import Preset, resolve
 from planish.methods.rise.data import check_free, make_folder, write_rows
-from planish.methods.rise.judging.cases import refuse_dials
 from planish.methods.rise.method import Drops
-from planish.methods.rise.teaching.config import ASKING, LabelConfig
+from planish.methods.rise.teaching.config import LabelConfig
 from planish.methods.rise.teaching.label_pages import show, summarize, write_report
-from planish.methods.rise.teaching.label_plan import Plan, Split, make_plan, resumed_plan
+from planish.methods.rise.teaching.label_plan import (
+    Plan,
+    Split,
+    check_dials,
+    make_plan,
+    resumed_plan,
+)
 from planish.methods.rise.teaching.labelling import (
     By,
     Item,
@@ -110,8 +115,7 @@ def label(
         check_free(Path(plan.out), "dpo")
     else:
         plan = resumed_plan(read_info(folder), given, config, preset)
-    if plan.judge and is_scalar(plan.judge):
-        refuse_dials(config.model_fields_set & ASKING)
+    check_dials(plan, config)
     verifier = load_task(plan.task) if plan.task else None
     examples = _examples(plan, verifier)
     answers = load(plan.policy)

@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from planish.judges import PairwiseJudge, PointwiseJudge
+from planish.judges.scalar import is_scalar
 from planish.methods.rise.config import Preset, regiven
 from planish.methods.rise.data import digest, template_name
-from planish.methods.rise.teaching.config import LabelConfig
+from planish.methods.rise.judging.cases import refuse_dials
+from planish.methods.rise.teaching.config import ASKING, LabelConfig
 from planish.methods.rise.teaching.labelling import By
 from planish.models.base import LanguageModel
 from planish.records import BadInput, Sampling
 from planish.runs import RunInfo
 from planish.runs.info import config_of
 
-__all__ = ["Plan", "Split", "make_plan", "resumed_plan"]
+__all__ = ["Plan", "Split", "check_dials", "make_plan", "resumed_plan"]
 
 Split = Literal["train", "gate"]
 
@@ -139,6 +141,29 @@ def _check_given(given: Mapping[str, Any], by: By) -> None:
         )
     if by != "judge" and given["judge"] is not None:
         raise BadInput(f"has nothing to do where --by is {by}", where="--judge", fix="leave it out")
+
+
+def check_dials(plan: Plan, typed: LabelConfig) -> None:
+    """Refuses dials that were typed and that nobody heeds; a preset may set them.
+
+    Raises:
+        BadInput: with the first of them.
+    """
+    asking = sorted(typed.model_fields_set & ASKING)
+    if plan.judge is None and asking:
+        raise BadInput(
+            f"has nothing to do where --by is {plan.by}",
+            where="--" + asking[0].replace("_", "-"),
+            fix="leave it out",
+        )
+    if plan.judge is not None and is_scalar(plan.judge):
+        refuse_dials(asking)
+    if plan.mode == "pointwise" and plan.reading != "text":
+        raise BadInput(
+            "ratings are read from the text only",
+            where=f"--reading {plan.reading}",
+            fix="leave it out, or use --mode duels",
+        )
 
 
 def resumed_plan(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -118,6 +119,17 @@ def test_two_stages_end_in_a_checkpoint_with_a_card_and_a_report(capsys, tmp_pat
         ((completion,),) = model.generate([user("3 + 4")], Sampling(temperature=0, max_tokens=8))
         assert completion.text == "7"
     assert not same_weights(judge, run / "artifacts" / "sft")
+
+
+def test_the_command_of_a_card_can_be_pasted_where_a_folder_has_blanks(capsys, tmp_path, data):
+    home = tmp_path / "two words"
+    settings = ("--preset", "tiny", "--sft-steps", 1, "--dpo-steps", 1)
+    code, _, err = train(capsys, data, home, *settings)
+    assert code == 0, err
+    card = (home / "judge" / "README.md").read_text()
+    [line] = [line for line in card.splitlines() if line.startswith("    planish ")]
+    judge = ["planish", "rise", "judge", "--model", f"hf:{home / 'judge'}"]
+    assert shlex.split(line) == [*judge, "--pairs", "PAIRS.jsonl"]
 
 
 def test_both_stages_are_what_each_alone_would_do(capsys, tmp_path, data):

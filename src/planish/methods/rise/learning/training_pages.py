@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from planish.methods.rise.learning.config import TrainConfig
 from planish.methods.rise.learning.training_plan import Plan
 from planish.runs import Run
+from planish.runs.console import command
 from planish.training.rows import Kind
 
 if TYPE_CHECKING:
@@ -277,8 +278,10 @@ def _judge(plan: Plan) -> About:
     what = "A scalar reward model" if scalar else "A judge"
     return About(
         what=f"{what} of pairs of replies, made from `{plan.model}` with `planish rise train`",
-        use=f"planish rise judge --model {'scalar' if scalar else 'hf'}:{plan.out} "
-        "--pairs PAIRS.jsonl",
+        use=command(
+            *("planish", "rise", "judge", "--model", f"{'scalar' if scalar else 'hf'}:{plan.out}"),
+            *("--pairs", "PAIRS.jsonl"),
+        ),
         apart=_apart(plan),
         note="Means over the last tenth of the steps, on the training rows. They do not say how "
         "well it judges: ask it about held-out pairs in both orders.",

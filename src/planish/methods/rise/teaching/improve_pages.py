@@ -23,7 +23,7 @@ from planish.methods.rise.teaching.comparison import Compared
 from planish.methods.rise.teaching.improve_plan import Plan
 from planish.records import write_text
 from planish.runs import Run
-from planish.runs.console import Screen
+from planish.runs.console import Screen, command
 from planish.runs.report import Report
 from planish.stats import Estimate
 
@@ -126,8 +126,10 @@ def _about(plan: Plan) -> About:
     return About(
         what=f"A policy, made from `{plan.model}` by DPO on labelled pairs of its own replies with "
         "`planish rise improve`",
-        use=f"planish rise label --policy hf:{plan.out} --judge JUDGE --task {plan.task} "
-        "--out LABELS",
+        use=command(
+            *("planish", "rise", "label", "--policy", f"hf:{plan.out}", "--judge", "JUDGE"),
+            *("--task", plan.task, "--out", "LABELS"),
+        ),
         apart=f"No row asks, or nearly asks, a prompt that it was compared on (report split of "
         f"`{Path(plan.task).name}`).",
         note="`solve_`, `chars_` and `win_` are of held-out prompts before and after; `dpo_` are "

@@ -68,6 +68,7 @@ NAMES = {
     "scalar faster": "the same, learning rate × 5 (added later)",
     "scalar all": "the same on all items, 750 steps (added later)",
     "two general": f"{TWO}, one row in three to solve (added later)",
+    "supported general": "the same, chosen better supported (added later)",
     "sft x3": f"{SFT}, equal rows, vote of 3",
     "two x3": f"{TWO}, vote of 3",
 }
@@ -204,9 +205,11 @@ class _Bench:
             head = self.fit("scalar", self.base, rows, steps, learning_rate=5 * LEARNING_RATE)
             self.found[arm] = self.world.measure_scalar(head, self.report)
         warm = self.fit("sft", self.base, self.rows[:first], STEPS[MAIN][0], general=MORE_GENERAL)
-        pairs = self.pairs(self.draws(warm, MAIN), second, MAIN)
-        two = self.fit("dpo", warm, pairs, STEPS[MAIN][1], general=MORE_GENERAL)
-        self.note("two general", two, ability=True)
+        drawn = self.draws(warm, MAIN)
+        for arm, rules in (("two general", {}), ("supported general", {"prefer": "supported"})):
+            pairs = self.pairs(drawn, second, MAIN, **rules)
+            judge = self.fit("dpo", warm, pairs, STEPS[MAIN][1], general=MORE_GENERAL)
+            self.note(arm, judge, ability=True)
 
     def curve(self) -> None:
         """Both recipes at every share of the rows."""

@@ -140,7 +140,7 @@ def _ability(runs: Sequence[Run]) -> str:
     lines = ["| arm | solves alone, greedy | minus before | runs inside the interval before |"]
     lines.append("|---|---|---|---|")
     before = [found["base"]["solved"] for found in runs]
-    for arm in ("base", "sft", "two", "supported", "solved", "two general"):
+    for arm in ("base", "sft", "two", "supported", "solved", "two general", "supported general"):
         after = [found[arm]["solved"][0] for found in runs]
         inside = sum(
             low <= rate <= high for rate, (_, low, high) in zip(after, before, strict=True)

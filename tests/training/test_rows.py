@@ -179,9 +179,9 @@ def test_rows_read_alike_from_jsonl_and_parquet(tmp_path):
 
 
 def test_rows_without_an_id_are_called_by_their_line(tmp_path):
-    rows = [GOOD, GOOD | {"meta": {"item_id": 7}}, GOOD | {"meta": "notes"}]
+    rows = [GOOD, GOOD | {"meta": {"item_id": 7}}, GOOD | {"meta": "notes"}, GOOD | {"id": 0}]
     path = write_rows(tmp_path / "rows.jsonl", rows)
-    assert [each.id for each in read_rows(path, "dpo")] == [f"{path}:1", "7", f"{path}:3"]
+    assert [each.id for each in read_rows(path, "dpo")] == [f"{path}:1", "7", f"{path}:3", "0"]
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,8 @@ def _row(value: dict[str, Any], columns: Sequence[str], where: str) -> Row:
     )
     meta = value.get("meta")
     meta = meta if isinstance(meta, dict) else {}
-    id = value.get("id") or value.get("item_id") or meta.get("item_id") or meta.get("id") or where
+    ids = (value.get("id"), value.get("item_id"), meta.get("item_id"), meta.get("id"))
+    id = next((id for id in ids if id is not None and id != ""), where)
     gold = value.get("gold") or meta.get("gold")
     if gold is not None and not isinstance(gold, str):
         raise BadInput(

@@ -42,6 +42,7 @@ from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.runs.options import RUNS, Json, RunsDir
 from planish.runs.store import find
+from planish.tasks.ability import ability_examples
 from planish.tasks.base import Task
 from planish.tasks.load import load_task
 from planish.training.rewards import Scored, round_robin
@@ -87,7 +88,7 @@ def _improve(given: Given, resume: str | None, runs: Path, screen: Screen) -> in
     before = find(runs, resume).path if resume else None
     plan = make_plan(given) if before is None else resumed_plan(before, given)
     task = load_task(plan.task)
-    examples = _report(plan, task)
+    examples = ability_examples(task, limit=plan.evaluation.limit)
     _check_apart(plan, read_rows(Path(plan.data["dpo"]), "dpo"), examples)
     judge = load(plan.judge) if plan.judge else None
     if judge is not None:
@@ -123,20 +124,6 @@ def _check_room(plan: Plan) -> None:
             where="--max-tokens",
             fix="lower it",
         )
-
-
-def _report(plan: Plan, task: Task) -> list[Example]:
-    """The prompts that both are compared on.
-
-    Raises:
-        BadInput: there are none.
-    """
-    capped = getattr(task, "capped", None)
-    limit = plan.evaluation.limit
-    examples = list(task.examples("report", capped("report", limit) if capped else limit))
-    if not examples:
-        raise BadInput("has no report prompts", where=f"--task {task.name}", fix="add some")
-    return examples
 
 
 def _check_apart(plan: Plan, rows: Sequence[Row], examples: Sequence[Example]) -> None:

@@ -51,6 +51,7 @@ from planish.runs.console import Screen, command
 from planish.runs.info import read_info
 from planish.runs.options import RUNS, Count, Json, RunsDir
 from planish.runs.store import find
+from planish.tasks.ability import ability_examples
 from planish.tasks.base import Task
 from planish.tasks.load import load_task
 from planish.training.rewards import Scored, ratings, rewarded, round_robin
@@ -187,13 +188,9 @@ def _examples(plan: Plan, task: Task | None) -> list[Example]:
     if task is None:
         assert plan.prompts is not None
         return read_prompts(Path(plan.prompts))[: plan.limit]
-    limit, capped = plan.limit, getattr(task, "capped", None)
-    if limit is None:
-        limit = capped(plan.split, _PROMPTS) if capped else _PROMPTS
-    examples = list(task.examples(plan.split, limit, plan.seed))
-    if not examples:
-        raise BadInput(f"no prompts in split {plan.split!r}", where=task.name)
-    return examples
+    if plan.limit is None:
+        return ability_examples(task, split=plan.split, limit=_PROMPTS, seed=plan.seed)
+    return list(task.examples(plan.split, plan.limit, plan.seed))
 
 
 def _answer(

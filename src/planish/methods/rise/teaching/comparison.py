@@ -58,7 +58,7 @@ class Side:
         return sum(told) / len(told) if told else None
 
 
-class Record(NamedTuple):
+class PromptRecord(NamedTuple):
     """What a run keeps of one prompt."""
 
     id: str
@@ -115,12 +115,12 @@ class Compared:
         draws = [draw for side in (self.before, self.after) for row in side.drawn for draw in row]
         return [*draws, *(call for duel in self.duels for call in duel.calls)]
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[PromptRecord]:
         """One for every prompt."""
         for index, example in enumerate(self.examples):
             shares = self.shares[index] if self.shares else []
             known = [share for share in shares if share is not None]
-            yield Record(
+            yield PromptRecord(
                 example.id,
                 {
                     "solved_before": self.before.rate(index),

@@ -12,10 +12,11 @@ import pytest
 
 from planish.cli import main
 from planish.models import load
-from planish.models.harness import _Adapter, check_tasks, run_harness
+from planish.models.harness import HarnessResult, _Adapter, check_tasks, run_harness
 from planish.models.local import LocalModel
 from planish.models.scripted import ScriptedModel
 from planish.records import BadInput, Chat, Completion, Failure
+from planish.stats import Estimate
 from planish.tasks.chain import ChainTask
 from support.checkpoints import make_tokenizer, save_checkpoint
 from support.training import save_qwen2
@@ -30,6 +31,14 @@ def requests(*arguments: tuple[Any, ...]) -> list[Any]:
 
 def adapter(model: Any) -> _Adapter:
     return _Adapter(model, max_tokens=256, seed=0, watcher=None)
+
+
+def test_a_coverage_on_the_floor_is_not_below_it() -> None:
+    result = HarnessResult(
+        task="sums", metric="acc,none", value=Estimate(value=0.5), higher_is_better=True,
+        num_documents=100, scores={}, lost=93, reason="",
+    )  # fmt: skip
+    assert result.coverage == 0.07  # 1 - 0.93 is less
 
 
 # --- the adapter ---------------------------------------------------------------------------

@@ -54,7 +54,7 @@ class HarnessResult(Record):
     @property
     def coverage(self) -> float:
         """Share of documents that no lost call touched."""
-        return 1 - self.lost / self.num_documents
+        return (self.num_documents - self.lost) / self.num_documents
 
 
 class HarnessResults(Record):

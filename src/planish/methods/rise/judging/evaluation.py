@@ -13,7 +13,7 @@ from typing import Any
 
 from planish.judges.benches import Bench, BenchResult
 from planish.judges.pages import covered, headline
-from planish.judges.recording import lost_calls, lost_kinds
+from planish.judges.recording import below_floor, lost_calls, lost_kinds
 from planish.methods.rise.judging.pages import percent
 from planish.models.harness import HarnessResult, HarnessResults
 from planish.records import Cost
@@ -127,15 +127,18 @@ class Evaluation:
             return ""
         if name in self.after.ability:
             ours, theirs = self.after.ability[name], self.before.ability[name]
-            kept = [1 - len(result.lost) / result.num_examples for result in (ours, theirs)]
+            below = any(
+                below_floor(len(result.lost), result.num_examples, floor)
+                for result in (ours, theirs)
+            )
             after, before, up = ours.rate, theirs.rate, True
         else:
             mine, other = self.after.metrics()[name], self.before.metrics().get(name)
             if other is None or mine.higher_is_better is None:
                 return f"{name}: nothing can be said about this metric."
-            kept = [mine.coverage, other.coverage]
+            below = min(mine.coverage, other.coverage) < floor
             after, before, up = mine.value, other.value, mine.higher_is_better
-        if min(kept) < floor:
+        if below:
             return f"{name}: too many replies were lost to say anything."
         where = place(after, before)
         if where is None:

@@ -81,18 +81,18 @@ class SynthesisConfig(BaseModel):
     def paper(cls) -> Self:
         """As far as the authors tell how they made their two sets."""
         return cls(
-            template="diverse",  # (second-hand): role, language, criteria, form; texts (our choice)
+            template="diverse",  # second-hand: role, language, criteria, form; texts our choice
             samples=None,  # 8 for dpo (second-hand); 1 for sft (our choice)
             temperature=None,  # 0 for one sample, 1 for eight (our choice)
-            max_tokens=4096,  # (public code): the authors' own runs, reward-bench #218
-            length_ratio=1.5,  # similar lengths (second-hand); the number (our choice)
-            pairs_per_item=4,  # (our choice)
-            from_orders="both",  # (our choice): swapped copies (public code), hard set in one order
-            balance=True,  # (our choice)
-            require_solution=False,  # (our choice): items of the paper hold no target
-            prefer="any",  # (our choice): supported is ours, and needs judgments that solve first
-            near_duplicate=0.6,  # (our choice)
-            min_coverage=0.9,  # (our choice)
+            max_tokens=4096,  # public code: the authors' own runs, reward-bench #218
+            length_ratio=1.5,  # second-hand: similar lengths; the number our choice
+            pairs_per_item=4,  # our choice
+            from_orders="both",  # our choice: swapped copies are public code, hard set in one order
+            balance=True,  # our choice
+            require_solution=False,  # our choice: items of the paper hold no target
+            prefer="any",  # our choice: supported is ours, and needs judgments that solve first
+            near_duplicate=0.6,  # our choice
+            min_coverage=0.9,  # our choice
         )
 
     def num_samples(self, stage: SynthesisStage) -> int:

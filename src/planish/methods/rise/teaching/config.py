@@ -72,11 +72,11 @@ class LabelConfig(BaseModel):
             temperature=1.0,  # our choice: not stated
             max_tokens=4096,  # our choice: not stated
             mode="duels",  # second-hand: the judge compares two replies
-            template="rise",  # paper: public code, no system turn, Chinese prompt, [[A]] / [[B]]
-            reading="text",  # paper: public code
-            judge_samples=1,  # paper: public code
-            judge_temperature=0.0,  # paper: public code
-            judge_max_tokens=4096,  # paper: the authors' own runs, reward-bench #218
+            template="rise",  # public code: no system turn, Chinese prompt, [[A]] / [[B]]
+            reading="text",  # public code
+            judge_samples=1,  # public code
+            judge_temperature=0.0,  # public code
+            judge_max_tokens=4096,  # authors (reward-bench #218)
             margin=0.25,  # our choice: not stated
             min_coverage=0.9,  # our choice
         )

@@ -172,7 +172,9 @@ def _serve() -> None:
     for line in sys.stdin:
         question = json.loads(line)
         try:
-            answer = _answer(question["target"], question.get("reply"))
+            # What a library prints is no answer.
+            with contextlib.redirect_stdout(sys.stderr):
+                answer = _answer(question["target"], question.get("reply"))
         except Exception as error:
             answer = {"why": f"math-verify failed ({type(error).__name__})"}
         sys.stdout.write(json.dumps(answer) + "\n")

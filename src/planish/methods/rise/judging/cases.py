@@ -64,5 +64,6 @@ def read_cases(path: str, format: Format, limit: int | None, screen: Screen) -> 
             )
     identical = [case.id for case in cases if case.example.meta.get("identical")]
     if identical:
-        screen.warn(f"{len(identical)} pair has identical replies, first {identical[0]}: counted")
+        have = "pair has" if len(identical) == 1 else "pairs have"
+        screen.warn(f"{len(identical)} {have} identical replies, first {identical[0]}: counted")
     return cases

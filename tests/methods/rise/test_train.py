@@ -121,14 +121,16 @@ def test_two_stages_end_in_a_checkpoint_with_a_card_and_a_report(capsys, tmp_pat
     assert not same_weights(judge, run / "artifacts" / "sft")
 
 
-def test_the_command_of_a_card_can_be_pasted_where_a_folder_has_blanks(capsys, tmp_path, data):
-    home = tmp_path / "two words"
-    settings = ("--preset", "tiny", "--sft-steps", 1, "--dpo-steps", 1)
-    code, _, err = train(capsys, data, home, *settings)
+def test_the_command_of_a_card_can_be_pasted_where_a_name_has_blanks(capsys, tmp_path, data):
+    code, _, err = call(
+        capsys,
+        *("--model", "embedded:reasoner", "--sft", data, "--out", tmp_path / "two words"),
+        *("--preset", "tiny", "--sft-steps", 1, "--runs", tmp_path / "runs"),
+    )
     assert code == 0, err
-    card = (home / "judge" / "README.md").read_text()
+    card = (tmp_path / "two words" / "README.md").read_text()
     [line] = [line for line in card.splitlines() if line.startswith("    planish ")]
-    judge = ["planish", "rise", "judge", "--model", f"hf:{home / 'judge'}"]
+    judge = ["planish", "rise", "judge", "--model", "hf:./two words"]
     assert shlex.split(line) == [*judge, "--pairs", "PAIRS.jsonl"]
 
 
@@ -195,6 +197,25 @@ def test_a_crash_after_the_last_step_costs_no_training(capsys, tmp_path, data, m
     # A run that is done is shown again, and nothing is trained.
     assert call(capsys, "--resume", run)[0] == 0
     assert metrics(run) == before
+
+
+def test_a_run_goes_on_from_another_folder(capsys, tmp_path, data, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    calls = ("--model", "embedded:reasoner", "--sft", "data", "--out", "judge", "--runs", "runs")
+    assert call(capsys, *calls, "--preset", "tiny", "--sft-steps", 2)[0] == 0
+    run = only_run(tmp_path)
+    info = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(info | {"status": "interrupted"}))
+    weights = (tmp_path / "judge" / "model.safetensors").read_bytes()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    code, _, err = call(capsys, "--resume", run)
+    assert code == 0, err
+    assert (tmp_path / "judge" / "model.safetensors").read_bytes() == weights
+    assert not list((tmp_path / "elsewhere").iterdir())
+    card = (tmp_path / "judge" / "README.md").read_text()
+    assert "hf:./judge" in card
+    assert str(tmp_path) not in card
 
 
 def test_a_resume_must_match(capsys, tmp_path, data):

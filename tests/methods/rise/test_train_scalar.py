@@ -111,7 +111,7 @@ def test_a_head_learns_from_pairs_and_judges_others(capsys, tmp_path, base):
         "pipeline_tag: text-classification",
         "- reward-model",
         "A scalar reward model",
-        f"planish rise judge --model scalar:{tmp_path / 'head'} --pairs",
+        "planish rise judge --model scalar:./head --pairs",
         "| scalar | `pairs.jsonl` |",
         "| scalar_learning_rate | 0.003 |",
     ):

@@ -279,7 +279,9 @@ def _judge(plan: Plan) -> About:
     return About(
         what=f"{what} of pairs of replies, made from `{plan.model}` with `planish rise train`",
         use=command(
-            *("planish", "rise", "judge", "--model", f"{'scalar' if scalar else 'hf'}:{plan.out}"),
+            # Where the checkpoint stands on this machine is nobody else's business.
+            *("planish", "rise", "judge"),
+            *("--model", f"{'scalar' if scalar else 'hf'}:./{Path(plan.out).name}"),
             *("--pairs", "PAIRS.jsonl"),
         ),
         apart=_apart(plan),

@@ -127,8 +127,8 @@ def _about(plan: Plan) -> About:
         what=f"A policy, made from `{plan.model}` by DPO on labelled pairs of its own replies with "
         "`planish rise improve`",
         use=command(
-            *("planish", "rise", "label", "--policy", f"hf:{plan.out}", "--judge", "JUDGE"),
-            *("--task", plan.task, "--out", "LABELS"),
+            *("planish", "rise", "label", "--policy", f"hf:./{Path(plan.out).name}"),
+            *("--judge", "JUDGE", "--task", plan.task, "--out", "LABELS"),
         ),
         apart=f"No row asks, or nearly asks, a prompt that it was compared on (report split of "
         f"`{Path(plan.task).name}`).",

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from planish.embedded.authors import corpus
-from planish.embedded.build_reasoner import run, save_model, versions
+from planish.embedded.build_reasoner import outside, run, save_model, versions
 from planish.embedded.reasoner_evaluation import (
     JudgeMetrics,
     SolverMetrics,
@@ -52,11 +52,7 @@ class Bands(Record):
             "coverage": (judge.coverage, self.coverage),
             "first-slot rate": (judge.first_slot, self.first_slot),
         }
-        return tuple(
-            f"{name} {estimate} is not within {low} to {high}"
-            for name, (estimate, (low, high)) in measured.items()
-            if estimate.value is None or not low <= estimate.value <= high
-        )
+        return tuple(outside(measured))
 
 
 class Apprentice(Record):

@@ -35,10 +35,20 @@ from planish.embedded.reasoner_evaluation import (
 from planish.embedded.reasoner_model import build_tokenizer
 from planish.embedded.reasoner_training import Say, train_judge, train_solver
 from planish.records import BadInput, Record, write_text
+from planish.stats import Estimate
 
-__all__ = ["Bands", "BaseReport", "build", "main", "run", "save_model", "versions"]
+__all__ = ["Bands", "BaseReport", "build", "main", "outside", "run", "save_model", "versions"]
 
 RULE = "the first base that lies within the bands on gate items"
+
+
+def outside(measured: Mapping[str, tuple[Estimate, tuple[float, float]]]) -> list[str]:
+    """The numbers that lie outside their band, bounds included, in words."""
+    return [
+        f"{name} {estimate} is not within {low} to {high}"
+        for name, (estimate, (low, high)) in measured.items()
+        if estimate.value is None or not low <= estimate.value <= high
+    ]
 
 
 class Bands(Record):
@@ -58,11 +68,7 @@ class Bands(Record):
             "order consistency": (judge.consistency, self.consistency),
             "first-slot rate": (judge.first_slot, self.first_slot),
         }
-        return [
-            f"{name} {estimate} is not within {low} to {high}"
-            for name, (estimate, (low, high)) in measured.items()
-            if estimate.value is None or not low <= estimate.value <= high
-        ]
+        return outside(measured)
 
 
 class BaseReport(Record):

@@ -18,7 +18,7 @@ def benchmarks(monkeypatch):
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-    for name in ("rise_world", "bench_rise", "rise_tables", "support"):
+    for name in ("rise_world", "bench_rise", "bench_rise_policy", "rise_tables", "support"):
         sys.modules.pop(name, None)
 
 
@@ -83,3 +83,17 @@ def test_the_tables_hold_every_arm_of_the_runs(benchmarks, monkeypatch, tmp_path
     assert "0.100 |" in text  # the difference to SFT is the same in every run
     [picture] = tmp_path.glob("*-curve.svg")
     assert picture.read_text().lstrip().startswith("<?xml")
+
+
+def test_the_share_of_the_ceilings_gain_is_one_of_means(benchmarks):
+    from bench_rise_policy import recovered
+
+    gains = {"verifier": (0.2, 0.1), "judge": (0.1, 0.11), "random": (-0.1, -0.05)}
+    runs = [
+        {arm: {"solve_difference": each[seed]} for arm, each in gains.items()} for seed in (0, 1)
+    ]
+    share = recovered(runs, "judge")
+    assert share.value == pytest.approx(0.21 / 0.3)
+    assert (share.low, share.high) == pytest.approx((0.5, 1.1))  # either run alone
+    assert recovered(runs, "judge", "random").value == pytest.approx(0.36 / 0.45)
+    assert recovered(runs, "verifier").value == recovered(runs, "verifier", "random").value == 1

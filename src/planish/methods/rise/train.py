@@ -24,14 +24,12 @@ from planish.methods.rise.learning.training import (
     StageResult,
     carry_out,
     prepare,
-    said_once,
     settle,
 )
 from planish.methods.rise.learning.training_plan import (
     Given,
     Plan,
     Stage,
-    check_lora,
     check_stages,
     make_plan,
     resumed_plan,
@@ -41,6 +39,7 @@ from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.runs.options import RUNS, Json, RunsDir
 from planish.runs.store import find
+from planish.training.job import check_lora, said_once
 
 __all__ = ["train"]
 

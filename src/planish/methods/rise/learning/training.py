@@ -8,21 +8,18 @@ A stage that is done is not done again, and one that was killed goes on from its
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from planish.methods.rise.learning.training_plan import Plan, model_path
+from planish.methods.rise.learning.training_plan import Plan
 from planish.methods.rise.learning.training_rows import Data, encode
 from planish.records import BadInput, Record
 from planish.runs import Run
-from planish.runs.console import Screen, command
-from planish.training.launch import is_main
+from planish.runs.console import Screen
+from planish.training import job as jobs
+from planish.training.job import Job, model_path
 from planish.training.rows import Kind
 
 if TYPE_CHECKING:
@@ -30,17 +27,7 @@ if TYPE_CHECKING:
     from planish.training.checkpoint import Trained
     from planish.training.trl import Settings
 
-__all__ = ["StageResult", "carry_out", "logged", "prepare", "said_once", "settle"]
-
-
-def said_once(stage: Callable[[], int]) -> int:
-    """Runs a stage on every process of a launch; the main one says whatever there is to say."""
-    if is_main():
-        return stage()
-    try:
-        return stage()
-    except BadInput:
-        sys.exit(2)
+__all__ = ["StageResult", "carry_out", "prepare", "settle"]
 
 
 class StageResult(Record):
@@ -63,7 +50,7 @@ def prepare(plan: Plan, *, resumed: bool) -> dict[Kind, Data]:
     Raises:
         BadInput: the rows, the model or `--out` cannot be used.
     """
-    _check_out(Path(plan.out), resumed)
+    jobs.check_out(Path(plan.out), resumed=resumed)
     return encode(plan)
 
 
@@ -88,61 +75,30 @@ def carry_out(
         screen: what the user sees.
         close: ends the run, once the checkpoint is there, with an exit code.
     """
-    from planish.training import trl
-    from planish.training.callbacks import TrainingFailed
 
-    again = f"planish rise {name} --resume"
-    run = _open(plan, before, runs, name, again) if is_main() else None
-    folder = Path(trl.share(str(run.path) if run else ""))
-    work = _Work(plan, folder, run, screen)
-    if run is None:
-        try:
-            work.stages(data)
-        except TrainingFailed:
-            return 1
-        return 0
-    with run:
-        screen.note(f"run {run.path}")
-        for line in run.repaired:
-            screen.warn(line)
+    def work(job: Job) -> list[StageResult]:
         for stage, rows in data.items():
-            if rows.ties:
+            if rows.ties and job.run is not None:
                 screen.note(f"{rows.ties} pairs are ties and teach {stage} nothing: left out")
-        try:
-            return close(run, plan, work.stages(data), screen)
-        except KeyboardInterrupt:
-            screen.warn(f"go on with: {command(*again.split(), run.path)}")
-            raise
-        except TrainingFailed as error:
-            run.close("failed", str(error))
-            screen.warn(f"{error}; the last good checkpoint is kept in {run.path}")
-            return 1
+        return _Work(plan, job).stages(data)
 
-
-def _check_out(out: Path, resumed: bool) -> None:
-    """Told now, not after days of training."""
-    if out.exists() and not resumed:
-        raise BadInput("exists already", where=f"--out {out}", fix="choose another folder")
-    home = next(parent for parent in out.absolute().parents if parent.exists())
-    if not home.is_dir() or not os.access(home, os.W_OK):
-        raise BadInput("cannot be made", where=f"--out {out}", fix=f"check {home}")
-
-
-def _open(plan: Plan, before: Path | None, runs: Path, name: str, again: str) -> Run:
-    if before is not None:
-        return Run.resume(before, plan, seed=plan.seed)
-    slug = f"{name}-{Path(plan.out).name}"
-    return Run.create(*("rise", slug, plan), seed=plan.seed, root=runs, stage=name, again=again)
+    return jobs.carry_out(
+        jobs.Command("rise", name, f"{name}-{Path(plan.out).name}"),
+        plan,
+        work,
+        lambda run, results: close(run, plan, results, screen),
+        before=before,
+        runs=runs,
+        screen=screen,
+    )
 
 
 @dataclass(frozen=True)
 class _Work:
-    """The stages of one run; `run` is None where another process writes."""
+    """The stages of one run."""
 
     plan: Plan
-    folder: Path
-    run: Run | None
-    screen: Screen
+    job: Job
 
     def stages(self, data: Mapping[Kind, Data]) -> list[StageResult]:
         """Runs every stage that is not done yet, each from the checkpoint of the one before."""
@@ -151,7 +107,7 @@ class _Work:
         model, results = model_path(self.plan.model), []
         for stage in self.plan.stages:
             last = stage == self.plan.stages[-1]
-            target = Path(self.plan.out) if last else self.folder / "artifacts" / stage
+            target = Path(self.plan.out) if last else self.job.folder / "artifacts" / stage
             # A kill may come between the last checkpoint of a stage and the next line of a file.
             done = trained(target) or self._train(stage, model, target, data[stage])
             results.append(_result(stage, data[stage], done))
@@ -160,50 +116,25 @@ class _Work:
 
     def _train(self, stage: Kind, model: str, target: Path, data: Data) -> Trained:
         from planish.training import trl
-        from planish.training.callbacks import Recorder
 
         if target.exists():
             raise BadInput("is not of this run", where=str(target), fix="move it out of the way")
         settings = _settings(self.plan, stage, len(data.rows))
         title = f"{_TITLES[stage]} on {len(data.rows)} rows"
         target.parent.mkdir(parents=True, exist_ok=True)
-        with self._bar(title, settings.num_steps) as advance:
+        with self.job.recorder(title, settings.num_steps, stage=stage) as recorder:
             return trl.train(
                 stage,
                 model,
                 data.rows,
                 settings,
                 end_id=data.end_id,
-                work=self.folder / "artifacts" / f"{stage}-checkpoints",
+                work=self.job.checkpoints(stage),
                 out=target,
-                recorder=Recorder(self._logger(stage), advance, self._before(stage)),
+                recorder=recorder,
             )
 
-    @contextlib.contextmanager
-    def _bar(self, title: str, total: int) -> Iterator[Callable[[], None]]:
-        if self.run is None:
-            yield lambda: None
-        else:
-            with self.screen.progress(title, total) as advance:
-                yield advance
 
-    def _logger(self, stage: Kind) -> Any:
-        def log(step: int, numbers: Mapping[str, float]) -> None:
-            if self.run is not None:
-                self.run.log(step, stage=stage, **numbers)
-
-        return log
-
-    def _before(self, stage: Kind) -> dict[int, dict[str, float]]:
-        if self.run is None:
-            return {}
-        return {
-            row["step"]: {name: value for name, value in row.items() if name not in _LABELS}
-            for row in logged(self.run, stage)
-        }
-
-
-_LABELS = ("step", "stage")
 _TITLES: dict[Kind, str] = {"sft": "SFT", "dpo": "DPO", "scalar": "a reward head"}
 
 
@@ -219,13 +150,6 @@ def _result(stage: Kind, data: Data, done: Trained) -> StageResult:
         num_trainable=done.num_trainable,
         steps_per_second=done.fresh_steps / done.seconds if done.fresh_steps else None,
     )
-
-
-def logged(run: Run, stage: Kind) -> Iterator[dict[str, Any]]:
-    """The numbers of a stage, one row a step; a step that broke down is left out."""
-    for row in run.metrics():
-        if row.get("stage") == stage and row.get("loss") is not None:
-            yield row
 
 
 def _settings(plan: Plan, stage: Kind, num_rows: int) -> Settings:
@@ -257,6 +181,5 @@ def settle(run: Run, results: Sequence[StageResult]) -> Curves:
     for result in results:
         if not run.done(result.stage, "stage"):
             run.record("stage", result, id=result.stage)
-    for left in run.path.glob("artifacts/*-checkpoints"):  # a kill may have come just before
-        shutil.rmtree(left, ignore_errors=True)
-    return {result.stage: list(logged(run, result.stage)) for result in results}
+    jobs.clear_checkpoints(run)
+    return {result.stage: list(jobs.logged(run, stage=result.stage)) for result in results}

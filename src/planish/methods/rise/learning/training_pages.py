@@ -11,11 +11,10 @@ from planish.methods.rise.learning.config import TrainConfig
 from planish.methods.rise.learning.training_plan import Plan
 from planish.runs import Run
 from planish.runs.console import command
+from planish.training.pages import curve, front_matter, made_with, markdown, pace, shown
 from planish.training.rows import Kind
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from planish.methods.rise.learning.training import StageResult
     from planish.runs.report import Report
 
@@ -78,7 +77,6 @@ _PANELS: dict[Kind, tuple[tuple[str, str, dict[str, str]], ...]] = {
         ),
     ),
 }
-_WINDOW = 20  # points of a curve are means over so many parts of the training
 
 
 def summarize(results: Sequence[StageResult], curves: Curves) -> dict[str, Any]:
@@ -135,10 +133,10 @@ def training_sections(
             f"{result.num_rows:,} rows of {result.num_items:,} items, {result.num_tokens:,} "
             f"tokens, the longest row {result.longest:,}; {result.steps:,} steps, "
             f"{result.num_trainable:,} of {result.num_parameters:,} weights trained"
-            f"{_pace(result)}.",
+            f"{pace(result.steps_per_second)}.",
         )
         for label, caption, lines in _PANELS[result.stage]:
-            figure = _figure(curves[result.stage], label, lines)
+            figure = curve(curves[result.stage], label, lines)
             if figure is not None:
                 report.figure(figure, caption, f"{label} over the steps of {result.stage}")
     report.section("Settings")
@@ -156,11 +154,6 @@ def _title(plan: Plan, stage: Kind, texts: str = "judgments") -> str:
     return f"DPO {'with NLL ' if plan.alpha else ''}on pairs of {texts}"
 
 
-def _pace(result: StageResult) -> str:
-    speed = result.steps_per_second
-    return "" if speed is None else f", {speed:.3g} steps a second"
-
-
 def _headline(summary: Mapping[str, Any]) -> dict[str, Any]:
     names = ("loss", "token_accuracy", "pair_accuracy", "margin")
     return {
@@ -169,26 +162,6 @@ def _headline(summary: Mapping[str, Any]) -> dict[str, Any]:
         for name in names
         if summary.get(f"{stage}_{name}") is not None
     }
-
-
-def _figure(
-    rows: Sequence[Mapping[str, Any]], label: str, lines: Mapping[str, str]
-) -> Figure | None:
-    """Means over stretches of equal length; a line per step would be all noise."""
-    from planish.runs.plots import Series, line_plot
-
-    size = max(1, len(rows) // _WINDOW)
-    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-    series = []
-    for name, logged in lines.items():
-        points = [
-            (part[-1]["step"], sum(values) / len(values))
-            for part in parts
-            if (values := [row[logged] for row in part if row.get(logged) is not None])
-        ]
-        if points:
-            series.append(Series(name, [x for x, _ in points], [y for _, y in points]))
-    return line_plot(series, xlabel="step", ylabel=label) if series else None
 
 
 def _settings(plan: Plan) -> list[tuple[str, str]]:
@@ -209,12 +182,7 @@ def _settings(plan: Plan) -> list[tuple[str, str]]:
 
 
 _CARD = """\
----
-{base}library_name: transformers
-pipeline_tag: {pipeline}
-tags:
-{tags}---
-
+{front}
 # {name}
 
 {what}, after
@@ -301,9 +269,6 @@ def model_card(
 ) -> str:
     """The checkpoint's `README.md`: data, settings, results and seed; a judge's by default."""
     about = about or _judge(plan)
-    scheme, _, target = plan.model.partition(":")
-    # Only a Hub id means anything to a reader elsewhere.
-    on_hub = scheme == "hf" and plan.model_fingerprint == "hub"
     data = [
         (
             result.stage,
@@ -318,21 +283,23 @@ def model_card(
     ]
     tags = (*about.tags, *plan.stages, *(("lora",) if plan.lora else ()))
     return _CARD.format(
-        base=f"base_model: {target}\n" if on_hub else "",
-        pipeline=about.pipeline,
-        tags="".join(f"- {tag}\n" for tag in tags),
+        front=front_matter(
+            model=plan.model,
+            on_hub=plan.model.startswith("hf:") and plan.model_fingerprint == "hub",
+            pipeline=about.pipeline,
+            tags=tags,
+        ),
         name=plan.out.rstrip("/").rpartition("/")[2],
         what=about.what,
         use=about.use,
-        data=_markdown(data),
+        data=markdown(data),
         whole=f"prompts and replies up to {max(result.longest for result in results):,} tokens",
         apart=about.apart,
-        settings=_markdown(_settings(plan)),
+        settings=markdown(_settings(plan)),
         processes=plan.num_processes,
         note=about.note,
-        results=_markdown([(name, _shown(value)) for name, value in summary.items()]),
-        made=", ".join(f"{name} {version}" for name, version in run.info.versions.items())
-        + f"; run `{run.path.name}`, seed {plan.seed}, weights {plan.model_fingerprint} before.",
+        results=markdown([(name, shown(value)) for name, value in summary.items()]),
+        made=made_with(run.info, run=run.path.name, fingerprint=plan.model_fingerprint),
     )
 
 
@@ -345,17 +312,3 @@ def _apart(plan: Plan) -> str:
         for path, digest in zip(plan.report_pairs, plan.report_sha256, strict=True)
     )
     return f"No row asks, or nearly asks, a question of {files}."
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows
-    )
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "n/a"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -16,6 +16,7 @@ from planish.methods.rise.data import digest
 from planish.methods.rise.learning.config import TrainConfig
 from planish.records import BadInput
 from planish.runs.info import config_of, read_info
+from planish.training.job import model_path
 from planish.training.launch import num_processes
 from planish.training.rows import Kind, data_file
 
@@ -23,10 +24,8 @@ __all__ = [
     "Given",
     "Plan",
     "Stage",
-    "check_lora",
     "check_stages",
     "make_plan",
-    "model_path",
     "remade_plan",
     "resumed_plan",
 ]
@@ -126,39 +125,6 @@ def _stages(stage: Stage | None, paths: Mapping[Kind, Path | None]) -> tuple[Kin
             "no rows to train on", where="--sft", fix="give --sft, --dpo or both, or --scalar"
         )
     return given
-
-
-def model_path(spec: str, option: str = "--model") -> str:
-    """The folder or Hub id of a model that can be trained; `option` is what named it.
-
-    Raises:
-        BadInput: another kind of model, or options, which training sets itself.
-    """
-    from planish.embedded import path as embedded
-
-    scheme, _, target = spec.partition(":")
-    if scheme not in ("hf", "embedded") or not target or "?" in target:
-        raise BadInput(
-            f"{spec!r} cannot be trained",
-            where=option,
-            fix="name a local model without options: hf:PATH-OR-ID or embedded:reasoner",
-        )
-    return str(embedded(target)) if scheme == "embedded" else str(Path(target).expanduser())
-
-
-def check_lora(plan: Plan, typed: TrainConfig) -> None:
-    """Refuses dials of an adapter where the whole model would be trained.
-
-    Raises:
-        BadInput: with the first of them.
-    """
-    idle = sorted(name for name in typed.model_fields_set if name.startswith("lora_"))
-    if idle and not plan.lora:
-        raise BadInput(
-            "has no effect without --lora",
-            where=f"--{idle[0].replace('_', '-')}",
-            fix="add --lora, or leave it out",
-        )
 
 
 def check_stages(plan: Plan, typed: TrainConfig) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 from planish.judges.formats import read_pairs
 from planish.judges.overlap import Asked, check_disjoint
 from planish.judges.templates import question_text
-from planish.methods.rise.learning.training_plan import Plan, model_path
+from planish.methods.rise.learning.training_plan import Plan
 from planish.methods.rise.method import check_golds
 from planish.records import BadInput
+from planish.training.job import model_path
 from planish.training.rows import (
     EncodedRow,
     Encoder,

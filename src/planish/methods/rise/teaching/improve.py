@@ -26,10 +26,8 @@ from planish.methods.rise.learning.training import (
     StageResult,
     carry_out,
     prepare,
-    said_once,
     settle,
 )
-from planish.methods.rise.learning.training_plan import model_path
 from planish.methods.rise.teaching.comparison import Compared, Side, compare, duels_of, lost
 from planish.methods.rise.teaching.config import ImproveConfig
 from planish.methods.rise.teaching.improve_pages import show, summarize, write_pages
@@ -45,6 +43,7 @@ from planish.runs.store import find
 from planish.tasks.ability import ability_examples
 from planish.tasks.base import Task
 from planish.tasks.load import load_task
+from planish.training.job import model_path, said_once
 from planish.training.rewards import Scored, round_robin
 from planish.training.rows import Row, read_rows
 

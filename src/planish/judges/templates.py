@@ -31,6 +31,7 @@ __all__ = [
     "named",
     "normal_label",
     "question_text",
+    "template_name",
 ]
 
 Kind = Literal["choice", "score", "pick", "ranking"]
@@ -342,6 +343,12 @@ def load_template(name: str) -> Template:
         template = _from_text(path.stem, text)
     _check_slots(template, name)
     return template
+
+
+def template_name(name: str) -> str:
+    """A template as a plan keeps it: a file by its whole path, to be found from anywhere."""
+    is_file = name not in TEMPLATES and Path(name).is_file()
+    return str(Path(name).resolve()) if is_file else name
 
 
 def _fields(text: str, where: str) -> set[str]:

@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load_file
 
 from planish.cli import main
-from planish.methods.rise.config import resolve
 from planish.methods.rise.learning import training_pages
 from planish.methods.rise.learning.config import TrainConfig
 from planish.models import load
 from planish.records import Sampling, user
 from planish.runs.info import read_info
+from planish.runs.presets import resolve
 from planish.training.callbacks import Recorder
 from support.training import reasoner_rows, save_qwen2, turn, write_rows
 

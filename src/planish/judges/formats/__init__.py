@@ -13,6 +13,7 @@ is wrong with a file is a `BadInput` that names its line.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from planish.judges.base import Case
 from planish.judges.formats import judgebench, own, rewardbench
@@ -20,7 +21,9 @@ from planish.judges.formats.rewardbench_scores import SUBSETS_V1
 from planish.judges.formats.rows import RecordedOutput, Row, StrPath, read_rows
 from planish.records import BadInput
 
-__all__ = ["FORMATS", "RecordedOutput", "match", "read_outputs", "read_pairs"]
+__all__ = ["FORMATS", "Format", "RecordedOutput", "match", "read_outputs", "read_pairs"]
+
+Format = Literal["auto", "judgebench", "rewardbench", "planish"]
 
 _PAIRS: dict[str, Callable[[StrPath], list[Case]]] = {
     "judgebench": judgebench.read_pairs,

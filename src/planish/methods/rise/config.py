@@ -1,4 +1,4 @@
-"""The dials of judging with three presets, and how presets and single flags go together.
+"""The dials of judging with three presets.
 
 The dials of each other part stand beside it: `judging/evaluation_plan.py`, `learning/config.py`,
 `teaching/config.py`.
@@ -9,7 +9,7 @@ The dials of each other part stand beside it: `judging/evaluation_plan.py`, `lea
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Self
 
 from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,16 +19,7 @@ from planish.judges.prompted import Orders, PairwiseJudge, Reading
 from planish.models.base import LanguageModel
 from planish.records import Sampling
 
-__all__ = [
-    "Config",
-    "Format",
-    "Preset",
-    "regiven",
-    "resolve",
-]
-
-Format = Literal["auto", "judgebench", "rewardbench", "planish"]
-Preset = Literal["tiny", "laptop", "paper"]
+__all__ = ["Config"]
 
 
 @Parameter(name="*")
@@ -96,23 +87,3 @@ class Config(BaseModel):
             parse_retries=self.parse_retries,
             stop_early=self.stop_early,
         )
-
-
-C = TypeVar("C", bound=BaseModel)
-
-
-def resolve(preset: Preset | None, given: C) -> C:
-    """A preset with the flags that were given on top of it."""
-    if preset is None:
-        return given
-    base: C = getattr(type(given), preset)()
-    return base.model_copy(update={name: getattr(given, name) for name in given.model_fields_set})
-
-
-def regiven(before: BaseModel, given: C, preset: Preset | None) -> C:
-    """The dials of a run that goes on: those of before, with whatever was given again on top."""
-    changes = {name: getattr(given, name) for name in given.model_fields_set}
-    if preset is not None:
-        changes = resolve(preset, given).model_dump()
-    settings = {name: getattr(before, name) for name in type(given).model_fields}
-    return type(given)(**(settings | changes))

@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from planish.judges.templates import TEMPLATES, Template, load_template
+from planish.judges.templates import Template, load_template
 from planish.methods.rise.method import Drops
 from planish.models.wire import clean
 from planish.records import BadInput, write_jsonl
@@ -31,13 +31,11 @@ __all__ = [
     "FORMS",
     "Style",
     "check_free",
-    "digest",
     "drawn_template",
     "fixed_template",
     "make_folder",
     "style_template",
     "styles",
-    "template_name",
     "write_rows",
 ]
 
@@ -247,21 +245,6 @@ def fixed_template(name: str, *, with_solution: bool = False) -> Template:
     return template
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file.
-
-    Raises:
-        BadInput: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise BadInput(
-            error.strerror or str(error), where=str(path), fix="check the path"
-        ) from None
-
-
 def make_folder(path: Path) -> None:
     """Makes the folder that rows go to.
 
@@ -286,12 +269,6 @@ def check_free(folder: Path, name: str) -> None:
         raise BadInput(
             f"holds {name} rows already", where=f"--out {folder}", fix="choose another folder"
         )
-
-
-def template_name(name: str) -> str:
-    """A template as a plan keeps it: a file by its whole path, to be found from anywhere."""
-    is_file = name not in TEMPLATES and Path(name).is_file()
-    return str(Path(name).resolve()) if is_file else name
 
 
 def write_rows(

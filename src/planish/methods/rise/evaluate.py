@@ -21,11 +21,11 @@ from cyclopts import Parameter
 
 from planish.judges import Case
 from planish.judges.benches import Bench, BenchResult, bench_result
+from planish.judges.formats import Format
 from planish.judges.formats.trained import read_trained
 from planish.judges.overlap import check_untrained
 from planish.judges.recording import below_floor, judge_cases, remedy
 from planish.judges.scalar import ScalarJudge, is_scalar
-from planish.methods.rise.config import Format, Preset
 from planish.methods.rise.judging.cases import read_cases
 from planish.methods.rise.judging.config import EvaluateConfig
 from planish.methods.rise.judging.evaluation import Evaluation, Outcome
@@ -39,6 +39,7 @@ from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.runs.info import read_info
 from planish.runs.options import RUNS, Count, Json, RunsDir
+from planish.runs.presets import Preset
 from planish.runs.store import find
 from planish.tasks.ability import Solution, SolveResult, ability_examples, solve_rate
 from planish.tasks.base import Task

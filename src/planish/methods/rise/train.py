@@ -18,7 +18,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from planish.methods.rise.config import Preset
 from planish.methods.rise.learning.config import TrainConfig
 from planish.methods.rise.learning.training import (
     StageResult,
@@ -38,6 +37,7 @@ from planish.records import write_text
 from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.runs.options import RUNS, Json, RunsDir
+from planish.runs.presets import Preset
 from planish.runs.store import find
 from planish.training.job import check_lora, said_once
 

@@ -8,8 +8,9 @@ import pytest
 
 from planish.cli import main
 from planish.judges.planted import planted_cases
-from planish.methods.rise.config import Config, resolve
+from planish.methods.rise.config import Config
 from planish.records import write_jsonl
+from planish.runs.presets import resolve
 
 BASIC = ("num_cases", "coverage", "vote_accuracy", "both_right", "consistency", "first_slot_rate")
 

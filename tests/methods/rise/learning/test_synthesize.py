@@ -12,12 +12,12 @@ from planish.judges import parse
 from planish.judges.pairs import task_cases
 from planish.judges.planted import planted_cases
 from planish.judges.templates import named
-from planish.methods.rise.config import resolve
 from planish.methods.rise.learning import synthesize as stage
 from planish.methods.rise.learning.config import SynthesisConfig
 from planish.models.scripted import ScriptedModel, find_replies
 from planish.records import Completion, Failure, read_jsonl, write_jsonl
 from planish.runs.info import read_info
+from planish.runs.presets import resolve
 from planish.tasks.chain import ChainTask
 
 META = {"item_id", "order", "gold", "source", "template", "template_hash", "question"}

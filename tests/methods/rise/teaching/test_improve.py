@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 
 from planish.cli import main
 from planish.embedded import path as embedded
-from planish.methods.rise.config import resolve
 from planish.methods.rise.teaching import improve as stage
 from planish.methods.rise.teaching.comparison import Side, compare, duels_of, lost
 from planish.methods.rise.teaching.config import ImproveConfig
@@ -23,6 +22,7 @@ from planish.models import load
 from planish.models.scripted import ScriptedModel, find_replies, verdict
 from planish.records import Completion, Failure, Sampling, read_jsonl, user, write_jsonl
 from planish.runs.info import read_info
+from planish.runs.presets import resolve
 from planish.tasks.chain import ChainTask
 from planish.training.callbacks import Recorder
 from planish.training.rewards import round_robin

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from planish.cli import main
-from planish.methods.rise.config import resolve
 from planish.methods.rise.teaching import label as stage
 from planish.methods.rise.teaching.config import LabelConfig
 from planish.models.scripted import ScriptedModel, find_replies, verdict
 from planish.records import Completion, Failure, read_jsonl, write_jsonl
+from planish.runs.presets import resolve
 from planish.tasks.chain import ChainTask
 from planish.training.rows import read_rows
 

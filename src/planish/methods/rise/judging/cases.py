@@ -10,9 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from planish.judges import Case
 from planish.judges.benches import is_rated
-from planish.judges.formats import read_pairs
+from planish.judges.formats import Format, read_pairs
 from planish.judges.prompted import Orders
-from planish.methods.rise.config import Format
 from planish.records import BadInput
 from planish.runs.console import Screen
 

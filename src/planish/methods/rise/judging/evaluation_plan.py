@@ -9,14 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from planish.judges.formats import Format
 from planish.judges.scalar import is_scalar
-from planish.methods.rise.config import Format, Preset, regiven, resolve
-from planish.methods.rise.data import digest, template_name
+from planish.judges.templates import template_name
 from planish.methods.rise.judging.cases import refuse_dials
 from planish.methods.rise.judging.config import EvaluateConfig
 from planish.records import BadInput
 from planish.runs import RunInfo
 from planish.runs.info import config_of
+from planish.runs.presets import Preset, digest, regiven, resolve
 
 __all__ = ["ABILITY", "Plan", "make_plan", "resumed_plan"]
 

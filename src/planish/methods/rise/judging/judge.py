@@ -13,6 +13,7 @@ from pathlib import Path
 
 from planish.judges import Case, Judgment, agreement
 from planish.judges.asking import PromptedJudge
+from planish.judges.formats import Format
 from planish.judges.pages import headline, show_agreement
 from planish.judges.recording import (
     below_floor,
@@ -23,8 +24,8 @@ from planish.judges.recording import (
     remedy,
 )
 from planish.judges.scalar import ScalarJudge, is_scalar
-from planish.methods.rise.config import Config, Format, Preset, regiven, resolve
-from planish.methods.rise.data import digest, template_name
+from planish.judges.templates import template_name
+from planish.methods.rise.config import Config
 from planish.methods.rise.judging.cases import check_slots, read_cases, refuse_dials
 from planish.methods.rise.judging.pages import write_report
 from planish.models import load
@@ -35,6 +36,7 @@ from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of
 from planish.runs.options import RUNS, Count, Json, RunsDir
+from planish.runs.presets import Preset, digest, regiven, resolve
 from planish.runs.store import StoredRun, find
 
 __all__ = ["judge"]

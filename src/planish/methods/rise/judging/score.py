@@ -16,13 +16,12 @@ from planish.judges import PARSERS, Case, Judgment, Template, agreement, load_te
 from planish.judges.aggregate import Aggregate, list_judgment, pair_judgment
 from planish.judges.agreement import Mode
 from planish.judges.base import SCORED, Call, ParsedReply
-from planish.judges.formats import RecordedOutput, match, read_outputs, read_pairs
+from planish.judges.formats import Format, RecordedOutput, match, read_outputs, read_pairs
 from planish.judges.formats.leaderboard import leaderboard
 from planish.judges.formats.rewardbench import credit, output_credit
 from planish.judges.pages import covered, headline, show_agreement
 from planish.judges.recording import record_scores
 from planish.judges.templates import ANY_CHOICE, named
-from planish.methods.rise.config import Format
 from planish.methods.rise.judging.pages import show_leaderboard, show_parsers, write_report
 from planish.records import BadInput, Completion
 from planish.runs import Run

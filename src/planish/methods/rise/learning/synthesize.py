@@ -20,15 +20,13 @@ from cyclopts import Parameter
 
 from planish.judges import Case, Template
 from planish.judges.balance import check_distinct
-from planish.judges.formats import read_pairs
+from planish.judges.formats import Format, read_pairs
 from planish.judges.overlap import check_disjoint
 from planish.judges.pairs import Draw, JudgePair, judge_draws
 from planish.judges.recording import below_floor, lost_calls, lost_kinds, remedy
-from planish.methods.rise.config import Format, Preset, regiven, resolve
 from planish.methods.rise.data import (
     DIVERSE,
     check_free,
-    digest,
     drawn_template,
     fixed_template,
     make_folder,
@@ -54,6 +52,7 @@ from planish.runs import Run, RunInfo
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of, read_info
 from planish.runs.options import RUNS, Count, Json, RunsDir
+from planish.runs.presets import Preset, digest, regiven, resolve
 from planish.runs.store import find
 
 __all__ = ["Plan", "synthesize"]

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from planish.methods.rise.config import Preset, regiven, resolve
-from planish.methods.rise.data import digest
 from planish.methods.rise.learning.config import TrainConfig
 from planish.records import BadInput
 from planish.runs.info import config_of, read_info
+from planish.runs.presets import Preset, digest, regiven, resolve
 from planish.training.job import model_path
 from planish.training.launch import num_processes
 from planish.training.rows import Kind, data_file

@@ -20,7 +20,6 @@ from pathlib import Path
 from planish.judges import Case
 from planish.judges.overlap import Asked, check_disjoint
 from planish.judges.recording import below_floor, lost_calls
-from planish.methods.rise.config import Preset
 from planish.methods.rise.learning.config import DpoConfig, TrainConfig
 from planish.methods.rise.learning.training import (
     StageResult,
@@ -39,6 +38,7 @@ from planish.records import BadInput, Example, read_table
 from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.runs.options import RUNS, Json, RunsDir
+from planish.runs.presets import Preset
 from planish.runs.store import find
 from planish.tasks.ability import ability_examples
 from planish.tasks.base import Task

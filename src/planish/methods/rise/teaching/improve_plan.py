@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from planish.methods.rise.config import Preset, regiven, resolve
-from planish.methods.rise.data import digest, template_name
+from planish.judges.templates import template_name
 from planish.methods.rise.learning import training_plan
 from planish.methods.rise.learning.config import TrainConfig
 from planish.methods.rise.learning.training_plan import remade_plan
 from planish.methods.rise.teaching.config import ImproveConfig
 from planish.records import BadInput
 from planish.runs.info import config_of, read_info
+from planish.runs.presets import Preset, digest, regiven, resolve
 from planish.training.job import check_lora, model_path
 
 __all__ = ["Given", "Plan", "make_plan", "resumed_plan"]

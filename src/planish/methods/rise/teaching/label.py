@@ -20,7 +20,6 @@ from typing import Any
 from planish.judges import Call, PairwiseJudge
 from planish.judges.recording import below_floor, lost_calls, lost_kinds, remedy
 from planish.judges.scalar import ScalarJudge, is_scalar
-from planish.methods.rise.config import Preset, resolve
 from planish.methods.rise.data import check_free, make_folder, write_rows
 from planish.methods.rise.method import Drops
 from planish.methods.rise.teaching.config import LabelConfig
@@ -50,6 +49,7 @@ from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.runs.info import read_info
 from planish.runs.options import RUNS, Count, Json, RunsDir
+from planish.runs.presets import Preset, resolve
 from planish.runs.store import find
 from planish.tasks.ability import ability_examples
 from planish.tasks.base import Task

@@ -12,8 +12,7 @@ from typing import Any, Literal
 
 from planish.judges import PairwiseJudge, PointwiseJudge
 from planish.judges.scalar import is_scalar
-from planish.methods.rise.config import Preset, regiven
-from planish.methods.rise.data import digest, template_name
+from planish.judges.templates import template_name
 from planish.methods.rise.judging.cases import refuse_dials
 from planish.methods.rise.teaching.config import ASKING, LabelConfig
 from planish.methods.rise.teaching.labelling import By
@@ -21,6 +20,7 @@ from planish.models.base import LanguageModel
 from planish.records import BadInput, Sampling
 from planish.runs import RunInfo
 from planish.runs.info import config_of
+from planish.runs.presets import Preset, digest, regiven
 
 __all__ = ["Plan", "Split", "check_dials", "make_plan", "resumed_plan"]
 

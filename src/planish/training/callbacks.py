@@ -75,7 +75,8 @@ class Recorder(TrainerCallback):
         """
         if "loss" not in (logs or {}):  # the summary at the end holds nothing but averages
             return
-        numbers = {name: float(number) for name, number in logs.items()}
+        # A mean of nothing is None.
+        numbers = {name: float(number) for name, number in logs.items() if number is not None}
         if "num_tokens" in numbers:
             numbers["num_tokens"] += self._tokens_before
         if state.is_world_process_zero and state.global_step not in self._before:

@@ -12,7 +12,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from accelerate import PartialState
 from safetensors import SafetensorError
@@ -22,7 +22,9 @@ from planish.runs.lines import FULL, DiskFull
 from planish.training.launch import is_main
 from planish.training.rows import Kind
 
-__all__ = ["Trained", "room_for", "save", "stop_at", "trained"]
+__all__ = ["Trained", "TrainedKind", "room_for", "save", "stop_at", "trained"]
+
+TrainedKind = Kind | Literal["grpo"]
 
 _SUMMARY = "training.json"
 # Pickled arguments, and a card that knows nothing of ours.
@@ -37,7 +39,7 @@ class Trained(Record):
         seconds: how long the last `fresh_steps` of them took.
     """
 
-    kind: Kind
+    kind: TrainedKind
     steps: int
     fresh_steps: int
     seconds: float

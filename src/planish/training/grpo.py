@@ -1,0 +1,477 @@
+"""GRPO with TRL: rollouts of several prompts may share one baseline, and rewards are never lost.
+
+    groups = [Group("item 1", (one_order, other_order)), ...]
+    train_grpo("./checkpoint", groups, rewarder, settings, work=work, out=out, recorder=recorder)
+
+A group is one item with one or more prompts (a pair in both orders). All its rollouts are compared
+with each other, so what depends on the prompt alone, such as a lean to a slot, is punished. With
+one prompt per group the advantages are those of `GRPOTrainer` (a test compares them).
+
+The rewarder adds its terms up itself: rewards are summed before they are normalized, else the
+terms could not trade off. A rollout whose reward is None teaches nothing. With `Score.credit`
+each stretch of a rollout is taught by a reward of its own, normalized within the group.
+
+Shape suffixes: N rollouts of this process, A of all processes, T tokens, S segments.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import datasets
+import torch
+from accelerate.utils import gather
+from torch import Tensor
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from planish.models.local_prompts import PromptWriter, end_id
+from planish.records import BadInput, Chat, Completion, Usage
+from planish.training.callbacks import Recorder, TrainingFailed, quiet
+from planish.training.checkpoint import Trained, stop_at
+from planish.training.trainer import (
+    Optimizer,
+    Quiet,
+    arguments_of,
+    carry_through,
+    lora_config,
+    open_network,
+    size,
+)
+
+__all__ = [
+    "Group",
+    "GrpoSettings",
+    "Rewarder",
+    "Rollout",
+    "Score",
+    "Scored",
+    "group_advantages",
+    "train_grpo",
+]
+
+_EPSILON = 1e-4  # beside a group's deviation, as TRL has it
+
+
+@dataclass(frozen=True)
+class Group:
+    """Prompts whose rollouts are compared with each other."""
+
+    id: str
+    prompts: tuple[Chat, ...]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One sampled reply: of which group and to which of its prompts.
+
+    `completion.finish` is "length" where the budget ended it; `token_ids` include the end token.
+    """
+
+    group: int
+    prompt: int
+    completion: Completion
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a rollout earned.
+
+    Args:
+        total: the reward; None: could not be told, and teaches nothing.
+        readable: whether it has the form that was asked for.
+        parts: what the total is made of, for the log; None drops out of its mean.
+        credit: (where it ends in the text, its reward) of consecutive stretches of the text, as
+            many as `GrpoSettings.segments`; the last takes what is left. Empty: the text has no
+            such stretches, and the total stands for each.
+    """
+
+    total: float | None
+    readable: bool = True
+    parts: Mapping[str, float | None] = field(default_factory=dict)
+    credit: tuple[tuple[int, float | None], ...] = ()
+
+
+Rewarder = Callable[[Sequence[Rollout]], Sequence[Score]]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A rollout with what it was taught by.
+
+    Args:
+        step: the optimizer step that learns from it.
+        advantage: of its total; where stretches have their own, the mean over its tokens.
+        group_std: deviation of the totals of its group.
+    """
+
+    step: int
+    rollout: Rollout
+    score: Score
+    advantage: float
+    group_std: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrpoSettings(Optimizer):
+    """One training by GRPO; what is not said here is as in `Optimizer` and TRL's `GRPOConfig`.
+
+    Args:
+        groups_per_step: groups that one optimizer step sees.
+        rollouts_per_prompt: replies to each prompt of a group, at least 2.
+        max_tokens: budget of one reply.
+        temperature: of the rollouts.
+        beta: weight of the KL divergence from the model that training began with.
+        loss: how token losses are averaged, in TRL's words.
+        scale: by what deviation advantages are divided.
+        segments: stretches of a reply with a reward of their own; 0: all is taught by the total.
+        min_readable: below this share of readable rollouts training stops.
+        vllm: "server" lets a vLLM server draw the rollouts, "colocate" this process's GPU.
+        vllm_url: of the server.
+        vllm_memory: share of the GPU's memory that "colocate" takes.
+    """
+
+    groups_per_step: int
+    rollouts_per_prompt: int
+    max_tokens: int
+    temperature: float = 1.0
+    beta: float = 0.0
+    loss: Literal["dapo", "grpo", "bnpo", "dr_grpo"] = "dapo"
+    scale: Literal["group", "batch", "none"] = "group"
+    segments: int = 0
+    min_readable: float = 0.5
+    vllm: Literal["server", "colocate"] | None = None
+    vllm_url: str | None = None
+    vllm_memory: float = 0.3
+
+
+def train_grpo(
+    model: str,
+    groups: Sequence[Group],
+    rewarder: Rewarder,
+    settings: GrpoSettings,
+    *,
+    work: Path,
+    out: Path,
+    recorder: Recorder,
+    observe: Callable[[Sequence[Scored]], None] = lambda scored: None,
+) -> Trained:
+    """Trains `model` by GRPO and saves the result as the checkpoint `out`.
+
+    Args:
+        model: a folder or a Hub id; with a launcher every process calls this alike.
+        groups: all with equally many prompts; they are drawn in shuffled epochs.
+        rewarder: scores the rollouts of one process; it must not raise for a bad reply.
+        work: where the training checkpoints go. It is removed once `out` is there.
+        out: a folder that does not exist yet.
+        recorder: hears of every step; beside TRL's numbers of `readable` and of every `part/NAME`.
+        observe: hears on every process of its scored rollouts, once per step.
+
+    Raises:
+        BadInput: the model cannot be loaded, a prompt does not fit, the batch does not divide, or
+            hardly any rollout of the first step can be read; the message names the first.
+        TrainingFailed: a number is not finite, or too few rollouts can be read; `work` holds the
+            last whole checkpoint.
+        DiskFull: there is no room for a checkpoint; nothing is half written.
+    """
+    with quiet():
+        arguments = _arguments(groups, settings, work)
+        checkpoint = open_network(model, settings)
+        network, tokenizer = checkpoint.model, checkpoint.tokenizer
+        stop_at(network, end_id(tokenizer), checkpoint.eos_ids)
+        begun = Trained(
+            kind="grpo",
+            steps=0,
+            fresh_steps=0,
+            seconds=0.0,
+            num_rows=len(groups),
+            num_parameters=sum(map(size, network.parameters())),
+            num_trainable=0,
+        )
+        prompt_ids = _encode(groups, tokenizer, model, settings, checkpoint.max_positions)
+        trainer = _Trainer(
+            groups=groups,
+            prompt_ids=prompt_ids,
+            rewarder=rewarder,
+            settings=settings,
+            observe=observe,
+            model=network,
+            args=arguments,
+            train_dataset=_dataset(groups, settings),
+            processing_class=copy.deepcopy(tokenizer),
+            callbacks=[recorder],
+            peft_config=lora_config(settings.lora),
+        )
+        return carry_through(trainer, tokenizer, settings, begun, model=model, work=work, out=out)
+
+
+def _encode(
+    groups: Sequence[Group], tokenizer: Any, model: str, settings: GrpoSettings, room: int | None
+) -> list[list[list[int]]]:
+    """Token ids of every prompt, as the model sees it when it is used."""
+    prompts = PromptWriter(tokenizer, model)
+    found = []
+    for group in groups:
+        ids = [prompts.encode(prompts.write(chat)) for chat in group.prompts]
+        longest = max(map(len, ids)) + settings.max_tokens
+        if room is not None and longest > room:
+            raise BadInput(
+                f"its prompt and {settings.max_tokens} more tokens are {longest}, more than the "
+                f"model's context of {room}",
+                where=f"item {group.id}",
+                fix="lower --max-tokens, or leave such items out",
+            )
+        found.append(ids)
+    return found
+
+
+def _arguments(groups: Sequence[Group], settings: GrpoSettings, work: Path) -> GRPOConfig:
+    if settings.rollouts_per_prompt < 2:
+        raise BadInput(
+            "one rollout has nothing to be compared with",
+            where="rollouts per prompt",
+            fix="take at least 2",
+        )
+    sizes = {len(group.prompts) for group in groups}
+    if len(sizes) != 1 or 0 in sizes:
+        raise ValueError(f"groups must have equally many prompts, found {sorted(sizes)}")
+    batch = settings.groups_per_step * sizes.pop() * settings.rollouts_per_prompt
+    vllm: dict[str, Any] = {}
+    if settings.vllm is not None:
+        vllm = {
+            "use_vllm": True,
+            "vllm_mode": settings.vllm,
+            "vllm_server_base_url": settings.vllm_url,
+            "vllm_gpu_memory_utilization": settings.vllm_memory,
+        }
+    return GRPOConfig(
+        **arguments_of(settings, batch, work),
+        **vllm,
+        num_generations=settings.rollouts_per_prompt,
+        max_completion_length=settings.max_tokens,
+        temperature=settings.temperature,
+        beta=settings.beta,
+        loss_type=settings.loss,
+        scale_rewards=settings.scale,
+        shuffle_dataset=False,  # the order of `_dataset` keeps a group's prompts together
+    )
+
+
+def _dataset(groups: Sequence[Group], settings: GrpoSettings) -> datasets.Dataset:
+    """One row per prompt, in the order in which they are learned: whole shuffled epochs.
+
+    TRL repeats a row for each rollout. A prompt is told by its number, for its text is encoded
+    elsewhere.
+    """
+    wanted = settings.num_steps * settings.groups_per_step
+    order = _epochs(len(groups), settings.seed)
+    rows = [
+        f"{group} {prompt}"
+        for group in (next(order) for _ in range(wanted))
+        for prompt in range(len(groups[group].prompts))
+    ]
+    return datasets.Dataset.from_dict({"prompt": rows})
+
+
+def _epochs(count: int, seed: int) -> Iterator[int]:
+    draw = random.Random(f"grpo/{seed}")
+    while True:
+        yield from draw.sample(range(count), count)
+
+
+def group_advantages(
+    rewards_A: Tensor, group_size: int, scale: Literal["group", "batch", "none"]
+) -> tuple[Tensor, Tensor]:
+    """How much better each rollout is than its group, and the deviation within the group.
+
+    Args:
+        rewards_A: NaN: could not be told; such a rollout counts for nothing and learns nothing.
+        group_size: consecutive rollouts that are one group.
+        scale: divides by the deviation of the group, of the whole batch, or not at all.
+    """
+    rewards_GR = rewards_A.view(-1, group_size)
+    known_GR = ~rewards_GR.isnan()
+    count_G1 = known_GR.sum(1, keepdim=True)
+    mean_G1 = rewards_GR.nan_to_num(0.0).sum(1, keepdim=True) / count_G1.clamp(min=1)
+    apart_GR = torch.where(known_GR, rewards_GR - mean_G1, 0.0)
+    std_G1 = (apart_GR.square().sum(1, keepdim=True) / (count_G1 - 1).clamp(min=1)).sqrt()
+    std_A = std_G1.expand_as(rewards_GR).reshape(-1)
+    by = std_A
+    if scale == "batch":
+        by = rewards_A[~rewards_A.isnan()].std().nan_to_num(0.0).expand_as(std_A)
+    advantages_A = apart_GR.reshape(-1)
+    return (advantages_A if scale == "none" else advantages_A / (by + _EPSILON)), std_A
+
+
+class _Trainer(Quiet, GRPOTrainer):  # type: ignore[misc]
+    """`GRPOTrainer` with our prompts, our rewards and our groups; sampling and loss are TRL's."""
+
+    def __init__(
+        self,
+        *,
+        groups: Sequence[Group],
+        prompt_ids: Sequence[Sequence[list[int]]],
+        rewarder: Rewarder,
+        settings: GrpoSettings,
+        observe: Callable[[Sequence[Scored]], None],
+        **options: Any,
+    ) -> None:
+        # TRL wants a function; ours needs to know which prompt a rollout belongs to.
+        super().__init__(reward_funcs=[_reward], **options)
+        self._groups, self._ids, self._rewarder = groups, prompt_ids, rewarder
+        self._settings, self._observe = settings, observe
+        self._group_size = len(groups[0].prompts) * settings.rollouts_per_prompt
+        self._scored: tuple[list[Rollout], list[Score], Tensor]
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        return [self._ids[group][prompt] for group, prompt in map(_place, prompts)], None, {}
+
+    def _calculate_rewards(
+        self, inputs: Any, prompts: list[str], completions: list[str], completion_ids: Any
+    ) -> Tensor:
+        rollouts = [
+            Rollout(group, prompt, _completion(text, ids, self.eos_token_ids))
+            for (group, prompt), text, ids in zip(
+                map(_place, prompts), completions, completion_ids, strict=True
+            )
+        ]
+        scores = list(self._rewarder(rollouts))
+        rows = [_row(score, self._settings.segments) for score in scores]
+        values_NS = torch.tensor(rows, device=self.accelerator.device)
+        values_AS = gather(values_NS)
+        self._scored = rollouts, scores, values_AS
+        self._check_readable(rollouts, scores, values_AS[:, 0])
+        total_A1: Tensor = values_AS[:, 1:2]
+        return total_A1
+
+    def _check_readable(
+        self, rollouts: Sequence[Rollout], scores: Sequence[Score], readable_A: Tensor
+    ) -> None:
+        share = readable_A.mean().item()
+        if share >= self._settings.min_readable:
+            return
+        what = (
+            f"only {int(readable_A.sum())} of {len(readable_A)} rollouts have the form that was "
+            "asked for"
+        )
+        if self.state.global_step > 0:
+            raise TrainingFailed(what, self.state.global_step + 1)
+        first = next(
+            (r for r, score in zip(rollouts, scores, strict=True) if not score.readable),
+            rollouts[0],
+        )
+        raise BadInput(
+            f"{what}: {first.completion.text[:60]!r}"
+            + (" (cut at the token budget)" if first.completion.finish == "length" else ""),
+            where=f"item {self._groups[first.group].id}",
+            fix="use a model that knows the form (SFT comes first), or a larger --max-tokens",
+        )
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        rollouts, scores, values_AS = self._scored
+        advantages_A, std_A = self._advantages(values_AS[:, 1])
+        here = slice(
+            self.accelerator.process_index * len(rollouts),
+            (self.accelerator.process_index + 1) * len(rollouts),
+        )
+        advantages = advantages_A[here]
+        if self._settings.segments:
+            advantages = self._by_segment(values_AS, here, output["completion_mask"])
+        output["advantages"] = advantages
+        self._log(values_AS, std_A, scores)
+        told_N = advantages
+        if advantages.dim() == 2:
+            mask_NT = output["completion_mask"]
+            told_N = (advantages * mask_NT).sum(1) / mask_NT.sum(1).clamp(min=1)
+        self._observe(
+            [
+                Scored(self.state.global_step + 1, rollout, score, advantage, std)
+                for rollout, score, advantage, std in zip(
+                    rollouts, scores, told_N.tolist(), std_A[here].tolist(), strict=True
+                )
+            ]
+        )
+        return output
+
+    def _advantages(self, rewards_A: Tensor) -> tuple[Tensor, Tensor]:
+        return group_advantages(rewards_A, self._group_size, self._settings.scale)
+
+    def _by_segment(self, values_AS: Tensor, here: slice, mask_NT: Tensor) -> Tensor:
+        """Every token's advantage is that of the stretch it stands in."""
+        rollouts, scores, _ = self._scored
+        rewards_AS = values_AS[:, 2:]
+        advantages_NS = torch.stack(
+            [self._advantages(column)[0][here] for column in rewards_AS.unbind(1)], 1
+        )
+        advantages_NT = torch.zeros_like(mask_NT, dtype=torch.float32)
+        for row, (rollout, score) in enumerate(zip(rollouts, scores, strict=True)):
+            ids = list(rollout.completion.token_ids or ())
+            if not score.credit:
+                advantages_NT[row] = advantages_NS[row].mean()
+            start = 0
+            for segment, (end, _) in enumerate(score.credit):
+                last = segment == len(score.credit) - 1
+                stop = len(ids) if last else self._token_at(ids, end)
+                advantages_NT[row, start:stop] = advantages_NS[row, segment]
+                start = stop
+        return advantages_NT
+
+    def _token_at(self, ids: Sequence[int], characters: int) -> int:
+        """The fewest tokens whose text holds so many characters; found in log T decodings."""
+        low, high = 0, len(ids)
+        while low < high:
+            middle = (low + high) // 2
+            text = self.processing_class.decode(ids[:middle], skip_special_tokens=True)
+            if len(text) < characters:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def _log(self, values_AS: Tensor, std_A: Tensor, scores: Sequence[Score]) -> None:
+        metrics = self._metrics["train"]
+        # TRL's own figure is of single prompts.
+        metrics["frac_reward_zero_std"][-1] = (std_A <= 1e-8).float().mean().item()
+        metrics["readable"].append(values_AS[:, 0].mean().item())
+        names = sorted({name for score in scores for name in score.parts})
+        parts = torch.tensor(
+            [[_number(score.parts.get(name)) for name in names] for score in scores],
+            device=self.accelerator.device,
+        ).reshape(len(scores), len(names))
+        for name, column_A in zip(names, gather(parts).unbind(1), strict=True):
+            metrics[f"part/{name}"].append(column_A.nanmean().item())
+
+
+def _place(prompt: str) -> tuple[int, int]:
+    """Group and prompt, as `_dataset` writes them."""
+    group, number = prompt.split()
+    return int(group), int(number)
+
+
+def _reward(*_: Any, **__: Any) -> list[float]:
+    raise AssertionError("rewards come from the rewarder")
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _row(score: Score, segments: int) -> list[float]:
+    """Readable, total, and one reward per stretch; who has no stretches is taught by the total."""
+    credit = [reward for _, reward in score.credit] or [score.total] * segments
+    return [float(score.readable), *map(_number, (score.total, *credit[:segments]))]
+
+
+def _completion(text: str, ids: Sequence[int], eos_ids: Sequence[int]) -> Completion:
+    return Completion(
+        text=text,
+        token_ids=tuple(ids),
+        finish="stop" if ids and ids[-1] in eos_ids else "length",
+        usage=Usage(completion_tokens=len(ids)),
+    )

@@ -368,3 +368,43 @@ def test_what_does_not_match_is_refused(
     with pytest.raises(BadInput) as caught:
         match(given, recorded, source="out.jsonl")
     assert says in str(caught.value)
+
+
+# --- pairs with a right answer ---------------------------------------------------------------
+
+
+def test_a_pair_may_say_what_a_right_answer_is(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        OWN | {"target": 4},
+        {"id": "q2", "prompt": "2 + 3?", "chosen": "5", "rejected": "6", "target": "so #### 5"},
+        OWN | {"id": "q3", "target": "dog", "choices": ["cat", "dog"], "subset": "pets"},
+        OWN | {"id": "q4"},
+    )
+    one, two, three, four = (case.example for case in read_pairs(path))
+    assert (one.target, one.meta["grader"]) == ("4", "math")
+    assert two.target == "5"
+    assert (three.target, three.meta["grader"]) == ("B", "choice")
+    assert (three.meta["choices"], three.meta["subset"]) == (["cat", "dog"], "pets")
+    assert three.prompt == user("2 + 2?\n\n(A) cat\n(B) dog")
+    assert four.target is None
+    assert "grader" not in four.meta
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"target": " "}, "the target is empty"),
+        ({"target": ["4"]}, "target"),
+        ({"target": "4", "grader": "vibes"}, "grader"),
+        ({"grader": "math"}, "'grader' without a 'target'"),
+        ({"choices": ["a", "b"]}, "'choices' without a 'target'"),
+        ({"target": "Z", "choices": ["a", "b"]}, "names no choice"),
+        ({"target": "word", "grader": "choice"}, "is no choice"),
+    ],
+)
+def test_a_right_answer_that_is_none_is_refused_at_its_line(tmp_path, row, message) -> None:
+    path = written(tmp_path, OWN, OWN | {"id": "q2"} | row)
+    with pytest.raises(BadInput, match=message) as stop:
+        read_pairs(path)
+    assert f"{path}:2" in str(stop.value)

@@ -141,3 +141,10 @@ def test_no_text_breaks_a_parser(text, finish):
 def test_a_verdict_on_a_line_of_its_own_is_always_read(text, label):
     reading = read(f"{text.replace('[', '(').replace('<', '(')}\n{label}")
     assert reading.label == PLAIN.labels[label]
+
+
+def test_a_solution_that_was_only_thought_is_none():
+    first = named("solve_first")
+    text = "<think><solution>3</solution></think><solution> 4 </solution>[[A]]"
+    assert read(text, first).solution == "4"
+    assert read("<think><solution>3</solution></think>[[A]]", first).solution is None

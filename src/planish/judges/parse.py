@@ -19,7 +19,15 @@ from planish.judges.base import ParsedReply, Status, letter
 from planish.judges.templates import LABEL, Template, normal_label
 from planish.records import Completion
 
-__all__ = ["PARSERS", "Parser", "hide_thinking", "parse", "parse_arena_hard", "parse_rm_r1"]
+__all__ = [
+    "PARSERS",
+    "Parser",
+    "hide_thinking",
+    "parse",
+    "parse_arena_hard",
+    "parse_rm_r1",
+    "solution_in",
+]
 
 Parser = Callable[[Completion, Template, int], ParsedReply]
 
@@ -71,10 +79,12 @@ def _unread(completion: Completion, distinct: tuple[str, ...] = ()) -> ParsedRep
     return ParsedReply(status=status, distinct_labels=distinct)
 
 
-def _solution(text: str, template: Template) -> str | None:
+def solution_in(text: str, template: Template) -> str | None:
+    """What stands between the template's marks, thinking left out; None where they are missing."""
     if template.solution is None:
         return None
     opening, closing = template.solution
+    text = hide_thinking(text)
     start = text.find(opening)
     end = text.find(closing, start + len(opening)) if start >= 0 else -1
     return text[start + len(opening) : end].strip() if end >= 0 else None
@@ -109,7 +119,7 @@ def parse(completion: Completion, template: Template, num_replies: int = 2) -> P
             "span": last.span(),
             "distinct_labels": distinct,
             "tail_chars": len(text) - last.end(),
-            "solution": _solution(completion.text, template),
+            "solution": solution_in(completion.text, template),
         }
     )
 

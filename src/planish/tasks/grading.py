@@ -113,7 +113,8 @@ def wrong_replies(example: Example, others: Sequence[Example]) -> Iterator[str]:
         number = len(choices) if isinstance(choices, list) else 4
         letters = "ABCDEFGHIJ"[: max(number, 2)]
         start = letters.find(target) + 1
-        yield f"The answer is ({(letters[start:] + letters)[0]})."
+        for letter in letters[start:] + letters[: max(start - 1, 0)]:
+            yield f"The answer is ({letter})."
         return
     value = plain_number(target) if grader == "math" else None
     if value is not None:

@@ -22,7 +22,7 @@ from fractions import Fraction
 
 from planish.records import Verdict
 
-__all__ = ["can_parse", "plain_number", "same_answer"]
+__all__ = ["can_parse", "gave_up", "plain_number", "same_answer"]
 
 TAIL_CHARS = 4000
 """How much of a reply's end is read: the answer stands there, and patterns are slow on more."""
@@ -32,6 +32,7 @@ _PATIENCE = 20.0  # until the child is ended: it may hang where no signal reache
 _START = 120.0  # the first answer of a child waits for its imports, on a busy machine too
 _MEMORY = 4 << 30
 _TOO_LONG = "the answer takes too much time or memory to check"
+_FAILED = "math-verify failed"
 
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[-+]?\.\d+")
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
@@ -51,6 +52,11 @@ def can_parse(answer: str) -> bool:
     if plain_number(answer) is not None:
         return True
     return bool(_CHILD.ask({"target": answer}).get("parsed"))
+
+
+def gave_up(verdict: Verdict) -> bool:
+    """Whether the check itself failed, so that the verdict says nothing about the reply."""
+    return verdict.score is None and verdict.why.startswith((_TOO_LONG, _FAILED))
 
 
 def same_answer(target: str, reply: str, *, by: str = "") -> Verdict:
@@ -176,7 +182,7 @@ def _serve() -> None:
             with contextlib.redirect_stdout(sys.stderr):
                 answer = _answer(question["target"], question.get("reply"))
         except Exception as error:
-            answer = {"why": f"math-verify failed ({type(error).__name__})"}
+            answer = {"why": f"{_FAILED} ({type(error).__name__})"}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 

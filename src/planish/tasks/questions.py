@@ -36,7 +36,7 @@ from planish.records import (
 from planish.tasks.base import SPLITS, Split, check_draw, split_of
 from planish.tasks.grading import Grader, default_grader, grade, right_reply, wrong_replies
 
-__all__ = ["SUFFIXES", "QuestionTask"]
+__all__ = ["SUFFIXES", "QuestionTask", "answered"]
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 
@@ -196,21 +196,38 @@ def _read(values: dict[str, Any], where: str, *, default_id: str) -> _Question:
         raise BadInput("the row has no target", where=where, fix="fill in target or answer")
     # Case and blanks make no other question of it, and neither do other choices.
     text = " ".join(" ".join(turn.content for turn in chat).split()).casefold()
+    chat, wanted, meta = answered(chat, target, choices=row.choices, grader=row.grader, where=where)
+    id = default_id if row.id is None else str(row.id)
+    example = Example(id=id, prompt=chat, target=wanted, meta=meta)
+    return _Question(example, row.split, text, where)
+
+
+def answered(
+    chat: Chat,
+    target: str | float,
+    *,
+    choices: tuple[str, ...] | None = None,
+    grader: Grader | None = None,
+    where: str = "",
+) -> tuple[Chat, str, dict[str, Any]]:
+    """What an example of a question and its answer holds: the prompt, the target, and the meta.
+
+    Raises:
+        BadInput: the target is no choice; `where` says of what.
+    """
     meta: dict[str, Any] = {}
-    if row.choices is not None:
-        meta["choices"] = list(row.choices)
-        wanted = _chosen(row.choices, target, where)
-        chat = _with_choices(chat, row.choices)
+    if choices is not None:
+        meta["choices"] = list(choices)
+        wanted = _chosen(choices, target, where)
+        chat = _with_choices(chat, choices)
     else:
         wanted = _target(target)
-    meta["grader"] = row.grader or ("choice" if row.choices else default_grader(wanted))
+    meta["grader"] = grader or ("choice" if choices else default_grader(wanted))
     if meta["grader"] == "choice" and wanted not in set(_LETTERS):
         raise BadInput(
             f"the target {wanted!r:.40} is no choice", where=where, fix="write a letter from A to J"
         )
-    id = default_id if row.id is None else str(row.id)
-    example = Example(id=id, prompt=chat, target=wanted, meta=meta)
-    return _Question(example, row.split, text, where)
+    return chat, wanted, meta
 
 
 def _target(target: str | float) -> str:

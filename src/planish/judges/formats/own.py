@@ -7,6 +7,10 @@ A row of pairs is one of
     {"id", "prompt"?, "chosen", "rejected", "subset"?}          (text or lists of messages)
     {"example": {...}, "replies": [...]}                        (a serialized `Case`)
 
+The first two may say what a right answer is, as a file of questions does: `target`, and if it
+likes `choices` and `grader` ("math", "choice" or "exact"). It goes to `example.target`, graders
+and choices to the meta, so that the replies and a judge's own solution can be verified.
+
 Outputs are `Judgment` or `Call` records, bare or as lines of a run's `records.jsonl`.
 """
 
@@ -14,7 +18,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
 from planish.judges.base import Case, Judgment, letter
 from planish.judges.formats.rows import (
@@ -26,6 +32,8 @@ from planish.judges.formats.rows import (
     unique,
 )
 from planish.records import BadInput, Chat
+from planish.tasks.grading import Grader
+from planish.tasks.questions import answered
 
 __all__ = ["gold_slot", "read_outputs", "read_pairs"]
 
@@ -55,22 +63,52 @@ def _read_pair(row: Row) -> Case:
     if "example" in row:
         return _checked(row, row.make(Case.model_validate, dict(row.values)))
     if "chosen" in row or "rejected" in row:
-        return _checked(row, _preference(row))
-    case_id = row.identifier("id")
-    return _checked(
+        return _checked(row, _with_target(row, _preference(row)))
+    case = case_of(
         row,
-        case_of(
-            row,
-            case_id,
-            row.chat("prompt" if "prompt" in row else "question"),
-            (row.text("reply_a"), row.text("reply_b")),
-            {
-                "gold": row.maybe_text("gold"),
-                "reference": row.maybe_text("reference"),
-                "subset": row.maybe_text("subset"),
-            },
-        ),
+        row.identifier("id"),
+        row.chat("prompt" if "prompt" in row else "question"),
+        (row.text("reply_a"), row.text("reply_b")),
+        {
+            "gold": row.maybe_text("gold"),
+            "reference": row.maybe_text("reference"),
+            "subset": row.maybe_text("subset"),
+        },
     )
+    return _checked(row, _with_target(row, case))
+
+
+class _Answer(BaseModel):
+    """What a row says about right answers; other columns are read elsewhere."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    target: StrictStr | StrictInt | Annotated[float, Field(strict=True, allow_inf_nan=False)]
+    choices: tuple[StrictStr, ...] | None = None
+    grader: Grader | None = None
+
+
+def _with_target(row: Row, case: Case) -> Case:
+    """The case with the row's gold answer, if it has one."""
+    if row.values.get("target") is None:
+        given = [name for name in ("choices", "grader") if row.values.get(name) is not None]
+        if given:
+            raise row.bad(f"{given[0]!r} without a 'target'", fix="add the right answer")
+        return case
+    answer = row.make(_Answer.model_validate, dict(row.values))
+    if not str(answer.target).strip():
+        raise row.bad("the target is empty", fix="write the right answer, or leave it out")
+    prompt, target, meta = answered(
+        case.example.prompt,
+        answer.target,
+        choices=answer.choices,
+        grader=answer.grader,
+        where=row.where,
+    )
+    example = case.example.model_copy(
+        update={"prompt": prompt, "target": target, "meta": {**case.example.meta, **meta}}
+    )
+    return case.model_copy(update={"example": example})
 
 
 def _checked(row: Row, case: Case) -> Case:

@@ -7,8 +7,9 @@
 
 Whether a request fails is a hash of the server's seed, the request's body and how often that
 body was seen before, so a run does not depend on the order of arrival. The reply is a hash of
-the messages and the seed (`reply_to`), so a test knows it beforehand. Every request is one line
-of the log, written when it was answered.
+the messages and the seed (`reply_to`), so a test knows it beforehand; or what a function of a file
+beside this one says (`replies="solver:reply"`). Every request is one line of the log, written when
+it was answered.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import asyncio
 import contextlib
 import functools
 import hashlib
+import importlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -70,6 +73,10 @@ class _State:
         self.log = open(options["log"], "a", encoding="utf-8")  # noqa: SIM115
         self.seen: dict[str, int] = {}
         self.busy = 0
+        module, _, name = options["replies"].partition(":")
+        self.reply: Callable[[dict[str, Any]], str] = (
+            getattr(importlib.import_module(module), name) if module else _hashed
+        )
 
     def fault(self, key: str) -> tuple[int, str]:
         attempt = self.seen[key] = self.seen.get(key, 0) + 1
@@ -87,8 +94,11 @@ class _State:
         self.log.flush()
 
 
-def _completion(request: dict[str, Any]) -> dict[str, Any]:
-    text = reply_to(request["messages"], request.get("seed"))
+def _hashed(request: dict[str, Any]) -> str:
+    return reply_to(request["messages"], request.get("seed"))
+
+
+def _completion(request: dict[str, Any], text: str) -> dict[str, Any]:
     choice: dict[str, Any] = {
         "index": 0,
         "message": {"role": "assistant", "content": text},
@@ -179,7 +189,7 @@ class _Connection(asyncio.Protocol):
         state.write(**row)
 
     def send_reply(self, kind: str, request: dict[str, Any]) -> None:
-        value = _completion(request)
+        value = _completion(request, self.state.reply(request))
         if kind == "empty":
             value["choices"] = []
         elif kind == "null":
@@ -237,6 +247,8 @@ class ChatServer:
             a fault), before `faults` apply.
         seed: of the fault plan.
         retry_after: seconds that a 429 asks for.
+        replies: "module:function" of a file beside this one that gets the body of a request and
+            says what to answer; by default `reply_to`.
         port: 0 takes a free one.
     """
 
@@ -249,6 +261,7 @@ class ChatServer:
         seed: int = 0,
         retry_after: float = 0.05,
         port: int = 0,
+        replies: str = "",
     ) -> None:
         unknown = {*(faults or {}), *script} - {*STATUSES, *BROKEN, "ok"}
         if unknown:
@@ -263,6 +276,7 @@ class ChatServer:
             "seed": seed,
             "retry_after": retry_after,
             "port": port,
+            "replies": replies,
             "log": str(self._log),
         }
         self._process = subprocess.Popen(

@@ -1,0 +1,304 @@
+"""What needs no training: five ways to ask the same judge about the same items.
+
+    asked = ask_arms(model, items, asking, progress)
+    results = compare(asked.rows, seed=0)
+
+    template only               the plain prompt of a judge, no solution
+    solve first                 solution and verdict in one output: what Solve-to-Judge rewards
+    own answer as reference     the model solves alone, then judges beside its own answer (Do
+                                Before You Judge, arXiv 2509.19880)
+    gold as reference           the same beside the gold answer: the ceiling
+    equal-token vote            the majority of as many plain judgments as cost at least what the
+                                dearer of "solve first" and "own answer as reference" costs
+
+A reference stands in the prompt. The toy world's grammar has no place for one: there it is put
+where the judge's own solution would stand, and the model goes on with the verdict; "template only"
+forces the verdict with nothing before it. `chat_of` holds all of the difference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from planish.judges.base import SCORED, Case
+from planish.judges.pairs import ORDERS, Order
+from planish.judges.parse import parse
+from planish.judges.templates import Template
+from planish.methods.s2j.data import Item, Items
+from planish.methods.s2j.measuring.prompts import answer_of, solve_chat
+from planish.models.base import LanguageModel, Steps
+from planish.models.local_prompts import continued
+from planish.records import Chat, Completion, Record, Sampling
+
+__all__ = [
+    "ARMS",
+    "NAMES",
+    "ArmRow",
+    "Asked",
+    "Asking",
+    "Baseline",
+    "ask_arms",
+    "chat_of",
+    "has_grammar",
+    "votes_for",
+]
+
+Baseline = Literal["template_only", "solve_first", "own_answer", "gold_answer", "vote"]
+
+ARMS: tuple[Baseline, ...] = get_args(Baseline)
+NAMES: dict[Baseline, str] = {
+    "template_only": "template only",
+    "solve_first": "solve first",
+    "own_answer": "own answer as reference",
+    "gold_answer": "gold as reference",
+    "vote": "equal-token vote",
+}
+
+Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
+"""A bar with a name and a number of steps, such as `Screen.progress`."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How every arm is asked.
+
+    Args:
+        solving: the template that asks for a solution and a verdict.
+        plain: the one that asks for a verdict alone.
+        judgments: draws per item and order; the vote has a number of its own.
+        sampling: temperature, budget and seed of every call.
+        most_votes: at most so many judgments per order in the vote.
+    """
+
+    solving: Template
+    plain: Template
+    judgments: int
+    sampling: Sampling
+    most_votes: int = 16
+
+
+class ArmRow(Record):
+    """What one arm brought for one item.
+
+    Args:
+        item_id: the item's.
+        arm: how it was asked.
+        reference: the answer that was shown, or put in the solution's place.
+        reference_right: whether that is right; None where there is none, or nobody can tell.
+        right: for each order whether its verdicts name the gold; None: no verdict. The vote has
+            one verdict per order.
+        first_slot: verdicts that name what stood first.
+        decisive: verdicts that name a slot at all.
+        statuses: of the calls.
+        completion_tokens: that one judgment in both orders took, the solution asked for before it
+            included.
+        prompt_tokens: likewise.
+        lost: calls that brought no reply.
+        coins: orders whose vote was drawn.
+        texts: for each order what the model wrote.
+    """
+
+    item_id: str
+    arm: Baseline
+    reference: str | None = None
+    reference_right: bool | None = None
+    right: dict[Order, tuple[bool | None, ...]]
+    first_slot: int = 0
+    decisive: int = 0
+    statuses: dict[str, int]
+    completion_tokens: float
+    prompt_tokens: float
+    lost: int = 0
+    coins: int = 0
+    texts: dict[Order, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What all arms brought.
+
+    Args:
+        rows: for each arm its items; an arm that nothing could be asked in is absent.
+        votes: judgments per order in the vote.
+        capped: whether that is fewer than the budget allows.
+        by_words: whether tokens are words, since the model counts none.
+        calls: every reply, for what was lost and what it cost.
+    """
+
+    rows: dict[Baseline, list[ArmRow]]
+    votes: int
+    capped: bool
+    by_words: bool
+    calls: list[Completion] = field(repr=False)
+
+
+def has_grammar(template: Template) -> bool:
+    """Whether a template is a grammar of its own, without a place for a reference."""
+    return template.solution is not None and not template.solution[0]
+
+
+def chat_of(
+    arm: Baseline, case: Case, order: Order, asking: Asking, reference: str | None = None
+) -> Chat:
+    """What is asked in an arm; a reference of the case's own is never shown."""
+    perm = ORDERS[order]
+    if has_grammar(asking.solving):
+        chat = asking.solving.render(_beside(case, None), perm)
+        if arm == "solve_first":
+            return chat
+        assert asking.solving.solution is not None
+        return continued(chat, f"{reference or ''}{asking.solving.solution[1]}".strip())
+    template = asking.solving if arm == "solve_first" else asking.plain
+    return template.render(_beside(case, reference), perm)
+
+
+def _beside(case: Case, reference: str | None) -> Case:
+    meta = {**case.example.meta, "reference": reference}
+    return case.model_copy(update={"example": case.example.model_copy(update={"meta": meta})})
+
+
+def ask_arms(model: LanguageModel, items: Items, asking: Asking, progress: Progress) -> Asked:
+    """Asks one model in every arm about the items with one right candidate.
+
+    The vote comes last: how many judgments it may have follows from what the others cost.
+    """
+    pairs = items.of("one_right")
+    solo = _solve(model, pairs, asking, progress)
+    drawn = {
+        "template_only": _judge(model, "template_only", pairs, asking, progress),
+        "solve_first": _judge(model, "solve_first", pairs, asking, progress),
+        "own_answer": _judge(model, "own_answer", pairs, asking, progress, _own(items, solo, asking)),
+    }
+    gold = _gold(pairs, asking)
+    if gold:
+        known = [item for item in pairs if item.id in gold]
+        drawn["gold_answer"] = _judge(model, "gold_answer", known, asking, progress, gold)
+    calls = [*solo.values(), *_completions(drawn.values())]
+    by_words = any(call.text.strip() and not call.usage.completion_tokens for call in calls)
+    rows = {
+        arm: [_row(arm, draw, asking, by_words) for draw in draws] for arm, draws in drawn.items()
+    }
+    budget = max(_tokens_an_item(rows[arm]) for arm in ("solve_first", "own_answer"))
+    wanted = votes_for(budget, _tokens_an_item(rows["template_only"]))
+    votes = min(wanted, asking.most_votes)
+    voting = _judge(model, "vote", pairs, asking, progress, samples=votes)
+    rows["vote"] = [_vote_row(draw, asking, by_words) for draw in voting]
+    calls += _completions([voting])
+    return Asked(
+        rows={arm: rows[arm] for arm in ARMS if arm in rows},
+        votes=votes,
+        capped=wanted > votes,
+        by_words=by_words,
+        calls=calls,
+    )
+
+
+def votes_for(budget: float, one: float) -> int:
+    """How many judgments of `one` token each cost at least the budget.
+
+    >>> votes_for(20.0, 8.0), votes_for(5.0, 8.0), votes_for(0.0, 0.0)
+    (3, 1, 1)
+    """
+    return max(1, math.ceil(budget / one)) if one > 0 else 1
+
+
+# ---- asking ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """An answer to be shown; `text` None: the model gave none."""
+
+    text: str | None
+    right: bool | None
+    solo: Completion | None = None
+
+
+_NO_REFERENCE = _Reference(None, None)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The replies about one item in one arm; without any where there was nothing to show."""
+
+    item: Item
+    reference: _Reference
+    replies: Mapping[Order, Sequence[Completion]]
+
+
+def _solve(
+    model: LanguageModel, pairs: Sequence[Item], asking: Asking, progress: Progress
+) -> dict[str, Completion]:
+    chats = [solve_chat(item.example, asking.solving) for item in pairs]
+    with progress("solving alone", len(pairs)) as step:
+        replies = model.generate(chats, asking.sampling, watcher=Steps(step))
+    return {item.id: found[0] for item, found in zip(pairs, replies, strict=True)}
+
+
+def _own(items: Items, solo: Mapping[str, Completion], asking: Asking) -> dict[str, _Reference]:
+    """The model's own answers, right or wrong."""
+    found = {}
+    for item in items.of("one_right"):
+        reply = solo[item.id]
+        text = answer_of(reply.text, asking.solving)
+        blank = reply.finish == "error" or not text.strip()
+        right = None if blank else items.solves(item, text)
+        found[item.id] = _Reference(None if blank else text, right, reply)
+    return found
+
+
+def _gold(pairs: Sequence[Item], asking: Asking) -> dict[str, _Reference]:
+    """The gold answers of those items that have one; a grammar takes whole solutions only."""
+    found = {}
+    for item in pairs:
+        if item.example.target is None:
+            continue
+        text = str(item.example.target)
+        if has_grammar(asking.solving):
+            text = item.case.replies["AB".index(item.case.gold or "")]
+        found[item.id] = _Reference(text, True)
+    return found
+
+
+def _judge(
+    model: LanguageModel,
+    arm: Baseline,
+    pairs: Sequence[Item],
+    asking: Asking,
+    progress: Progress,
+    references: Mapping[str, _Reference] | None = None,
+    *,
+    samples: int | None = None,
+) -> list[_Drawn]:
+    """Both orders of every item in one batch; an own answer that is not there is not judged by."""
+    shown = [(references or {}).get(item.id, _NO_REFERENCE) for item in pairs]
+    asked = [
+        (index, order, chat_of(arm, item.case, order, asking, reference.text))
+        for index, (item, reference) in enumerate(zip(pairs, shown, strict=True))
+        for order in ORDERS
+        if references is None or reference.text is not None
+    ]
+    number = samples or asking.judgments
+    sampling = asking.sampling.model_copy(update={"n": number})
+    with progress(f"judging: {NAMES[arm]}", len(asked) * number) as step:
+        replies = model.generate([chat for *_, chat in asked], sampling, watcher=Steps(step))
+    found: list[dict[Order, Sequence[Completion]]] = [{} for _ in pairs]
+    for (index, order, _), completions in zip(asked, replies, strict=True):
+        found[index][order] = completions
+    return [_Drawn(*each) for each in zip(pairs, shown, found, strict=True)]
+
+
+def _completions(drawn: Sequence[Sequence[_Drawn]] | object) -> list[Completion]:
+    return [
+        completion
+        for draws in drawn  # type: ignore[attr-defined]
+        for draw in draws
+        for replies in draw.replies.values()
+        for completion in replies
+    ]

@@ -459,7 +459,7 @@ def _reward(*_: Any, **__: Any) -> list[float]:
 
 
 def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
+    return float("nan") if value is None else float(value)
 
 
 def _row(score: Score, segments: int) -> list[float]:

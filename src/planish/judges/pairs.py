@@ -278,6 +278,7 @@ def contrasts(
     orders: Sequence[Order] = tuple(ORDERS),
     require_solution: bool = False,
     prefer: Contrast = "any",
+    reject: Literal["verdict", "either"] = "verdict",
 ) -> list[tuple[Draw, Draw]]:
     """Every (right, wrong) of two different texts on the same prompt, in the order of use.
 
@@ -290,12 +291,21 @@ def contrasts(
         require_solution: the right one must also hold a right solution of its own.
         prefer: "supported" keeps the pairs whose right judgment rests on a solution that leads to
             the right verdict more often than that of the wrong one, the widest gap first.
+        reject: what makes a judgment wrong: its verdict, or "either" that or its solution, which
+            goes with `require_solution`.
     """
+    if reject == "either" and not require_solution:
+        raise ValueError("a judgment would be right and wrong: use require_solution")
     queues = []
     for order in orders:
         members = [draw for draw in draws if draw.order == order]
         right = [draw for draw in members if draw.right and (draw.solved or not require_solution)]
-        wrong = [draw for draw in members if draw.right is False]
+        wrong = [
+            draw
+            for draw in members
+            if draw.right is False
+            or (reject == "either" and draw.right is not None and draw.solved is False)
+        ]
         queues.append(_crossed(_different(right), _different(wrong)))
     longest = max(map(len, queues), default=0)
     found = [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]

@@ -198,7 +198,7 @@ def carry_out(
         screen: what the user sees.
     """
     from planish.training.callbacks import TrainingFailed
-    from planish.training.trl import share
+    from planish.training.trainer import share
 
     run = _open(typed, plan, before, runs) if is_main() else None
     job = Job(Path(share(str(run.path) if run else "")), run, screen)

@@ -1,0 +1,162 @@
+"""The items as they are trained on: read, checked, and asked in both orders.
+
+lesson = prepare(plan, resumed=False)
+lesson.groups[0].prompts        # one item, asked in both orders: two prompts, one baseline
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from planish.judges.formats import read_pairs
+from planish.judges.overlap import check_disjoint
+from planish.judges.pairs import ORDERS
+from planish.judges.templates import Template, load_template
+from planish.methods.s2j.data import Item, Items, pair_items, task_items, undecided
+from planish.methods.s2j.learning.plan import Plan
+from planish.records import BadInput
+from planish.tasks.load import load_task
+from planish.training.job import check_out, model_path
+
+if TYPE_CHECKING:
+    from planish.training.grpo import Group
+
+__all__ = ["Lesson", "prepare", "prompt_gold"]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is trained on.
+
+    Args:
+        items: with who grades their answers.
+        template: what they are asked with.
+        count_tokens: how many tokens of the model a text is.
+        failures: why solutions could not be checked -> how often, until now.
+    """
+
+    items: Items
+    template: Template
+    count_tokens: Callable[[str], int]
+    failures: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def groups(self) -> list[Group]:
+        """Every item in both orders: what depends on the order alone is punished."""
+        from planish.training.grpo import Group
+
+        return [
+            Group(item.id, tuple(self.template.render(item.case, perm) for perm in ORDERS.values()))
+            for item in self.items.items
+        ]
+
+    def verify(self, item: Item, solution: str) -> bool | None:
+        """Whether a solution is right: one without an answer is not, one that the verifier broke
+        down on may be (None).
+        """
+        verdict = self.items.grade(item, solution)
+        if not undecided(verdict):
+            return verdict.score == 1.0
+        if item.example.target is not None:
+            self.failures[verdict.why] += 1
+        return None
+
+
+def prompt_gold(item: Item, perm: Sequence[int]) -> str | None:
+    """The right verdict where slot `i` shows reply `perm[i]`; None where no verdict is right."""
+    if item.slice != "one_right" or item.case.gold not in ("A", "B"):
+        return None
+    return "AB"[list(perm).index("AB".index(item.case.gold))]
+
+
+def prepare(plan: Plan, *, resumed: bool) -> Lesson:
+    """Everything that can be known before a model is loaded.
+
+    Raises:
+        BadInput: the template, the items, the model or `--out` cannot be used.
+    """
+    check_out(Path(plan.out), resumed=resumed)
+    template = _template(plan.template)
+    items = _items(plan)
+    _check_items(plan, items)
+    for path in plan.report_pairs:
+        cases = [item.case for item in items.items]
+        check_disjoint(cases, read_pairs(path), source=path, near=plan.near_duplicate)
+    count = _counter(plan)
+    _check_budget(plan, template, items, count)
+    return Lesson(items=items, template=template, count_tokens=count)
+
+
+def _template(name: str) -> Template:
+    template = load_template(name)
+    if template.kind != "choice" or template.solution is None:
+        raise BadInput(
+            "asks for no solution between marks before a choice between two replies",
+            where=f"template {template.name}",
+            fix='use solve_first or chain, or a JSON template with "solution" marks',
+        )
+    return template
+
+
+def _items(plan: Plan) -> Items:
+    if plan.pairs is not None:
+        return pair_items(plan.pairs, plan.format, plan.limit)
+    return task_items(
+        load_task(plan.task or ""),
+        split="train",
+        limit=plan.limit,
+        both_wrong=plan.both_wrong,
+        seed=plan.seed,
+    )
+
+
+def _check_items(plan: Plan, items: Items) -> None:
+    """Refuses items that hold nothing of what the arm rewards."""
+    if plan.arm != "judge_only" and not items.with_target:
+        raise BadInput(
+            f"none of {len(items)} items has a gold answer, the first is {items.items[0].id}",
+            where=plan.source,
+            fix="add targets, or use --arm judge_only",
+        )
+    if plan.arm in ("judge_only", "dpo") and not items.of("one_right"):
+        raise BadInput(
+            f"none of {len(items)} items has one right candidate, the first is {items.items[0].id}",
+            where=plan.source,
+            fix="bring pairs of a right and a wrong reply",
+        )
+
+
+def _counter(plan: Plan) -> Callable[[str], int]:
+    from planish.models.local_loading import open_tokenizer
+
+    tokenizer, _ = open_tokenizer(model_path(plan.model))
+    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _check_budget(
+    plan: Plan, template: Template, items: Items, count: Callable[[str], int]
+) -> None:
+    """Refuses a budget that no right output fits into: it would punish every solution."""
+    opening, closing = template.solution or ("", "")
+    needed = [
+        (count(f"{opening}{_right(item)}{closing} {template.choices[0]}") + 1, item)
+        for item in items.of("one_right")
+        if item.example.target is not None
+    ]
+    longest, item = max(needed, key=lambda pair: pair[0], default=(0, None))
+    if item is not None and longest > plan.max_tokens:
+        raise BadInput(
+            f"{plan.max_tokens} is shorter than the gold solution of item {item.id} with its "
+            f"verdict ({longest} tokens)",
+            where="--max-tokens",
+            fix=f"use at least {longest}",
+        )
+
+
+def _right(item: Item) -> str:
+    """The right candidate."""
+    return item.case.replies["AB".index(item.case.gold or "A")]

@@ -1,0 +1,109 @@
+"""The arms that draw while they train: GRPO, both orders of an item in one group.
+
+taught = learn_online(plan, lesson, job)
+taught.steps, taught.steps_per_second
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from planish.methods.s2j.learning.lesson import Lesson
+from planish.methods.s2j.learning.plan import Plan
+from planish.methods.s2j.learning.rewarding import ItemRewarder, RewardLog, rewards_file
+from planish.methods.s2j.method import ARMS, Arm
+from planish.records import BadInput
+from planish.training.job import Job, model_path
+
+if TYPE_CHECKING:
+    from planish.training.checkpoint import Trained
+    from planish.training.grpo import GrpoSettings
+    from planish.training.trainer import Lora
+
+__all__ = ["learn_online", "lora_of"]
+
+
+def learn_online(plan: Plan, lesson: Lesson, job: Job) -> Trained:
+    """Trains what is not trained yet, and keeps every reward.
+
+    Raises:
+        BadInput: hardly any rollout of the first step has the form, or a prompt does not fit.
+        TrainingFailed: a number is not finite, or too few rollouts have the form.
+    """
+    from planish.training.callbacks import last_checkpoint
+    from planish.training.checkpoint import trained
+    from planish.training.grpo import train_grpo
+
+    out, work = Path(plan.out), job.checkpoints("grpo")
+    if done := trained(out):  # a kill may have come just after it
+        return done
+    if out.exists():
+        raise BadInput("is not of this run", where=str(out), fix="move it out of the way")
+    last = last_checkpoint(work)
+    arm = _arm(plan)
+    log = RewardLog(
+        rewards_file(work.parent, int(os.environ.get("RANK", "0")), plan.num_processes),
+        lesson.items.items,
+        arm,
+        last_step=0 if last is None else int(last.name.partition("-")[2]),
+    )
+    rewarder = ItemRewarder(lesson, arm, plan.reward_weights, plan.min_solution_tokens)
+    title = f"{arm} on {len(lesson.items)} items"
+    try:
+        with job.recorder(title, plan.steps) as recorder:
+            return train_grpo(
+                model_path(plan.model),
+                lesson.groups,
+                rewarder,
+                _settings(plan),
+                work=work,
+                out=out,
+                recorder=recorder,
+                observe=log.append,
+            )
+    finally:
+        log.close()
+
+
+def _arm(plan: Plan) -> Arm:
+    return next(arm for arm in ARMS if arm == plan.arm)
+
+
+def _settings(plan: Plan) -> GrpoSettings:
+    from planish.training.grpo import GrpoSettings
+
+    return GrpoSettings(
+        learning_rate=plan.learning_rate,
+        num_steps=plan.steps,
+        groups_per_step=plan.items_per_step,
+        rollouts_per_prompt=plan.rollouts,
+        max_tokens=plan.max_tokens,
+        temperature=plan.temperature,
+        beta=plan.kl,
+        loss=plan.loss,
+        scale=plan.scale,
+        segments=2 if plan.arm == "segment_credit" else 0,
+        min_readable=plan.min_readable,
+        vllm=plan.vllm,
+        vllm_url=plan.vllm_url,
+        vllm_memory=plan.vllm_memory,
+        seed=plan.seed,
+        micro_batch_size=plan.micro_batch_size,
+        schedule=plan.schedule,
+        warmup=plan.warmup,
+        weight_decay=plan.weight_decay,
+        max_grad_norm=plan.max_grad_norm,
+        save_every=plan.save_every,
+        weights=plan.weights,
+        gradient_checkpointing=plan.gradient_checkpointing,
+        lora=lora_of(plan),
+    )
+
+
+def lora_of(plan: Plan) -> Lora | None:
+    """The adapter that is trained, if one is."""
+    from planish.training.trainer import Lora
+
+    return Lora(plan.lora_rank, plan.lora_alpha, plan.lora_dropout) if plan.lora else None

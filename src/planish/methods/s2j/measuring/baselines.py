@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -30,7 +30,7 @@ from planish.judges.base import SCORED, Case
 from planish.judges.pairs import ORDERS, Order
 from planish.judges.parse import parse
 from planish.judges.templates import Template
-from planish.methods.s2j.data import Item, Items
+from planish.methods.s2j.data import Item, Items, undecided
 from planish.methods.s2j.measuring.prompts import answer_of, solve_chat
 from planish.models.base import LanguageModel, Steps
 from planish.models.local_prompts import continued
@@ -170,26 +170,28 @@ def ask_arms(model: LanguageModel, items: Items, asking: Asking, progress: Progr
     """
     pairs = items.of("one_right")
     solo = _solve(model, pairs, asking, progress)
-    drawn = {
+    drawn: dict[Baseline, list[_Drawn]] = {
         "template_only": _judge(model, "template_only", pairs, asking, progress),
         "solve_first": _judge(model, "solve_first", pairs, asking, progress),
-        "own_answer": _judge(model, "own_answer", pairs, asking, progress, _own(items, solo, asking)),
+        "own_answer": _judge(
+            model, "own_answer", pairs, asking, progress, _own(items, solo, asking)
+        ),
     }
     gold = _gold(pairs, asking)
     if gold:
         known = [item for item in pairs if item.id in gold]
         drawn["gold_answer"] = _judge(model, "gold_answer", known, asking, progress, gold)
-    calls = [*solo.values(), *_completions(drawn.values())]
+    calls = [*solo.values(), *_replies(draw for draws in drawn.values() for draw in draws)]
     by_words = any(call.text.strip() and not call.usage.completion_tokens for call in calls)
     rows = {
-        arm: [_row(arm, draw, asking, by_words) for draw in draws] for arm, draws in drawn.items()
+        arm: [_row(draw, arm, asking, by_words) for draw in draws] for arm, draws in drawn.items()
     }
     budget = max(_tokens_an_item(rows[arm]) for arm in ("solve_first", "own_answer"))
     wanted = votes_for(budget, _tokens_an_item(rows["template_only"]))
     votes = min(wanted, asking.most_votes)
     voting = _judge(model, "vote", pairs, asking, progress, samples=votes)
     rows["vote"] = [_vote_row(draw, asking, by_words) for draw in voting]
-    calls += _completions([voting])
+    calls += _replies(voting)
     return Asked(
         rows={arm: rows[arm] for arm in ARMS if arm in rows},
         votes=votes,
@@ -248,9 +250,15 @@ def _own(items: Items, solo: Mapping[str, Completion], asking: Asking) -> dict[s
         reply = solo[item.id]
         text = answer_of(reply.text, asking.solving)
         blank = reply.finish == "error" or not text.strip()
-        right = None if blank else items.solves(item, text)
+        right = None if blank else _right(items, item, text)
         found[item.id] = _Reference(None if blank else text, right, reply)
     return found
+
+
+def _right(items: Items, item: Item, text: str) -> bool | None:
+    """Whether an answer is right; one that answers nothing is not."""
+    verdict = items.grade(item, text)
+    return None if undecided(verdict) else verdict.score == 1.0
 
 
 def _gold(pairs: Sequence[Item], asking: Asking) -> dict[str, _Reference]:
@@ -294,11 +302,112 @@ def _judge(
     return [_Drawn(*each) for each in zip(pairs, shown, found, strict=True)]
 
 
-def _completions(drawn: Sequence[Sequence[_Drawn]] | object) -> list[Completion]:
-    return [
-        completion
-        for draws in drawn  # type: ignore[attr-defined]
-        for draw in draws
-        for replies in draw.replies.values()
-        for completion in replies
-    ]
+def _replies(drawn: Iterable[_Drawn]) -> list[Completion]:
+    return [reply for draw in drawn for replies in draw.replies.values() for reply in replies]
+
+
+# ---- reading ---------------------------------------------------------------------------------
+
+
+@dataclass
+class _Tally:
+    """One item of one arm on its way to a row."""
+
+    right: dict[Order, tuple[bool | None, ...]] = field(default_factory=dict)
+    first_slot: int = 0
+    decisive: int = 0
+    coins: int = 0
+
+    def add(self, order: Order, gold: str, labels: Sequence[str | None]) -> None:
+        """Verdicts of one order, in the frame of its prompt."""
+        self.right[order] = tuple(None if label is None else label == gold for label in labels)
+        self.first_slot += labels.count("A")
+        self.decisive += labels.count("A") + labels.count("B")
+
+
+def _row(draw: _Drawn, arm: Baseline, asking: Asking, by_words: bool) -> ArmRow:
+    tally = _Tally()
+    for order in ORDERS:
+        replies = draw.replies.get(order)
+        labels = (
+            [None] * asking.judgments
+            if replies is None
+            else [_label(reply, arm, asking) for reply in replies]
+        )
+        tally.add(order, _gold_slot(draw.item, order), labels)
+    return _made(draw, arm, asking, tally, by_words, divided_by=asking.judgments)
+
+
+def _vote_row(draw: _Drawn, asking: Asking, by_words: bool) -> ArmRow:
+    tally = _Tally()
+    for order in ORDERS:
+        labels = [_label(reply, "vote", asking) for reply in draw.replies[order]]
+        winner = _majority(labels)
+        if winner == "drawn":
+            tally.coins += 1
+            winner = _coin(asking.sampling.seed, draw.item.id, order)
+        tally.add(order, _gold_slot(draw.item, order), [winner])
+    return _made(draw, "vote", asking, tally, by_words, divided_by=1)
+
+
+def _made(
+    draw: _Drawn, arm: Baseline, asking: Asking, tally: _Tally, by_words: bool, *, divided_by: int
+) -> ArmRow:
+    replies = _replies([draw])
+    solo = [draw.reference.solo] if draw.reference.solo else []
+    statuses = Counter(parse(reply, _template(arm, asking)).status for reply in replies)
+    return ArmRow(
+        item_id=draw.item.id,
+        arm=arm,
+        reference=draw.reference.text,
+        reference_right=draw.reference.right,
+        right=tally.right,
+        first_slot=tally.first_slot,
+        decisive=tally.decisive,
+        statuses=dict(statuses) if replies else {"no own answer": len(ORDERS) * asking.judgments},
+        completion_tokens=sum(_written(reply, by_words) for reply in replies) / divided_by
+        + sum(_written(reply, by_words) for reply in solo),
+        prompt_tokens=sum(reply.usage.prompt_tokens for reply in replies) / divided_by
+        + sum(reply.usage.prompt_tokens for reply in solo),
+        lost=sum(reply.finish == "error" for reply in [*replies, *solo]),
+        coins=tally.coins,
+        texts={order: tuple(r.text for r in found) for order, found in draw.replies.items()},
+    )
+
+
+def _template(arm: Baseline, asking: Asking) -> Template:
+    solves = arm == "solve_first" or has_grammar(asking.solving)
+    return asking.solving if solves else asking.plain
+
+
+def _label(reply: Completion, arm: Baseline, asking: Asking) -> str | None:
+    """The verdict in the frame of the prompt; None where there is none."""
+    reading = parse(reply, _template(arm, asking))
+    return reading.label if reading.status in SCORED else None
+
+
+def _gold_slot(item: Item, order: Order) -> str:
+    return item.case.gold or "" if order == "AB" else {"A": "B", "B": "A"}[item.case.gold or ""]
+
+
+def _majority(labels: Sequence[str | None]) -> str | None:
+    """The slot that more votes name, "drawn" where none has more, None where nothing was read."""
+    if all(label is None for label in labels):
+        return None
+    lead = labels.count("A") - labels.count("B")
+    return "A" if lead > 0 else "B" if lead < 0 else "drawn"
+
+
+def _coin(seed: int | None, item_id: str, order: Order) -> str:
+    digest = hashlib.sha256(f"{seed}\0{item_id}\0{order}".encode()).digest()
+    return "AB"[digest[0] & 1]
+
+
+def _written(reply: Completion, by_words: bool) -> int:
+    return len(reply.text.split()) if by_words else reply.usage.completion_tokens
+
+
+def _tokens_an_item(rows: Sequence[ArmRow]) -> float:
+    """What one judgment of an item costs in both orders, on average over those that were asked."""
+    asked = [row.completion_tokens for row in rows if row.texts]
+    return sum(asked) / len(asked) if asked else 0.0

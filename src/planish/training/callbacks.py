@@ -54,8 +54,9 @@ class Recorder(TrainerCallback):
         self._tokens_before = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """TRL counts tokens from zero after a resume."""
-        self._tokens_before = self._before.get(state.global_step, {}).get("num_tokens", 0.0)
+        """Most of TRL's trainers count tokens from zero after a resume, and some go on counting."""
+        told = self._before.get(state.global_step, {}).get("num_tokens", 0.0)
+        self._tokens_before = max(0.0, told - state.num_input_tokens_seen)
         if state.is_world_process_zero:
             for _step in range(state.global_step):
                 self._advance()

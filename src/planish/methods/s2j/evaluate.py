@@ -1,24 +1,83 @@
-"""Stage `gap`: what a model can solve, and judges wrongly all the same.
+"""Stages `gap` and `baselines`: what a model can solve and judges wrongly all the same, and how
+much of that a better prompt mends.
 
 planish s2j gap --model hf:./checkpoint --task chain:3
 planish s2j gap --model hf:./trained --task chain:3 --base runs/s2j/20250102-030405-checkpoint
 planish s2j gap --resume runs/s2j/20250102-030405-checkpoint
+planish s2j baselines --model hf:./checkpoint --task chain:3
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from planish.judges.formats import Format
-from planish.methods.s2j.measuring.baselines_plan import BaselinesConfig, make_plan, resumed_plan
+from planish.methods.s2j.config import Config
+from planish.methods.s2j.measuring import baselines_plan, gap_plan
+from planish.methods.s2j.measuring.baselines_plan import BaselinesConfig
 from planish.methods.s2j.measuring.baselines_run import compare_baselines
+from planish.methods.s2j.measuring.gap import measure_gap
 from planish.runs.console import Screen
 from planish.runs.info import read_info
 from planish.runs.options import RUNS, Count, Json, RunsDir
 from planish.runs.presets import Preset
 from planish.runs.store import find
 
-__all__ = ["baselines"]
+__all__ = ["baselines", "gap"]
+
+
+def gap(
+    *,
+    model: str | None = None,
+    task: str | None = None,
+    pairs: Path | None = None,
+    base: str | None = None,
+    format: Format | None = None,
+    preset: Preset | None = None,
+    config: Config = Config(),  # noqa: B008 - frozen
+    limit: Count | None = None,
+    force: Annotated[bool, Parameter(negative="")] = False,
+    resume: str | None = None,
+    cache: Path | None = None,
+    runs: RunsDir = RUNS,
+    json: Json = False,
+) -> int:
+    """Measure what a model can solve and judges wrongly all the same.
+
+    Args:
+        model: hf:PATH-OR-ID, openai:NAME@URL, embedded:reasoner, scripted:NAME or replay:FILE.
+        task: Verifiable questions: chain:3, chain:4:+-*, or a file of questions with targets.
+        pairs: JSON Lines of pairs with gold answers, in place of a task: question, reply_a,
+            reply_b (or chosen, rejected) and target.
+        base: An earlier run of this stage on the model that this one came from: its solved
+            questions are the frozen ones, and the two are compared item by item.
+        format: How the pairs are written; told from the first row if left out.
+        preset: Settings to start from; single options override them.
+        limit: Only the first so many pairs, or so many questions of the task (by default 200).
+        force: Tell a gap over fewer than 30 solved questions, too.
+        resume: Go on with this run (a path, a name, or last); no finished call is made again.
+        cache: A reply cache to share between runs; by default each run has its own.
+        runs: Folder that holds the runs.
+        json: One JSON object on stdout.
+    """
+    given = {
+        "model": model,
+        "task": task,
+        "pairs": pairs,
+        "base": None if base is None else find(runs, base).path,
+        "format": format,
+        "limit": limit,
+        "cache": cache,
+    }
+    if resume is None:
+        plan, folder = gap_plan.make_plan(given, config, preset), None
+    else:
+        folder = find(runs, resume).path
+        plan = gap_plan.resumed_plan(read_info(folder), given, config, preset)
+    return measure_gap(plan, folder, runs, Screen(json=json), force=force)
 
 
 def baselines(
@@ -59,7 +118,7 @@ def baselines(
     }
     folder = find(runs, resume).path if resume else None
     if folder is None:
-        plan = make_plan(given, config, preset)
+        plan = baselines_plan.make_plan(given, config, preset)
     else:
-        plan = resumed_plan(read_info(folder), given, config, preset)
+        plan = baselines_plan.resumed_plan(read_info(folder), given, config, preset)
     return compare_baselines(plan, folder, runs, Screen(json=json))

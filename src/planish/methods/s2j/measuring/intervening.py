@@ -1,0 +1,180 @@
+"""Does a verdict follow the solution above it? Replace the solution, and let the model go on.
+
+    made = intervene(drawing, items, judgments, config.greedy)
+    interventions(made.done, left_out=made.left_out, seed=0).follow_rate
+
+A greedy judgment is cut behind its solution, another solution is put in the place of its own, and
+the model writes the rest. Where the solution is a decoration, the verdict stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from planish.judges.base import SCORED, to_case_frame
+from planish.judges.pairs import ORDERS
+from planish.judges.parse import parse
+from planish.methods.s2j.data import Item
+from planish.methods.s2j.measuring.drawing import Drawing
+from planish.methods.s2j.measuring.prompts import with_solution
+from planish.methods.s2j.measuring.records import (
+    KINDS,
+    Intervention,
+    InterventionReport,
+    JudgeSample,
+    Kind,
+    KindNumbers,
+)
+from planish.records import Chat, Completion, Message, Sampling
+from planish.stats import Estimate, ratio
+
+__all__ = ["Interventions", "Planned", "intervene", "interventions", "plan_interventions"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A judgment that is to go on from another solution."""
+
+    sample: JudgeSample
+    item: Item
+    kind: Kind
+    inserted: str
+    named: str | None
+    prompt: Chat
+
+
+@dataclass
+class Interventions:
+    """What was done, and why some could not be."""
+
+    done: list[Intervention] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def plan_interventions(
+    drawing: Drawing, items: Sequence[Item], judgments: Sequence[JudgeSample]
+) -> tuple[list[Planned], Counter[str]]:
+    """Every replacement that can be made, and why the others cannot.
+
+    Args:
+        drawing: the model's side; its template names the marks.
+        items: with one right candidate and a gold answer.
+        judgments: greedy ones.
+    """
+    by_id = {item.id: item for item in items}
+    planned: list[Planned] = []
+    left_out: Counter[str] = Counter()
+    for sample in judgments:
+        item = by_id.get(sample.item_id)
+        if item is None or not sample.greedy:
+            continue
+        if sample.solution is None or sample.verdict not in ("A", "B"):
+            left_out["the judgment has no solution or no verdict"] += 1
+            continue
+        for kind in KINDS:
+            found = _replacement(drawing, item, sample, kind)
+            if isinstance(found, str):
+                left_out[found] += 1
+            else:
+                planned.append(found)
+    return planned, left_out
+
+
+def _replacement(drawing: Drawing, item: Item, sample: JudgeSample, kind: Kind) -> Planned | str:
+    """The replacement, or why there is none."""
+    assert sample.solution is not None
+    named: str | None = None
+    if kind == "swap":
+        named = "B" if sample.verdict == "A" else "A"
+    elif kind == "gold":
+        named = item.case.gold
+    text: str | None = "" if kind == "remove" else sample.solution
+    if named is not None:
+        text = item.case.replies["AB".index(named)]
+    elif kind == "corrupt":
+        text = drawing.items.other_wrong(item)
+    if text is None:
+        return "no wrong solution fits neither candidate"
+    try:
+        begun = with_solution(sample.text, drawing.template, text)
+    except ValueError as error:
+        return str(error)
+    prompt = drawing.template.render(item.case, ORDERS[sample.order])
+    return Planned(
+        sample=sample,
+        item=item,
+        kind=kind,
+        inserted=text,
+        named=named,
+        prompt=(*prompt, Message(role="assistant", content=begun)),
+    )
+
+
+def intervene(drawing: Drawing, planned: Sequence[Planned], sampling: Sampling) -> Interventions:
+    """Lets the model go on from every replacement."""
+    chats = [each.prompt for each in planned]
+    replies = drawing.model.generate(chats, sampling, watcher=drawing.watcher)
+    drawing.calls += [completions[0] for completions in replies]
+    return Interventions(
+        done=[
+            _read(drawing, each, completions[0])
+            for each, completions in zip(planned, replies, strict=True)
+        ]
+    )
+
+
+def _read(drawing: Drawing, planned: Planned, completion: Completion) -> Intervention:
+    reading = parse(completion, drawing.template)
+    opening = (drawing.template.solution or ("", ""))[0]
+    verdict = to_case_frame(reading.label, ORDERS[planned.sample.order])
+    why = ""
+    if reading.status not in SCORED:
+        verdict, why = None, str(reading.status)
+    elif opening and opening in completion.text:
+        verdict, why = None, "it began anew"  # an endpoint that answers, where it should go on
+    return Intervention(
+        item_id=planned.item.id,
+        order=planned.sample.order,
+        kind=planned.kind,
+        inserted=planned.inserted,
+        named=planned.named,
+        verdict_before=planned.sample.verdict or "",
+        verdict_after=verdict,
+        followed=None if verdict is None or planned.named is None else verdict == planned.named,
+        right=None if verdict is None else verdict == planned.item.case.gold,
+        text=completion.text,
+        why=why,
+    )
+
+
+def interventions(
+    done: Sequence[Intervention], *, left_out: Counter[str], seed: int
+) -> InterventionReport:
+    """The rates of every kind, with intervals over items."""
+    kinds: dict[Kind, KindNumbers] = {}
+    for kind in KINDS:
+        rows: dict[str, list[Intervention]] = {}
+        for each in done:
+            if each.kind == kind:
+                rows.setdefault(each.item_id, []).append(each)
+        if rows:
+            kinds[kind] = _numbers(list(rows.values()), seed)
+    follow = kinds["swap"].followed if "swap" in kinds else Estimate(value=None)
+    return InterventionReport(follow_rate=follow, kinds=kinds, left_out=dict(left_out))
+
+
+def _numbers(rows: Sequence[Sequence[Intervention]], seed: int) -> KindNumbers:
+    def rate(value: Callable[[Intervention], bool | None]) -> Estimate:
+        known = [[told for told in map(value, row) if told is not None] for row in rows]
+        return ratio([sum(row) for row in known], [len(row) for row in known], seed=seed)
+
+    return KindNumbers(
+        num_items=len(rows),
+        num_made=sum(map(len, rows)),
+        read=rate(lambda each: each.verdict_after is not None),
+        changed=rate(lambda each: each.changed),
+        right=rate(lambda each: each.right),
+        followed=rate(lambda each: each.followed),
+    )

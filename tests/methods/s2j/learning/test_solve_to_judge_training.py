@@ -22,7 +22,7 @@ from planish.records import Sampling, user, write_jsonl
 from planish.runs.info import read_info
 from planish.tasks.chain import ChainTask
 from planish.training.callbacks import Recorder
-from support.checkpoints import make_tokenizer
+from support.checkpoints import make_tokenizer, save_checkpoint
 from support.training import save_qwen2
 
 QUICK = ("--limit", 20, "--steps", 4, "--items-per-step", 4, "--rollouts", 2, "--save-every", 2)
@@ -375,3 +375,228 @@ def from_pairs(capsys, folder, rows, arm, *arguments):
         *("--out", folder / "judge", "--runs", folder / "runs", "--json"),
         *(arguments or QUICK),
     )
+
+
+def test_the_report_must_not_be_trained_on(capsys, tmp_path):
+    rows = own_rows(24)
+    write_jsonl(tmp_path / "report.jsonl", rows[:3])
+    report = ("--report-pairs", tmp_path / "report.jsonl")
+    code, _, err = from_pairs(capsys, tmp_path, rows[2:], "additive", *QUICK, *report)
+    assert code == 2
+    assert f"1 of 20 items are also in the report, the first is {rows[2]['id']}" in err
+    code, _, err = from_pairs(capsys, tmp_path, rows[3:], "additive", *QUICK, *report)
+    assert code == 0, err
+    card = (tmp_path / "judge" / "README.md").read_text()
+    assert "No item asks, or nearly asks, a question of `report.jsonl`" in card
+
+
+def without_targets(rows):
+    return [{name: row[name] for name in row if name not in ("target", "grader")} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("change", "arm", "complaint"),
+    [
+        (without_targets, "additive", "none of 12 items has a gold answer, the first is"),
+        (without_targets, "dpo", "add targets, or use --arm judge_only"),
+        (
+            lambda rows: [{**row, "rejected": row["chosen"]} for row in rows],
+            "additive",
+            "identical",
+        ),
+        (
+            lambda rows: [{**row, "target": "(C)", "grader": "choice"} for row in rows],
+            "additive",
+            "pairs.jsonl",
+        ),
+    ],
+)
+def test_pairs_that_teach_nothing_are_refused(capsys, tmp_path, change, arm, complaint):
+    code, out, err = from_pairs(
+        capsys, tmp_path, change(own_rows(12)), arm, *(DPO if arm == "dpo" else QUICK)
+    )
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert complaint in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_preferences_alone_teach_verdicts(capsys, tmp_path):
+    code, out, err = from_pairs(capsys, tmp_path, without_targets(own_rows(12)), "judge_only")
+    assert code == 0, err
+    summary = json.loads(out)
+    assert summary["judge_last"] is not None
+    assert summary["solve_last"] is None
+
+
+def test_a_task_whose_gold_fails_its_own_verifier_is_named(capsys, tmp_path):
+    questions = tmp_path / "questions.jsonl"
+    rows = [
+        {"id": f"q{i}", "question": f"What is {i} + 1?", "target": str(i + 1)} for i in range(9)
+    ]
+    rows.append({"id": "broken", "question": "Which?", "target": "no number", "grader": "math"})
+    write_jsonl(questions, [{**row, "split": "train"} for row in rows])
+    code, _, err = train(capsys, tmp_path, "additive", task=questions)
+    assert code == 2
+    assert "broken" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--judge-weight", -1), "none may be negative"),
+        (("--judge-weight", 0, "--solve-weight", 0), "one of judge and solve must be above 0"),
+        (("--arm", "judge_only", "--judge-weight", 0), "--judge-weight"),
+        (("--arm", "judge_only", "--solve-weight", 2), "has no effect in arm judge_only"),
+        (("--arm", "gated", "--solve-weight", 2), "has no effect in arm gated"),
+        (("--beta", 0.5), "--beta: has no effect in arm additive"),
+        (("--arm", "dpo", "--steps", 5), "--steps: has no effect in arm dpo"),
+        (("--template", "plain"), "asks for no solution between marks"),
+        (("--template", "rating"), "asks for no solution between marks"),
+        (("--max-tokens", 4), "4 is shorter than the gold solution of item chain:"),
+        (("--task", "chain:x"), "chain:x"),
+        (("--pairs", "pairs.jsonl"), "one source of items too many"),
+        (("--format", "planish"), "--format: is for --pairs"),
+        (("--model", "openai:m@http://localhost/v1"), "cannot be trained"),
+        (("--lora-rank", 4), "has no effect without --lora"),
+        (("--vllm", "server"), "say where the vLLM server is"),
+        (("--vllm-url", "http://localhost:8000"), "has no effect without --vllm server"),
+        (("--rollouts", 1), "--rollouts"),
+        (("--temperature", 0), "--temperature"),
+        (("--micro-batch-size", 7), "no multiple of 7"),
+        (("--out", "taken"), "exists already"),
+        (("--report-pairs", "none.jsonl"), "none.jsonl"),
+    ],
+)
+def test_wrong_options_are_one_line_and_leave_nothing(
+    capsys, tmp_path, monkeypatch, arguments, complaint
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").mkdir()
+    given = {"--model": "embedded:reasoner", "--task": "chain:3", "--arm": "additive"}
+    given |= {"--out": "judge", "--runs": "runs"}
+    given |= dict(zip(arguments[::2], arguments[1::2], strict=True))
+    code, out, err = call(capsys, *(part for pair in given.items() for part in pair))
+    assert code == 2
+    assert out == ""
+    assert complaint in err
+    assert "Traceback" not in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["taken"]
+
+
+@pytest.mark.parametrize("missing", ["--model", "--task", "--arm", "--out"])
+def test_what_is_missing_is_named(capsys, tmp_path, missing):
+    given = {"--model": "embedded:reasoner", "--task": "chain:3", "--arm": "additive"}
+    given |= {"--out": tmp_path / "judge"}
+    del given[missing]
+    code, _, err = call(capsys, *(part for pair in given.items() for part in pair))
+    assert code == 2
+    assert f"{missing}: is missing" in err
+
+
+def test_a_tokenizer_without_an_end_is_refused(capsys, tmp_path):
+    base = save_checkpoint(tmp_path / "base", "llama", tokenizer=make_tokenizer(eos_token=None))
+    code, _, err = train(capsys, tmp_path, "additive", model=f"hf:{base}")
+    assert code == 2
+    assert f"{base}: the tokenizer has no end-of-sequence token" in err
+
+
+def test_a_prompt_that_does_not_fit_is_named(capsys, tmp_path):
+    base = save_qwen2(tmp_path / "base", context=256)
+    code, _, err = train(
+        capsys, tmp_path, "additive", *QUICK, "--max-tokens", 200, model=f"hf:{base}"
+    )
+    assert code == 2
+    assert "item chain:" in err
+    assert "and 200 more do not fit into the context of 256" in err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("lora", [(), ("--lora", "--lora-rank", 4)])
+def test_a_fresh_qwen2_takes_two_steps_with_tags_and_a_chat_template(capsys, tmp_path, lora):
+    """Random weights write nothing sensible: every path must run, count and end in a checkpoint."""
+    base = save_qwen2(tmp_path / "base")
+    code, out, err = train(
+        capsys, tmp_path, "additive", *("--limit", 8, "--steps", 2, "--items-per-step", 2),
+        *("--rollouts", 2, "--max-tokens", 64, "--min-readable", 0, "--kl", 0.01, *lora),
+        model=f"hf:{base}",
+    )  # fmt: skip
+    assert code == 0, err
+    summary = json.loads(out)
+    assert summary["parse_rate_last"] == 0
+    assert summary["reward_last"] == -0.5
+    assert summary["judge_last"] is None
+    rows = rewards(only_run(tmp_path))
+    assert len(rows) == 16
+    assert all(row.j is None and row.s is None for row in rows)
+    assert [row["frac_reward_zero_std"] for row in metrics(only_run(tmp_path))] == [1, 1]
+    load(f"hf:{tmp_path / 'judge'}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", ["segment_credit", "dpo"])
+def test_a_killed_process_resumes_to_the_same_weights(capsys, tmp_path, arm):
+    settings = ("--limit", 60, "--save-every", 7)
+    settings += ("--dpo-steps", 60) if arm == "dpo" else ("--steps", 40, "--items-per-step", 6)
+    assert train(capsys, tmp_path / "whole", arm, *settings)[0] == 0
+    command = [
+        *(sys.executable, "-m", "planish.cli", "s2j", "train", "--model", "embedded:reasoner"),
+        *("--task", "chain:3", "--arm", arm, "--out", tmp_path / "cut" / "judge"),
+        *("--runs", tmp_path / "cut" / "runs", *settings),
+    ]
+    for lines in (10, 25):
+        resume = [*command[:5], "--resume", only_run(tmp_path / "cut")] if lines > 10 else command
+        process = subprocess.Popen(
+            [str(part) for part in resume], env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            found = list((tmp_path / "cut" / "runs").glob("s2j/*/metrics.jsonl"))
+            if found and found[0].read_text().count("\n") >= lines:
+                process.send_signal(signal.SIGKILL)
+            time.sleep(0.01)
+        assert process.wait() == -signal.SIGKILL
+    run = only_run(tmp_path / "cut")
+    code, _, err = call(capsys, "--resume", run)
+    assert code == 0, err
+    assert same_weights(tmp_path / "cut" / "judge", tmp_path / "whole" / "judge")
+    assert metrics(run) == metrics(only_run(tmp_path / "whole"))
+    if arm != "dpo":
+        assert rewards(run) == rewards(only_run(tmp_path / "whole"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", ["additive", "dpo"])
+def test_two_processes_train_one_judge(tmp_path, arm):
+    """One of them writes; the rollouts of both are kept."""
+    config = Path(__file__).parents[4] / "configs" / "accelerate" / "cpu.yaml"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "accelerate.commands.launch", "--config_file", config),
+            *("-m", "planish.cli", "s2j", "train", "--model", "embedded:reasoner"),
+            *("--task", "chain:3", "--arm", arm, "--out", tmp_path / "judge"),
+            *("--runs", tmp_path / "runs", "--json"),
+            *(str(part) for part in (DPO if arm == "dpo" else QUICK)),
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=250,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    run = only_run(tmp_path)
+    assert read_info(run).config["num_processes"] == 2
+    assert [row["step"] for row in metrics(run)] == [1, 2, 3, 4]
+    if arm == "additive":
+        assert os.listdir(run / "artifacts") == ["rewards.jsonl"]
+        rows = rewards(run)
+        assert [row.step for row in rows] == sorted(row.step for row in rows)
+        assert len(rows) == 4 * 16
+        for step in range(1, 5):
+            for item in {row.item_id for row in rows if row.step == step}:
+                group = [row for row in rows if (row.step, row.item_id) == (step, item)]
+                assert [row.order for row in group].count("AB") == len(group) / 2
+    model = load(f"hf:{tmp_path / 'judge'}")
+    ((completion,),) = model.generate([user("3 + 4")], Sampling(temperature=0, max_tokens=8))
+    assert completion.text == "7"

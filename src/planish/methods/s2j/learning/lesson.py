@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from planish.judges.formats import read_pairs
 from planish.judges.overlap import check_disjoint
@@ -18,9 +18,11 @@ from planish.judges.pairs import ORDERS
 from planish.judges.templates import Template, load_template
 from planish.methods.s2j.data import Item, Items, pair_items, task_items, undecided
 from planish.methods.s2j.learning.plan import Plan
-from planish.records import BadInput
+from planish.models.local_prompts import PromptWriter
+from planish.records import BadInput, Chat
 from planish.tasks.load import load_task
 from planish.training.job import check_out, model_path
+from planish.training.rows import split_batch
 
 if TYPE_CHECKING:
     from planish.training.grpo import Group
@@ -49,10 +51,11 @@ class Lesson:
         """Every item in both orders: what depends on the order alone is punished."""
         from planish.training.grpo import Group
 
-        return [
-            Group(item.id, tuple(self.template.render(item.case, perm) for perm in ORDERS.values()))
-            for item in self.items.items
-        ]
+        return [Group(item.id, self.prompts(item)) for item in self.items.items]
+
+    def prompts(self, item: Item) -> tuple[Chat, ...]:
+        """What is asked about an item, in each of `ORDERS`."""
+        return tuple(self.template.render(item.case, perm) for perm in ORDERS.values())
 
     def verify(self, item: Item, solution: str) -> bool | None:
         """Whether a solution is right: one without an answer is not, one that the verifier broke
@@ -86,9 +89,19 @@ def prepare(plan: Plan, *, resumed: bool) -> Lesson:
     for path in plan.report_pairs:
         cases = [item.case for item in items.items]
         check_disjoint(cases, read_pairs(path), source=path, near=plan.near_duplicate)
-    count = _counter(plan)
-    _check_budget(plan, template, items, count)
-    return Lesson(items=items, template=template, count_tokens=count)
+    _check_batch(plan)
+    from planish.models.local_loading import open_tokenizer
+
+    tokenizer, context = open_tokenizer(model_path(plan.model))
+    lesson = Lesson(
+        items=items,
+        template=template,
+        count_tokens=lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),
+    )
+    _check_budget(plan, lesson)
+    if context is not None:
+        _check_room(plan, lesson, tokenizer, context)
+    return lesson
 
 
 def _template(name: str) -> Template:
@@ -130,21 +143,21 @@ def _check_items(plan: Plan, items: Items) -> None:
         )
 
 
-def _counter(plan: Plan) -> Callable[[str], int]:
-    from planish.models.local_loading import open_tokenizer
+def _check_batch(plan: Plan) -> None:
+    """Refuses a step that does not divide; the trainers would find out after loading."""
+    rows = plan.dpo_batch_size
+    if plan.arm != "dpo":
+        rows = plan.items_per_step * len(ORDERS) * plan.rollouts
+    split_batch(rows, plan.micro_batch_size, plan.num_processes)
 
-    tokenizer, _ = open_tokenizer(model_path(plan.model))
-    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
-
-def _check_budget(
-    plan: Plan, template: Template, items: Items, count: Callable[[str], int]
-) -> None:
+def _check_budget(plan: Plan, lesson: Lesson) -> None:
     """Refuses a budget that no right output fits into: it would punish every solution."""
-    opening, closing = template.solution or ("", "")
+    opening, closing = lesson.template.solution or ("", "")
+    label, count = lesson.template.choices[0], lesson.count_tokens
     needed = [
-        (count(f"{opening}{_right(item)}{closing} {template.choices[0]}") + 1, item)
-        for item in items.of("one_right")
+        (count(f"{opening}{_right(item)}{closing} {label}") + 1, item)
+        for item in lesson.items.of("one_right")
         if item.example.target is not None
     ]
     longest, item = max(needed, key=lambda pair: pair[0], default=(0, None))
@@ -155,6 +168,20 @@ def _check_budget(
             where="--max-tokens",
             fix=f"use at least {longest}",
         )
+
+
+def _check_room(plan: Plan, lesson: Lesson, tokenizer: Any, context: int) -> None:
+    """Refuses items whose prompt leaves no room for a whole judgment."""
+    writer = PromptWriter(tokenizer, plan.model)
+    for item in lesson.items.items:
+        lengths = [len(writer.encode(writer.write(chat))) for chat in lesson.prompts(item)]
+        if max(lengths) + plan.max_tokens > context:
+            raise BadInput(
+                f"its prompt of {max(lengths)} tokens and {plan.max_tokens} more do not fit into "
+                f"the context of {context} of {plan.model}",
+                where=f"item {item.id}",
+                fix="lower --max-tokens, or leave such items out",
+            )
 
 
 def _right(item: Item) -> str:

@@ -87,7 +87,7 @@ def _close(run: Run, plan: Plan, items: Items, asking: Asking, asked: Asked, scr
     summary = summarize(asked, results, seed=plan.seed)
     summary |= {
         "num_left_out": {why: len(ids) for why, ids in items.dropped.items()},
-        "cost": Cost.of(asked.calls).model_dump(),
+        "cost_of_all_arms": Cost.of(asked.calls).model_dump(),
     }
     for rows in asked.rows.values():
         for row in rows:

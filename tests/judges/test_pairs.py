@@ -296,3 +296,24 @@ def test_rows_are_what_trl_reads_and_say_where_they_come_from():
     assert row["completion"] == [{"role": "assistant", "content": "[[A]]"}]
     assert row["source"] == "sft"
     assert row["completion_chars"] == 5
+
+
+def test_a_wrong_solution_may_reject_a_judgment_of_the_right_verdict():
+    draws = [
+        draw("AB", "both right [[A]]", sample=0, solved=True),
+        draw("AB", "lucky [[A]]", sample=1, solved=False),
+        draw("AB", "cannot be checked [[A]]", sample=2, solved=None),
+        draw("AB", "wrong verdict [[B]]", sample=3, solved=True),
+        draw("AB", "no verdict", sample=4, solved=False),
+    ]
+    texts = [
+        (chosen.completion.text, rejected.completion.text)
+        for chosen, rejected in contrasts(draws, require_solution=True, reject="either")
+    ]
+    assert texts == [
+        ("both right [[A]]", "lucky [[A]]"),
+        ("both right [[A]]", "wrong verdict [[B]]"),
+    ]
+    assert len(contrasts(draws, require_solution=True)) == 1
+    with pytest.raises(ValueError, match="require_solution"):
+        contrasts(draws, reject="either")

@@ -112,7 +112,7 @@ class Drawing:
         verdict = verdict if reading.status in SCORED else None
         gold = item.case.gold
         total = completion.usage.completion_tokens
-        share = len(solution or "") / max(len(completion.text), 1)
+        share = len((solution or "").split()) / max(len(completion.text.split()), 1)
         return JudgeSample(
             item_id=item.id,
             order=order,

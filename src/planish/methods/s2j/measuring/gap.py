@@ -27,13 +27,14 @@ from planish.methods.s2j.measuring.intervening import (
     interventions,
     plan_interventions,
 )
-from planish.methods.s2j.measuring.records import JudgeSample, Purpose, SolveSample
+from planish.methods.s2j.measuring.records import GapRow, JudgeSample, Purpose, SolveSample
 from planish.models import load
 from planish.models.base import Steps
 from planish.models.cache import CachedModel
 from planish.records import BadInput, Cost, Record, Sampling
 from planish.runs import Run
 from planish.runs.console import Screen, command
+from planish.runs.rows import read_rows
 
 __all__ = ["AGAIN", "FEWEST", "measure_gap"]
 
@@ -253,7 +254,39 @@ def _close(measuring: _Measuring, complete: bool) -> int:
         screen.close({"calls": len(calls), "lost": len(kinds)}, run=run.path)
         return 1
     found = _measured(measuring)
+    _keep_rows(run, found)
+    summary = headline(found)
+    run.finish(**summary)
+    write_report(run, found)
+    show(found, screen)
+    if kinds:
+        screen.warn(f"{lost}; {helps}")
+    screen.close(
+        summary,
+        run=run.path,
+        report=run.report_path,
+        then=_then(run, plan),
+    )
+    return 0
+
+
+def _then(run: Run, plan: Plan) -> list[str]:
+    """What is useful next: to close the gap, or to see what better asking does."""
+    where = ("--task", plan.task) if plan.pairs is None else ("--pairs", plan.pairs)
+    if not plan.model.startswith(("hf:", "embedded:")) or plan.base is not None:
+        return [command("planish", "s2j", "baselines", "--model", plan.model, *where)]
+    return [
+        command("planish", "s2j", "train", "--model", plan.model, *where, "--out", "JUDGE"),
+        command("planish", "s2j", "gap", "--model", "hf:JUDGE", *where, "--base", run.path),
+    ]
+
+
+def _keep_rows(run: Run, found: Measured) -> None:
+    """Every item, and the whole. The last row of an item counts: a resume may know more."""
+    before = {row.id: row.read(GapRow) for row in read_rows(run.path, "row")}
     for row in found.rows:
+        if before.get(row.item_id) == row:
+            continue
         run.record("row", row, id=row.item_id)
         scores = {
             "judge_rate": row.judge_rate,
@@ -262,23 +295,6 @@ def _close(measuring: _Measuring, complete: bool) -> int:
         }
         run.record("score", scores, id=row.item_id)
     run.record("report", found.report)
-    summary = headline(found)
-    run.finish(**summary)
-    write_report(run, found)
-    show(found, screen)
-    if kinds:
-        screen.warn(f"{lost}; {helps}")
-    where = ("--task", plan.task) if plan.pairs is None else ("--pairs", plan.pairs)
-    screen.close(
-        summary,
-        run=run.path,
-        report=run.report_path,
-        then=[
-            command("planish", "s2j", "train", "--model", plan.model, *where, "--out", "JUDGE"),
-            command("planish", "s2j", "gap", "--model", "hf:JUDGE", *where, "--base", run.path),
-        ],
-    )
-    return 0
 
 
 def _measured(measuring: _Measuring) -> Measured:

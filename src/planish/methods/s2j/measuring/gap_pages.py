@@ -240,7 +240,7 @@ def _slice_table(report: GapReport) -> Table:
         (
             _SLICES[name],
             str(each.num_items),
-            str(each.solve_rate),
+            _short(each.solve_rate),
             str(each.in_judge_rate),
             str(each.copied),
             _short(each.copied_solo),

@@ -83,7 +83,7 @@ class JudgeSample(Record):
         solution_correct: None where no reply came, the grader failed, or there is no gold answer.
         verdict: in the frame of the case; None where there is none.
         verdict_correct: None where there is no verdict, or no right one.
-        num_solution_tokens: told from the solution's share of the characters.
+        num_solution_tokens: told from the solution's share of the words.
         copied: whether the solution answers as a wrong candidate does.
     """
 

@@ -206,7 +206,7 @@ def test_without_gold_answers_there_is_no_ceiling():
     assert {row.reference_right for row in asked.rows["own_answer"]} == {None}
 
 
-def row(item, arm, *, first=None, second=None):
+def row(item, arm, *, first=None, second=None, lost=0):
     return ArmRow(
         item_id=str(item),
         arm=arm,
@@ -214,8 +214,22 @@ def row(item, arm, *, first=None, second=None):
         statuses={},
         completion_tokens=1,
         prompt_tokens=1,
+        lost=lost,
         texts={},
     )
+
+
+def test_a_lost_call_is_not_a_wrong_one():
+    rows = {
+        arm: [
+            row(i, arm, first=(True,), second=(None,) if i == 0 else (True,), lost=int(i == 0))
+            for i in range(5)
+        ]
+        for arm in ("template_only", "solve_first")
+    }
+    for result in compare(rows):
+        assert (result.both_right.value, result.both_right.n) == (1.0, 4)
+        assert result.coverage.value == 0.9
 
 
 def test_differences_are_of_the_same_items_and_tests_are_adjusted():
@@ -229,9 +243,9 @@ def test_differences_are_of_the_same_items_and_tests_are_adjusted():
     }
     first, solving, vote = compare(rows)
     assert (first.accuracy.value, first.both_right.value, first.accuracy_gain) == (0.5, 0.0, None)
-    assert (solving.accuracy.value, solving.both_right.value) == (1.0, 1.0)
+    assert (solving.accuracy.value, solving.both_right.value) == (1.0, 0.8)
     assert (solving.accuracy_gain.value, solving.num_compared) == (0.5, 10)
-    # Items 8 and 9 have no verdict in one order: they are no evidence about both.
+    # Items 8 and 9 have no verdict in one order: nobody was right in both.
     assert (solving.mcnemar.only_a, solving.mcnemar.only_b) == (0, 8)
     assert solving.p_holm == pytest.approx(2 * solving.mcnemar.p_value)
     assert (vote.accuracy_gain.value, vote.p_holm) == (0.0, 1.0)
@@ -301,8 +315,8 @@ def test_planted_accuracies_are_found_again(served):
     for name, truth in (("right", planted.BESIDE[True]), ("wrong", planted.BESIDE[False])):
         within(summary, f"own_answer_accuracy_where_{name}", truth)
     within(summary, "template_only_coverage", planted.READ)
-    within(summary, "template_only_both_right", planted.PLAIN**2)
-    within(summary, "gold_answer_both_right", planted.BESIDE[True] ** 2)
+    for name, truth in (("template_only", planted.PLAIN), ("gold_answer", planted.BESIDE[True])):
+        within(summary, f"{name}_both_right", (truth * planted.READ) ** 2)
     within(summary, "template_only_first_slot", 0.5)
     assert (summary["votes_per_order"], summary["votes_capped"]) == (3, False)
     assert summary["vote_tokens"] >= summary["own_answer_tokens"] > summary["solve_first_tokens"]

@@ -3,8 +3,9 @@
     results = compare(asked.rows, seed=0)
     results[1].accuracy_gain, results[1].p_holm
 
-An item is one row, however often it was judged. A verdict that was not read is in no rate but
-coverage; differences are over the items that both arms have verdicts for.
+An item is one row, however often it was judged. What was not read is neither right nor wrong: it
+is missing from accuracy, and its arm was not right in both orders. Differences are over the items
+that both arms have verdicts for.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class ArmResult(Record):
         arm: which one.
         num_items: how many were asked about.
         accuracy: verdicts that name the gold, both orders together.
-        both_right: judgments that name it in either order.
+        both_right: judgments that name it in either order; unread is not right.
         coverage: calls that brought a verdict; of the vote, orders.
         first_slot: verdicts that name whatever stood first; 0.5 is fair.
         tokens: written to judge one item in both orders once, all calls before it included.
@@ -104,20 +105,18 @@ def _result(arm: Baseline, rows: Sequence[ArmRow], first: Sequence[ArmRow], seed
 
 
 def _both(row: ArmRow) -> tuple[int, int]:
-    """Draws that are right in both orders, of those that were read in both."""
-    draws = list(zip(*row.right.values(), strict=True))
-    read = [draw for draw in draws if None not in draw]
-    return sum(all(draw) for draw in read), len(read)
+    """Draws that are right in both orders, of all; none of an item that a call was lost of."""
+    draws = [] if row.lost else list(zip(*row.right.values(), strict=True))
+    return sum(all(draw) for draw in draws), len(draws)
 
 
 def _both_share(row: ArmRow) -> float | None:
-    hits, read = _both(row)
-    return hits / read if read else None
+    hits, draws = _both(row)
+    return hits / draws if draws else None
 
 
 def _first_both(row: ArmRow) -> float | None:
-    first = [found[0] for found in row.right.values()]
-    return None if None in first else float(all(first))
+    return None if row.lost else float(all(found[0] for found in row.right.values()))
 
 
 def _accuracy(row: ArmRow) -> float | None:

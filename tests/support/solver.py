@@ -1,10 +1,11 @@
-"""A scripted solver and judge of digit chains with planted rates, as `ChatServer` replies.
+"""A scripted solver and judge with planted rates, as `ChatServer` replies.
 
     with ChatServer(replies="solver:reply") as server: ...
 
 It reads the shipped template `solve_first` and what is asked where it solves alone. Everything it
 does is a hash of what it was asked and of the seed, so every run gets the same words. It writes one
-sentence before its tags, as models do.
+sentence before its tags, as models do. A question holds a chain of digits, and perhaps choices:
+"What is 3 + 4? (A) 6 (B) 7", which it answers by their letter.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def share(*parts: object) -> float:
 
 
 def _answer(question: str) -> int:
-    first, *steps = question.split()
+    found = _QUESTION.search(question)
+    assert found is not None, question
+    first, *steps = found[0].split()
     value = int(first)
     for operator, operand in zip(steps[::2], steps[1::2], strict=True):
         right = int(operand)
@@ -46,9 +49,26 @@ def _answer(question: str) -> int:
     return value
 
 
-def _last(text: str) -> int | None:
-    found = re.findall(r"\d+", text)
-    return int(found[-1]) if found else None
+def _choices(question: str) -> dict[str, int]:
+    return {letter: int(number) for letter, number in re.findall(r"\(([A-J])\) (\d)", question)}
+
+
+def _read(text: str, question: str) -> int | None:
+    """The number that a reply ends with, or that of the choice it names."""
+    choices = _choices(question)
+    letters = [choices[letter] for letter in re.findall(r"\(([A-J])\)", text) if letter in choices]
+    numbers = letters or [int(number) for number in re.findall(r"\d+", text)]
+    return numbers[-1] if numbers else None
+
+
+def _written(number: int, question: str) -> str:
+    """A number as the question wants it; a slip to none of the choices takes a wrong one."""
+    choices = _choices(question)
+    if not choices:
+        return str(number)
+    wrong = [letter for letter, value in choices.items() if value != _answer(question)]
+    named = [letter for letter, value in choices.items() if value == number]
+    return f"({(named or wrong)[0]})"
 
 
 def _slips(right: int, draw: float) -> int:
@@ -67,9 +87,8 @@ def reply(request: dict[str, Any]) -> str:
     if begun["role"] == "assistant":
         return _continued(asked, begun["content"], key)
     if "<reply_a>" not in asked:
-        found = _QUESTION.search(asked)
-        assert found is not None
-        return f"Let me see. <solution> {_solo(found[0], key)} </solution>"
+        question = asked.partition("\n\nWrite exactly")[0]
+        return f"Let me see. <solution> {_solo(question, key)} </solution>"
     solution, slot = _judged(asked, key)
     return f"Let me see. <solution> {solution} </solution> <eval> So. </eval> <answer>[[{slot}]]</answer>"  # fmt: skip  # noqa: E501
 
@@ -79,18 +98,18 @@ def capable(question: str) -> bool:
     return share("capable", question) < CAPABLE
 
 
-def _solo(question: str, key: tuple[object, ...]) -> int:
+def _solo(question: str, key: tuple[object, ...]) -> str:
     right = _answer(question)
     if capable(question) or share("lucky", *key) < LUCKY:
-        return right
-    return _slips(right, share("slip", *key))
+        return _written(right, question)
+    return _written(_slips(right, share("slip", *key)), question)
 
 
-def _judged(asked: str, key: tuple[object, ...]) -> tuple[int | str, str]:
+def _judged(asked: str, key: tuple[object, ...]) -> tuple[str, str]:
     """Its own solution and the slot that it names."""
     question = _between(asked, "question")
     right = _answer(question)
-    shown = {slot: _last(_between(asked, f"reply_{slot.lower()}")) for slot in "AB"}
+    shown = {slot: _read(_between(asked, f"reply_{slot.lower()}"), question) for slot in "AB"}
     correct = [slot for slot, answer in shown.items() if answer == right]
     if not correct:
         if share("copy", *key) < COPY:
@@ -98,19 +117,50 @@ def _judged(asked: str, key: tuple[object, ...]) -> tuple[int | str, str]:
         # Another slip than the candidates', so that whatever equals them was copied.
         free = [digit for digit in range(10) if digit != right and digit not in shown.values()]
         kept = share("kept", *key) < KEPT[capable(question)]
-        return (right if kept else free[int(share("slip", *key) * len(free))]), "B"
+        other = free[int(share("slip", *key) * len(free))]
+        return _written(right if kept else other, question), "B"
     solved = share("kept", *key) < KEPT[capable(question)]
     good = share("verdict", *key) < ((1 - INNER_GAP) if solved else LUCK)
     slot = correct[0] if good else "AB".replace(correct[0], "")
-    return (right if solved else _slips(right, share("slip", *key))), slot
+    return _written(right if solved else _slips(right, share("slip", *key)), question), slot
 
 
 def _continued(asked: str, begun: str, key: tuple[object, ...]) -> str:
     own, slot = _judged(asked, key)
-    put = _between(begun, "solution")
-    if put != str(own) and share("follow", asked) < FOLLOW:
+    question, put = _between(asked, "question"), _between(begun, "solution")
+    if put != own and share("follow", asked) < FOLLOW:
         for name in "AB":
-            shown = _between(asked, f"reply_{name.lower()}")
-            if _last(put) is not None and _last(put) == _last(shown):
+            shown = _read(_between(asked, f"reply_{name.lower()}"), question)
+            if shown is not None and shown == _read(put, question):
                 slot = name
     return f" <eval> So. </eval> <answer>[[{slot}]]</answer>"
+
+
+def endless(request: dict[str, Any]) -> str:
+    """Never closes its tags."""
+    return reply(request).replace("</solution>", "")
+
+
+def echoing(request: dict[str, Any]) -> str:
+    """Answers anew where it should go on, as an endpoint does that knows no prefix."""
+    turns = [turn for turn in request["messages"] if turn["role"] != "assistant"]
+    return reply({**request, "messages": turns})
+
+
+def hopeless(request: dict[str, Any]) -> str:
+    """Solves nothing alone."""
+    text = reply(request)
+    return text if "<answer>" in text else "<solution> none </solution>"
+
+
+def tagless(request: dict[str, Any]) -> str:
+    """Solves alone without the tags that it was asked for."""
+    text = reply(request)
+    return text if "<answer>" in text else f"So it is {_between(text, 'solution')}."
+
+
+def mumbling(request: dict[str, Any]) -> str:
+    """Leaves three verdicts in ten out."""
+    text = reply(request)
+    silent = share("silent", request["messages"][-1]["content"], request.get("seed")) < 0.3
+    return text.partition("<answer>")[0] if silent else text

@@ -224,8 +224,8 @@ def pair_items(
         limit: only the first so many pairs.
 
     Raises:
-        BadInput: a list instead of a pair, identical candidates, a gold answer that fails its own
-            verifier, or no pair that can be used; the message names the pair.
+        BadInput: a list instead of a pair, identical candidates in own pairs, a gold answer that
+            fails its own verifier, or no pair that can be used; the message names the pair.
     """
     cases = read_pairs(path, format)[:limit]
     items = Items(items=(), source=os.fspath(path))
@@ -245,8 +245,6 @@ def _check_pair(items: Items, case: Case) -> None:
     where = f"{items.source}, case {case.id}"
     if len(case.replies) != 2:
         raise BadInput(f"{len(case.replies)} replies are no pair", where=where)
-    if case.replies[0] == case.replies[1]:
-        raise BadInput("the two candidates are identical", where=where, fix="remove the pair")
     if case.example.target is None:
         return
     verdict = items.grade(Item(case=case, slice="one_right"), right_reply(case.example))
@@ -260,6 +258,9 @@ def _check_pair(items: Items, case: Case) -> None:
 
 def _pair_item(items: Items, case: Case) -> Item | None:
     """The case as an item, or None where it was dropped."""
+    if case.replies[0] == case.replies[1]:  # own pairs are refused; published ones have such
+        _drop(items.dropped, "the two candidates are identical", case.id)
+        return None
     if case.example.target is None:
         if case.gold in ("A", "B"):
             return Item(case=case, slice="one_right")

@@ -50,10 +50,8 @@ def gap(
     Args:
         model: hf:PATH-OR-ID, openai:NAME@URL, embedded:reasoner, scripted:NAME or replay:FILE.
         task: Verifiable questions: chain:3, chain:4:+-*, or a file of questions with targets.
-        pairs: JSON Lines of pairs with gold answers, in place of a task: question, reply_a,
-            reply_b (or chosen, rejected) and target.
-        base: An earlier run of this stage on the model that this one came from: its solved
-            questions are the frozen ones, and the two are compared item by item.
+        pairs: JSON Lines of pairs that bring gold answers (target), in place of a task.
+        base: An earlier gap run, of the base model: its solved questions are the frozen ones.
         format: How the pairs are written; told from the first row if left out.
         preset: Settings to start from; single options override them.
         limit: Only the first so many pairs, or so many questions of the task (by default 200).

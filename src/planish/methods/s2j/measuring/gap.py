@@ -27,7 +27,13 @@ from planish.methods.s2j.measuring.intervening import (
     interventions,
     plan_interventions,
 )
-from planish.methods.s2j.measuring.records import GapRow, JudgeSample, Purpose, SolveSample
+from planish.methods.s2j.measuring.records import (
+    GapReport,
+    GapRow,
+    JudgeSample,
+    Purpose,
+    SolveSample,
+)
 from planish.models import load
 from planish.models.base import Steps
 from planish.models.cache import CachedModel
@@ -282,7 +288,7 @@ def _then(run: Run, plan: Plan) -> list[str]:
 
 
 def _keep_rows(run: Run, found: Measured) -> None:
-    """Every item, and the whole. The last row of an item counts: a resume may know more."""
+    """Every item, and the whole. The last record of an item counts: a resume may know more."""
     before = {row.id: row.read(GapRow) for row in read_rows(run.path, "row")}
     for row in found.rows:
         if before.get(row.item_id) == row:
@@ -294,7 +300,9 @@ def _keep_rows(run: Run, found: Measured) -> None:
             "solve_rate": row.solve_rate,
         }
         run.record("score", scores, id=row.item_id)
-    run.record("report", found.report)
+    reports = [row.read(GapReport) for row in read_rows(run.path, "report")]
+    if reports[-1:] != [found.report]:
+        run.record("report", found.report)
 
 
 def _measured(measuring: _Measuring) -> Measured:

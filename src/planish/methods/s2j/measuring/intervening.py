@@ -113,16 +113,12 @@ def _replacement(drawing: Drawing, item: Item, sample: JudgeSample, kind: Kind) 
 
 
 def intervene(drawing: Drawing, planned: Sequence[Planned], sampling: Sampling) -> Interventions:
-    """Lets the model go on from every replacement."""
-    chats = [each.prompt for each in planned]
-    replies = drawing.model.generate(chats, sampling, watcher=drawing.watcher)
+    """Lets the model go on from every replacement; equal ones are asked once."""
+    different = list(dict.fromkeys(each.prompt for each in planned))
+    replies = drawing.model.generate(different, sampling, watcher=drawing.watcher)
     drawing.calls += [completions[0] for completions in replies]
-    return Interventions(
-        done=[
-            _read(drawing, each, completions[0])
-            for each, completions in zip(planned, replies, strict=True)
-        ]
-    )
+    found = {chat: row[0] for chat, row in zip(different, replies, strict=True)}
+    return Interventions(done=[_read(drawing, each, found[each.prompt]) for each in planned])
 
 
 def _read(drawing: Drawing, planned: Planned, completion: Completion) -> Intervention:

@@ -8,12 +8,13 @@ reference. Everything it says is a hash of what it was asked and of the seed.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 if __package__:
-    from support.solver import _QUESTION, _answer, _between, _last, _slips, share
+    from support.solver import share
 else:  # inside the server's process
-    from solver import _QUESTION, _answer, _between, _last, _slips, share
+    from solver import share
 
 SOLO = 0.7  # right solutions alone
 PLAIN = 0.62  # right verdicts, by prompt
@@ -32,18 +33,29 @@ def majority_of_three() -> float:
     return (q**3 * three + some * fewer) / (q**3 + some)
 
 
+def _answer(asked: str) -> int:
+    """The answer of the first chain in a prompt."""
+    first, *steps = re.findall(r"\d(?: [-+] \d)+", asked)[0].split()
+    value = int(first)
+    for operator, operand in zip(steps[::2], steps[1::2], strict=True):
+        value = (value + int(operand) * (1 if operator == "+" else -1)) % 10
+    return value
+
+
+def _shown(asked: str, name: str) -> int:
+    """The last digit of what a prompt shows under a name."""
+    return int(asked.partition(f"<{name}>")[2].partition(f"</{name}>")[0].strip()[-1])
+
+
 def reply(request: dict[str, Any]) -> str:
     """What it answers to a request's body."""
     asked = request["messages"][-1]["content"]
     key = (asked, request.get("seed"))
     if "<reply_a>" not in asked:
-        question = _QUESTION.search(asked)
-        assert question is not None
-        right = _answer(question[0])
-        said = right if share("solo", *key) < SOLO else _slips(right, share("slip", *key))
-        return f"Let me work this out. <solution> {said} </solution>"
-    right = _answer(_between(asked, "question"))
-    good = "A" if _last(_between(asked, "reply_a")) == right else "B"
+        slip = share("solo", *key) >= SOLO
+        return f"Let me work this out. <solution> {(_answer(asked) + slip) % 10} </solution>"
+    right = _answer(asked)
+    good = "A" if _shown(asked, "reply_a") == right else "B"
     bad = "AB".replace(good, "")
     if "<solution>" in asked:
         slot = good if share("solving", *key) < SOLVE_FIRST else bad
@@ -53,5 +65,5 @@ def reply(request: dict[str, Any]) -> str:
         return "I cannot tell."
     rate = PLAIN
     if "<reference>" in asked:
-        rate = BESIDE[_last(_between(asked, "reference")) == right]
+        rate = BESIDE[_shown(asked, "reference") == right]
     return f"So: [[{good if share('plain', *key) < rate else bad}]]"

@@ -10,6 +10,7 @@ that both arms have verdicts for.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,7 +29,7 @@ class ArmResult(Record):
         arm: which one.
         num_items: how many were asked about.
         accuracy: verdicts that name the gold, both orders together.
-        both_right: judgments that name it in either order; unread is not right.
+        both_right: chance that a judgment of either order names it; unread is not right.
         coverage: calls that brought a verdict; of the vote, orders.
         first_slot: verdicts that name whatever stood first; 0.5 is fair.
         tokens: written to judge one item in both orders once, all calls before it included.
@@ -75,11 +76,11 @@ def compare(rows: Mapping[Baseline, Sequence[ArmRow]], *, seed: int = 0) -> list
 def _result(arm: Baseline, rows: Sequence[ArmRow], first: Sequence[ArmRow], seed: int) -> ArmResult:
     calls = [[right for found in row.right.values() for right in found] for row in rows]
     read = [sum(right is not None for right in each) for each in calls]
-    both = [_both(row) for row in rows]
+    both = [chance for row in rows if (chance := _both(row)) is not None]
     gains: dict[str, Any] = {}
     if rows is not first:
         accuracy = paired(_by_item(first, _accuracy), _by_item(rows, _accuracy), seed=seed)
-        both_right = paired(_by_item(first, _both_share), _by_item(rows, _both_share), seed=seed)
+        both_right = paired(_by_item(first, _both), _by_item(rows, _both), seed=seed)
         gains = {
             "accuracy_gain": accuracy.difference,
             "both_right_gain": both_right.difference,
@@ -92,7 +93,7 @@ def _result(arm: Baseline, rows: Sequence[ArmRow], first: Sequence[ArmRow], seed
         arm=arm,
         num_items=len(rows),
         accuracy=ratio([sum(right is True for right in each) for each in calls], read, seed=seed),
-        both_right=ratio([hits for hits, _ in both], [pairs for _, pairs in both], seed=seed),
+        both_right=ratio(both, [1.0] * len(both), seed=seed),
         coverage=ratio(read, [len(each) for each in calls], seed=seed),
         first_slot=ratio(
             [row.first_slot for row in rows], [row.decisive for row in rows], seed=seed
@@ -104,15 +105,11 @@ def _result(arm: Baseline, rows: Sequence[ArmRow], first: Sequence[ArmRow], seed
     )
 
 
-def _both(row: ArmRow) -> tuple[int, int]:
-    """Draws that are right in both orders, of all; none of an item that a call was lost of."""
-    draws = [] if row.lost else list(zip(*row.right.values(), strict=True))
-    return sum(all(draw) for draw in draws), len(draws)
-
-
-def _both_share(row: ArmRow) -> float | None:
-    hits, draws = _both(row)
-    return hits / draws if draws else None
+def _both(row: ArmRow) -> float | None:
+    """Chance that a judgment of either order is right; None where a call was lost."""
+    if row.lost:
+        return None
+    return math.prod(sum(map(bool, found)) / len(found) for found in row.right.values())
 
 
 def _first_both(row: ArmRow) -> float | None:

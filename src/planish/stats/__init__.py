@@ -20,6 +20,7 @@ from planish.stats.agreement import (
 )
 from planish.stats.calibration import LengthSlope, brier, expected_calibration_error, length_slope
 from planish.stats.estimates import Estimate, mean, paired_bootstrap, ratio
+from planish.stats.nested import nested_bootstrap
 from planish.stats.paired import Paired, paired
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "macro_f1",
     "mcnemar",
     "mean",
+    "nested_bootstrap",
     "paired",
     "paired_bootstrap",
     "ratio",

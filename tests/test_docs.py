@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from planish.judges.formats import read_outputs, read_pairs
+from planish.judges.formats.own import gold_slot
+from planish.methods.s2j.data import pair_items
+from planish.methods.s2j.measuring.baselines_plan import BaselinesConfig, make_plan
 from planish.tasks.base import prove
 from planish.tasks.load import load_task
 
@@ -30,8 +33,9 @@ def test_documented_outputs_are_read(tmp_path, index, rows):
     assert len(read_outputs(path)) == rows
 
 
-def test_documented_python_names_exist():
-    for block in blocks("rise.md", "python"):
+@pytest.mark.parametrize("page", ["rise.md", "s2j.md"])
+def test_documented_python_names_exist(page):
+    for block in blocks(page, "python"):
         for line in block.splitlines():
             if line.startswith("from "):
                 exec(line, {})
@@ -48,3 +52,25 @@ def test_documented_questions_are_a_task(tmp_path):
         for example in task.examples(split, task.capped(split, 9))
     ]
     assert sorted(graders) == ["choice", "exact", "math", "math"]
+
+
+def test_documented_pairs_of_solve_to_judge_are_items(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(blocks("s2j.md", "json")[0])
+    items = pair_items(path)
+    assert [item.slice for item in items.items] == ["one_right"] * 4
+    assert [item.case.gold for item in items.items] == ["A", gold_slot("half"), "B", "A"]
+    assert [item.id for item in items.with_target] == ["sum-1", "half", "bird"]
+
+
+def test_documented_templates_of_solve_to_judge_fit_each_other(tmp_path):
+    plain, solving = tmp_path / "plain.txt", tmp_path / "solving.json"
+    plain.write_text(blocks("s2j.md", "jinja")[0])
+    solving.write_text(blocks("s2j.md", "json")[1])
+    given = dict.fromkeys(("pairs", "format", "limit", "cache"))
+    config = BaselinesConfig(template=str(solving), plain_template=str(plain))
+    plan = make_plan({**given, "model": "scripted:tie", "task": "chain:3"}, config, None)
+    asking, items = plan.asking(), plan.items()
+    assert plan.checked(asking, items).template_hash
+    assert asking.solving.solution == ("<mine>", "</mine>")
+    assert asking.plain.labels == asking.solving.labels

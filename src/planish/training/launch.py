@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["is_main", "num_processes"]
+__all__ = ["is_main", "num_processes", "rank"]
 
 
 def is_main() -> bool:
     """Whether this process is the one that writes: alone, or the first that was launched."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return rank() == 0
+
+
+def rank() -> int:
+    """Which of the launched processes this is, from 0."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def num_processes() -> int:

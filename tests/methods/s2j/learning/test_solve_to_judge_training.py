@@ -183,7 +183,7 @@ def test_pairs_of_its_own_judgments_teach_offline(capsys, tmp_path):
     assert 0 < summary["right_before"] < 1
     assert [row["step"] for row in metrics(run)] == [1, 2, 3, 4]
     card = (tmp_path / "judge" / "README.md").read_text()
-    assert "| beta | 0.1 |" in card
+    assert "| beta | 1.0 |" in card
     assert "items_per_step" not in card
 
 

@@ -54,24 +54,29 @@ class _Online(BaseModel):
 
 
 class _Dpo(BaseModel):
-    samples: int = Field(8, ge=2, description="Judgments drawn per item and order.")
-    pairs_per_item: int = Field(4, ge=1, description="At most so many pairs an item.")
+    samples: int = Field(8, ge=2, description="Arm dpo: judgments drawn per item and order.")
+    pairs_per_item: int = Field(4, ge=1, description="Arm dpo: at most so many pairs an item.")
     balance: bool = Field(
-        True, description="Drop the surplus of one gold slot, and of longer or shorter chosen."
+        True,
+        description="Arm dpo: drop the surplus of one gold slot, and of longer or shorter chosen.",
     )
-    dpo_learning_rate: float = Field(1e-6, gt=0, description="Peak learning rate of DPO.")
-    dpo_epochs: float = Field(1.0, gt=0, description="Times that DPO sees every pair.")
-    dpo_steps: int | None = Field(None, ge=1, description="Steps of DPO, in place of epochs.")
-    dpo_batch_size: int = Field(64, ge=1, description="Pairs a step, over all processes.")
-    beta: float = Field(0.1, gt=0, description="DPO's hold on the reference model.")
-    alpha: float = Field(1.0, ge=0, description="Weight of NLL on the chosen; 0 is DPO alone.")
+    dpo_learning_rate: float = Field(1e-6, gt=0, description="Arm dpo: peak learning rate of DPO.")
+    dpo_epochs: float = Field(1.0, gt=0, description="Arm dpo: times that DPO sees every pair.")
+    dpo_steps: int | None = Field(
+        None, ge=1, description="Arm dpo: steps of DPO, in place of epochs."
+    )
+    dpo_batch_size: int = Field(64, ge=1, description="Arm dpo: pairs a step, over all processes.")
+    beta: float = Field(0.1, gt=0, description="Arm dpo: DPO's hold on the reference model.")
+    alpha: float = Field(
+        1.0, ge=0, description="Arm dpo: weight of NLL on the chosen; 0 is DPO alone."
+    )
 
 
 @Parameter(name="*")
-class TrainConfig(_Online, _Dpo):
+class TrainConfig(_Dpo, _Online):
     """How a model learns to judge by solving first.
 
-    The arms that draw while they train heed the first dials; arm dpo those from `samples` on.
+    The first dials are for the arms that draw while they train, the next ones for arm dpo.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -120,9 +125,10 @@ class TrainConfig(_Online, _Dpo):
             items_per_step=24,
             rollouts=4,
             learning_rate=3e-4,
-            dpo_learning_rate=2e-4,
-            dpo_steps=150,
+            dpo_learning_rate=5e-5,  # at 2e-4 the model unlearns to solve alone
+            dpo_steps=300,
             dpo_batch_size=32,
+            beta=1.0,
         )
 
     @classmethod

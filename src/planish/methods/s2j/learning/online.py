@@ -6,7 +6,6 @@ taught.steps, taught.steps_per_second
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from planish.methods.s2j.learning.rewarding import ItemRewarder, RewardLog, rewa
 from planish.methods.s2j.method import ARMS, Arm
 from planish.records import BadInput
 from planish.training.job import Job, model_path
+from planish.training.launch import rank
 
 if TYPE_CHECKING:
     from planish.training.checkpoint import Trained
@@ -44,7 +44,7 @@ def learn_online(plan: Plan, lesson: Lesson, job: Job) -> Trained:
     last = last_checkpoint(work)
     arm = _arm(plan)
     log = RewardLog(
-        rewards_file(work.parent, int(os.environ.get("RANK", "0")), plan.num_processes),
+        rewards_file(work.parent, rank(), plan.num_processes),
         lesson.items.items,
         arm,
         last_step=0 if last is None else int(last.name.partition("-")[2]),

@@ -129,7 +129,13 @@ def results_of(run: Run, plan: Plan, trained: Trained) -> Results:
 
 def gap_commands(plan: Plan, model: str) -> list[str]:
     """How to see whether the gap closed: on other items, against the model before."""
-    items = ("--task", plan.task) if plan.task else ("--pairs", "HELD-OUT.jsonl")
+    items: tuple[str, ...] = ("--task", plan.task or "")
+    if plan.pairs is not None:
+        items = ("--pairs", plan.report_pairs[0] if plan.report_pairs else "HELD-OUT.jsonl")
+    if plan.template == "chain":
+        items += ("--preset", "tiny")
+    elif plan.template != "solve_first":
+        items += ("--template", plan.template)
     gap = ("planish", "s2j", "gap", "--model")
     return [
         command(*gap, plan.model, *items),

@@ -125,6 +125,7 @@ class Asked:
 
     Args:
         rows: for each arm its items; an arm that nothing could be asked in is absent.
+        budget: what an item costs in the dearer of the two arms that solve.
         votes: judgments per order in the vote.
         capped: whether that is fewer than the budget allows.
         by_words: whether tokens are words, since the model counts none.
@@ -132,6 +133,7 @@ class Asked:
     """
 
     rows: dict[Baseline, list[ArmRow]]
+    budget: float
     votes: int
     capped: bool
     by_words: bool
@@ -194,6 +196,7 @@ def ask_arms(model: LanguageModel, items: Items, asking: Asking, progress: Progr
     calls += _replies(voting)
     return Asked(
         rows={arm: rows[arm] for arm in ARMS if arm in rows},
+        budget=budget,
         votes=votes,
         capped=wanted > votes,
         by_words=by_words,

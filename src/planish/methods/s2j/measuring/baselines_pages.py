@@ -92,12 +92,11 @@ def show(
 def _lines(plan: Plan, asking: Asking, asked: Asked, results: Sequence[ArmResult]) -> list[str]:
     """What must be known to read the tables right."""
     by_arm = {result.arm: result for result in results}
-    budget = max(by_arm[arm].tokens.value or 0 for arm in ("solve_first", "own_answer"))
     unit, cost = _unit(asked), by_arm["vote"].tokens.value or 0
     coins = sum(row.coins for row in asked.rows["vote"])
     orders = 2 * by_arm["vote"].num_items
     vote = f"The vote counts {asked.votes} plain judgments per order, {cost:.1f} {unit} an item"
-    vote += f" against {budget:.1f} of the dearer of the two arms that solve"
+    vote += f" against {asked.budget:.1f} of the dearer of the two arms that solve"
     if asked.capped:
         vote += f": --most-votes {asking.most_votes} allows no more, so this is less than equal"
     lines = [f"{vote}; {coins} of {orders} votes were drawn and decided by a coin."]
@@ -171,7 +170,7 @@ def write_report(
         note="Intervals are 95 %, bootstrapped over items; all judgments of an item are one "
         "observation.",
         run=run,
-        tiny=plan.model.startswith(("embedded:", "scripted:")),
+        tiny=plan.is_tiny,
     )
     covered = [result for result in results if _covered(result, plan)]
     report.numbers({result.name: result.accuracy for result in covered})

@@ -7,24 +7,22 @@ asking, items = plan.asking(), plan.items()
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Self
 
 from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field
 
-from planish.judges.formats import Format
 from planish.judges.templates import Template, load_template, template_name
-from planish.methods.s2j.data import Items, pair_items, task_items
+from planish.methods.s2j.data import Items
 from planish.methods.s2j.measuring.baselines import Asking, chat_of, has_grammar
+from planish.methods.s2j.measuring.origin import Origin, again, origin_of, preset_for
 from planish.methods.s2j.measuring.prompts import solving_template
 from planish.records import BadInput, Sampling
-from planish.runs.info import RunInfo, config_of
-from planish.runs.presets import Preset, digest, regiven, resolve
+from planish.runs.info import RunInfo
+from planish.runs.presets import Preset, regiven, resolve
 
 __all__ = ["BaselinesConfig", "Plan", "make_plan", "resumed_plan"]
 
-_LIMIT = 200
 _TIE = ", [[tie]] if they are equally good"
 
 
@@ -75,23 +73,8 @@ class BaselinesConfig(BaseModel):
         )
 
 
-class Plan(BaselinesConfig):
+class Plan(Origin, BaselinesConfig):
     """What determines the result: it is kept in run.json, and a resume must match it."""
-
-    model: str
-    task: str | None
-    pairs: str | None
-    format: Format
-    data_sha256: str | None
-    limit: int | None
-    cache: str | None
-    template_hash: str = ""
-    revision: str = ""
-
-    @property
-    def source(self) -> str:
-        """Where the items come from, for people."""
-        return f"task {self.task}" if self.pairs is None else Path(self.pairs).name
 
     def items(self) -> Items:
         """The items to judge.
@@ -99,13 +82,7 @@ class Plan(BaselinesConfig):
         Raises:
             BadInput: as `task_items` and `pair_items`, or none has exactly one right candidate.
         """
-        if self.pairs is not None:
-            items = pair_items(self.pairs, self.format, self.limit)
-        else:
-            from planish.tasks.load import load_task
-
-            task = load_task(self.task or "")
-            items = task_items(task, split="report", limit=self.limit or _LIMIT, seed=self.seed)
+        items = self.read_items(seed=self.seed)
         if not items.of("one_right"):
             raise BadInput(
                 f"none of {len(items)} pairs has exactly one right candidate: no verdict is right",
@@ -170,23 +147,7 @@ def make_plan(given: Mapping[str, Any], config: BaselinesConfig, preset: Preset 
     Raises:
         BadInput: an option is missing, or has no effect.
     """
-    if given["model"] is None:
-        raise BadInput(
-            "is missing", where="--model", fix="give it, or --resume RUN to go on with a run"
-        )
-    if (given["task"] is None) == (given["pairs"] is None):
-        both = given["task"] is not None
-        raise BadInput(
-            "is one source of items too many" if both else "is missing: there is nothing to judge",
-            where="--pairs" if both else "--task",
-            fix="give one of --task and --pairs",
-        )
-    if given["pairs"] is None and given["format"] is not None:
-        raise BadInput("is for --pairs", where="--format", fix="leave it out")
-    embedded = given["model"].startswith("embedded:")
-    if preset is None and embedded and "template" not in config.model_fields_set:
-        preset = "tiny"  # the embedded models speak the toy world's grammar
-    return _plan(given, resolve(preset, config), config)
+    return _plan(given, resolve(preset_for(given, config, preset), config), config)
 
 
 def _plan(given: Mapping[str, Any], settings: BaselinesConfig, typed: BaselinesConfig) -> Plan:
@@ -201,19 +162,7 @@ def _plan(given: Mapping[str, Any], settings: BaselinesConfig, typed: BaselinesC
         "template": template_name(settings.template),
         "plain_template": template_name(settings.plain_template),
     }
-    task = given["task"]
-    file = Path(given["pairs"] or task)
-    is_file = given["pairs"] is not None or file.is_file()
-    return Plan(
-        model=given["model"],
-        task=str(file.resolve()) if task and is_file else task,
-        pairs=str(file.resolve()) if given["pairs"] is not None else None,
-        format=given["format"] or "auto",
-        data_sha256=digest(file) if is_file else None,
-        limit=given["limit"],
-        cache=str(Path(given["cache"]).resolve()) if given["cache"] else None,
-        **(settings.model_dump() | names),
-    )
+    return Plan(**origin_of(given), **(settings.model_dump() | names))
 
 
 def resumed_plan(
@@ -224,12 +173,5 @@ def resumed_plan(
     Raises:
         BadInput: a run of another stage, or of another version of this one.
     """
-    before = config_of(info, "s2j", "baselines", Plan)
-    kept = {name: getattr(before, name) for name in ("model", "task", "pairs", "limit", "cache")}
-    kept["format"] = before.format if before.pairs is not None else None
-    again = {name: kept[name] if value is None else value for name, value in given.items()}
-    if given["task"] is not None and given["pairs"] is None:
-        again |= {"pairs": None, "format": given["format"]}
-    if given["pairs"] is not None and given["task"] is None:
-        again["task"] = None
-    return _plan(again, regiven(before, config, preset), config)
+    before, options = again(info, "baselines", Plan, given)
+    return _plan(options, regiven(before, config, preset), config)

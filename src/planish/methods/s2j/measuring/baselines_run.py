@@ -106,11 +106,10 @@ def _close(run: Run, plan: Plan, items: Items, asking: Asking, asked: Asked, scr
         screen.warn(f"{reason}; {help}")
         if failed:
             run.close("failed", reason)
-    source = ("--task", plan.task) if plan.pairs is None else ("--pairs", plan.pairs)
     screen.close(
         summary,
         run=run.path,
         report=run.report_path,
-        then=[command("planish", "s2j", "gap", "--model", plan.model, *source)],
+        then=[command("planish", "s2j", "gap", "--model", plan.model, *plan.source_option)],
     )
     return int(failed)

@@ -19,8 +19,9 @@ from planish.methods.s2j.measuring.estimating import (
     estimate,
     solved_questions,
 )
-from planish.methods.s2j.measuring.gap_pages import Measured, headline, show, write_report
+from planish.methods.s2j.measuring.gap_pages import show, write_report
 from planish.methods.s2j.measuring.gap_plan import Base, Plan, keep_questions, load_base
+from planish.methods.s2j.measuring.gap_tables import Measured, headline
 from planish.methods.s2j.measuring.intervening import (
     Interventions,
     intervene,
@@ -278,7 +279,7 @@ def _close(measuring: _Measuring, complete: bool) -> int:
 
 def _then(run: Run, plan: Plan) -> list[str]:
     """What is useful next: to close the gap, or to see what better asking does."""
-    where = ("--task", plan.task) if plan.pairs is None else ("--pairs", plan.pairs)
+    where = plan.source_option
     if not plan.model.startswith(("hf:", "embedded:")) or plan.base is not None:
         return [command("planish", "s2j", "baselines", "--model", plan.model, *where)]
     return [

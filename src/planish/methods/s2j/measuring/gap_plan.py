@@ -14,19 +14,18 @@ from typing import Any
 
 from pydantic import ValidationError, model_validator
 
-from planish.judges.formats import Format
 from planish.judges.templates import Template, template_name
 from planish.methods.s2j.config import Config
-from planish.methods.s2j.data import Items, pair_items, task_items
+from planish.methods.s2j.data import Items
 from planish.methods.s2j.measuring.estimating import Frozen
+from planish.methods.s2j.measuring.origin import Origin, again, origin_of, preset_for
 from planish.methods.s2j.measuring.prompts import solving_template
 from planish.methods.s2j.measuring.records import GapRow
 from planish.records import BadInput, Record, explain, write_text
 from planish.runs import Run
 from planish.runs.info import RunInfo, config_of, read_info
-from planish.runs.presets import Preset, digest, regiven, resolve
+from planish.runs.presets import Preset, regiven, resolve
 from planish.runs.rows import read_rows
-from planish.tasks.load import load_task
 
 __all__ = [
     "Base",
@@ -38,37 +37,14 @@ __all__ = [
     "resumed_plan",
 ]
 
-LIMIT = 200
 _QUESTIONS = "q_tau.json"
 
 
-class Plan(Config):
+class Plan(Origin, Config):
     """What determines the result: it is kept in run.json, and a resume must match it."""
 
-    model: str
-    task: str | None
-    pairs: str | None
-    data_sha256: str | None
-    format: Format
-    limit: int | None
     base: str | None
-    cache: str | None
-    template_hash: str = ""
-    revision: str = ""
     base_sha256: str = ""
-
-    @property
-    def source(self) -> str:
-        """Where the items come from, for people."""
-        if self.pairs is not None:
-            return Path(self.pairs).name
-        task = self.task or ""
-        return Path(task).name if Path(task).is_file() else f"task {task}"
-
-    @property
-    def is_tiny(self) -> bool:
-        """Whether the model is one that only shows the mechanism."""
-        return self.model.startswith(("embedded:", "scripted:"))
 
     def items(self) -> Items:
         """What is measured.
@@ -76,15 +52,9 @@ class Plan(Config):
         Raises:
             BadInput: as `task_items` and `pair_items`, or no gap can be told.
         """
+        items = self.read_items(both_wrong=self.both_wrong, seed=self.seed)
         if self.pairs is None:
-            return task_items(
-                load_task(self.task or ""),
-                split="report",
-                limit=self.limit or LIMIT,
-                both_wrong=self.both_wrong,
-                seed=self.seed,
-            )
-        items = pair_items(self.pairs, self.format, self.limit)
+            return items
         if not items.with_target:
             raise BadInput(
                 f"none of {len(items)} pairs has a gold answer, so nobody can tell what the model "
@@ -114,49 +84,22 @@ def make_plan(given: Mapping[str, Any], config: Config, preset: Preset | None = 
     Raises:
         BadInput: an option is missing, contradicts another, or names what cannot be read.
     """
-    model = given["model"]
-    if model is None:
-        raise BadInput(
-            "is missing", where="--model", fix="give it, or --resume RUN to go on with a run"
-        )
     if given["pairs"] is not None and "both_wrong" in config.model_fields_set:
         raise BadInput(
             "is for tasks: a file has the pairs that it has",
             where="--both-wrong",
             fix="leave it out",
         )
-    if (
-        preset is None
-        and model.startswith("embedded:")
-        and "template" not in config.model_fields_set
-    ):
-        preset = "tiny"  # the embedded models speak the toy world's grammar
-    return _made(given, resolve(preset, config))
+    return _made(given, resolve(preset_for(given, config, preset), config))
 
 
 def _made(given: Mapping[str, Any], config: Config) -> Plan:
-    if (given["task"] is None) == (given["pairs"] is None):
-        raise BadInput(
-            "nothing to measure on" if given["task"] is None else "give one of the two",
-            where="--task, --pairs",
-            fix="give --task chain:3, --task QUESTIONS.jsonl, or --pairs FILE",
-        )
-    if given["pairs"] is None and given["format"] is not None:
-        raise BadInput("is for --pairs", where="--format", fix="leave it out")
+    origin = origin_of(given)
     config.check_draws()
-    files = [Path(given[name]) for name in ("task", "pairs") if given[name] is not None]
-    source = files[0]
-    is_file = given["pairs"] is not None or source.is_file()
-    cache, base = given["cache"], given["base"]
+    base = given["base"]
     return Plan(
-        model=given["model"],
-        task=None if given["task"] is None else str(source.resolve() if is_file else source),
-        pairs=None if given["pairs"] is None else str(source.resolve()),
-        data_sha256=digest(source) if is_file else None,
-        format=given["format"] or "auto",
-        limit=given["limit"],
         base=None if base is None else str(Path(base).resolve()),
-        cache=None if cache is None else str(Path(cache).resolve()),
+        **origin,
         **{**config.model_dump(), "template": template_name(config.template)},
     )
 
@@ -169,12 +112,9 @@ def resumed_plan(
     Raises:
         BadInput: not a run of this stage, or one of another version.
     """
-    before = config_of(info, "s2j", "gap", Plan)
-    kept = {name: getattr(before, name) for name in given}
-    kept["format"] = before.format if before.pairs is not None else None
-    again = {name: kept[name] if value is None else value for name, value in given.items()}
+    before, options = again(info, "gap", Plan, given)
     # The presets' part is in the settings already: an embedded model must not start anew.
-    return _made(again, regiven(before, config, preset))
+    return _made(options, regiven(before, config, preset))
 
 
 class QuestionSet(Record):

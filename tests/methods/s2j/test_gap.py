@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from planish.cli import main
+from planish.methods.s2j.measuring.drawing import Drawing
 from planish.methods.s2j.measuring.gap_plan import QuestionSet
 from support import solver
 
@@ -197,6 +198,24 @@ def test_a_resume_draws_and_writes_nothing_anew(capsys, reasoner):
     after = [(reasoner / name).read_text() for name in ("records.jsonl", "artifacts/replies.jsonl")]
     assert after == before
     assert measured(capsys, "--resume", reasoner) == first
+
+
+def test_stopped_by_hand_and_gone_on_with(capsys, reasoner, runs, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    model = ("--model", "embedded:reasoner", "--task", "chain:3", "--limit", 60, *SMALL, *runs)
+    with monkeypatch.context() as patched:
+        patched.setattr(Drawing, "judgments", stop)
+        code, _, err = call(capsys, *model)
+    assert code == 130
+    (run,) = (runs[1] / "s2j").iterdir()
+    assert f"planish s2j gap --resume {run}" in err
+    assert json.loads((run / "run.json").read_text())["status"] == "interrupted"
+    before = len(records(run, "solve"))
+    found, whole = measured(capsys, "--resume", run), measured(capsys, "--resume", reasoner)
+    assert len(records(run, "solve")) == before
+    assert [found[name] for name in HEADLINE] == [whole[name] for name in HEADLINE]
 
 
 def test_other_settings_or_another_kind_of_run_do_not_go_on(capsys, reasoner, tmp_path):

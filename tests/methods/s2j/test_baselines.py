@@ -449,6 +449,26 @@ def test_pairs_of_a_file_with_and_without_gold_answers(capsys, tmp_path):
     assert summary["gold_answer_num_compared"] == 6
 
 
+def test_questions_of_several_kinds(capsys, tmp_path, chat_server):
+    questions = [
+        {"question": "What is 12 + 30?", "target": "42"},
+        {"question": "Integrate x from 0 to 1.", "answer": "\\frac{1}{2}"},
+        {"question": "Which is a bird?", "choices": ["bat", "owl"], "target": "owl"},
+        {"question": "Capital of France?", "target": "Paris"},
+    ]
+    path = pairs_file(tmp_path / "q.jsonl", [row | {"split": "report"} for row in questions])
+    server = chat_server()
+    options = ("--model", f"openai:m@{server.url}", "--task", path, "--judgments", 2)
+    code, out, err = call(capsys, *options, "--runs", tmp_path / "runs", "--json")
+    assert code == 0, err
+    summary = json.loads(out)
+    assert (summary["num_items"], summary["gold_answer_coverage"]) == (4, 1.0)
+    assert summary["own_answer_solve_rate"] == 0.25  # a verdict out of place is a choice
+    shown = [row["body"]["messages"][-1]["content"] for row in server.log()]
+    references = {text.partition("<reference>")[2].partition("</reference>")[0] for text in shown}
+    assert {"\n42\n", "\n\\frac{1}{2}\n", "\nB\n", "\nParis\n"} < references
+
+
 def test_below_the_floor_there_is_no_headline(capsys, tmp_path, chat_server):
     server = chat_server(replies="asked:reply")
     options = ("--model", f"openai:m@{server.url}", "--task", "chain:3", "--limit", 30)

@@ -200,15 +200,7 @@ def _add_tables(
 ) -> None:
     report.section("Every arm")
     report.table(
-        (
-            "",
-            "calls right",
-            "both orders",
-            "read",
-            "first slot",
-            f"{_unit(asked)} an item",
-            "read in",
-        ),
+        ("", "calls right", "both orders", "read"),
         [
             (
                 result.name,
@@ -217,6 +209,15 @@ def _add_tables(
                     for each in (result.accuracy, result.both_right)
                 ),
                 result.coverage,
+            )
+            for result in results
+        ],
+    )
+    report.table(
+        ("", "first slot", f"{_unit(asked)} an item", "read in"),
+        [
+            (
+                result.name,
                 result.first_slot,
                 result.tokens,
                 result.prompt_tokens,

@@ -11,13 +11,8 @@ from planish.cli import main
 from planish.judges.pairs import task_cases
 from planish.judges.templates import named
 from planish.methods.s2j.data import Item, Items, task_items
-from planish.methods.s2j.measuring.baselines import (
-    ARMS,
-    ArmRow,
-    ask_arms,
-    chat_of,
-    votes_for,
-)
+from planish.methods.s2j.measuring.arms import ARMS, ArmRow, chat_of
+from planish.methods.s2j.measuring.baselines import ask_arms, votes_for
 from planish.methods.s2j.measuring.baselines_plan import BaselinesConfig, make_plan
 from planish.methods.s2j.measuring.baselines_results import compare
 from planish.models.scripted import ScriptedModel

@@ -1,19 +1,15 @@
 """What needs no training: five ways to ask the same judge about the same items.
 
-    asked = ask_arms(model, items, asking, progress)
-    results = compare(asked.rows, seed=0)
+asked = ask_arms(model, items, asking, progress)
+results = compare(asked.rows, seed=0)
 
-    template only               the plain prompt of a judge, no solution
-    solve first                 solution and verdict in one output: what Solve-to-Judge rewards
-    own answer as reference     the model solves alone, then judges beside its own answer (Do
-                                Before You Judge, arXiv 2509.19880)
-    gold as reference           the same beside the gold answer: the ceiling
-    equal-token vote            the majority of as many plain judgments as cost at least what the
-                                dearer of "solve first" and "own answer as reference" costs
-
-A reference stands in the prompt. The toy world's grammar has no place for one: there it is put
-where the judge's own solution would stand, and the model goes on with the verdict; "template only"
-forces the verdict with nothing before it. `chat_of` holds all of the difference.
+template only               the plain prompt of a judge, no solution
+solve first                 solution and verdict in one output: what Solve-to-Judge rewards
+own answer as reference     the model solves alone, then judges beside its own answer (Do
+                            Before You Judge, arXiv 2509.19880)
+gold as reference           the same beside the gold answer: the ceiling
+equal-token vote            the majority of as many plain judgments as cost at least what the
+                            dearer of "solve first" and "own answer as reference" costs
 """
 
 from __future__ import annotations
@@ -24,99 +20,29 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal, get_args
 
-from planish.judges.base import SCORED, Case
+from planish.judges.base import SCORED
 from planish.judges.pairs import ORDERS, Order
 from planish.judges.parse import parse
-from planish.judges.templates import Template
 from planish.methods.s2j.data import Item, Items, undecided
+from planish.methods.s2j.measuring.arms import (
+    ARMS,
+    NAMES,
+    ArmRow,
+    Asking,
+    Baseline,
+    chat_of,
+    has_grammar,
+    template_of,
+)
 from planish.methods.s2j.measuring.prompts import answer_of, solve_chat
 from planish.models.base import LanguageModel, Steps
-from planish.models.local_prompts import continued
-from planish.records import Chat, Completion, Record, Sampling
+from planish.records import Completion
 
-__all__ = [
-    "ARMS",
-    "NAMES",
-    "ArmRow",
-    "Asked",
-    "Asking",
-    "Baseline",
-    "ask_arms",
-    "chat_of",
-    "has_grammar",
-    "votes_for",
-]
-
-Baseline = Literal["template_only", "solve_first", "own_answer", "gold_answer", "vote"]
-
-ARMS: tuple[Baseline, ...] = get_args(Baseline)
-NAMES: dict[Baseline, str] = {
-    "template_only": "template only",
-    "solve_first": "solve first",
-    "own_answer": "own answer as reference",
-    "gold_answer": "gold as reference",
-    "vote": "equal-token vote",
-}
+__all__ = ["Asked", "ask_arms", "votes_for"]
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 """A bar with a name and a number of steps, such as `Screen.progress`."""
-
-
-@dataclass(frozen=True)
-class Asking:
-    """How every arm is asked.
-
-    Args:
-        solving: the template that asks for a solution and a verdict.
-        plain: the one that asks for a verdict alone.
-        judgments: draws per item and order; the vote has a number of its own.
-        sampling: temperature, budget and seed of every call.
-        most_votes: at most so many judgments per order in the vote.
-    """
-
-    solving: Template
-    plain: Template
-    judgments: int
-    sampling: Sampling
-    most_votes: int = 16
-
-
-class ArmRow(Record):
-    """What one arm brought for one item.
-
-    Args:
-        item_id: the item's.
-        arm: how it was asked.
-        reference: the answer that was shown, or put in the solution's place.
-        reference_right: whether that is right; None where there is none, or nobody can tell.
-        right: for each order whether its verdicts name the gold; None: no verdict. The vote has
-            one verdict per order.
-        first_slot: verdicts that name what stood first.
-        decisive: verdicts that name a slot at all.
-        statuses: of the calls.
-        completion_tokens: that one judgment in both orders took, the solution asked for before it
-            included.
-        prompt_tokens: likewise.
-        lost: calls that brought no reply.
-        coins: orders whose vote was drawn.
-        texts: for each order what the model wrote.
-    """
-
-    item_id: str
-    arm: Baseline
-    reference: str | None = None
-    reference_right: bool | None = None
-    right: dict[Order, tuple[bool | None, ...]]
-    first_slot: int = 0
-    decisive: int = 0
-    statuses: dict[str, int]
-    completion_tokens: float
-    prompt_tokens: float
-    lost: int = 0
-    coins: int = 0
-    texts: dict[Order, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -138,31 +64,6 @@ class Asked:
     capped: bool
     by_words: bool
     calls: list[Completion] = field(repr=False)
-
-
-def has_grammar(template: Template) -> bool:
-    """Whether a template is a grammar of its own, without a place for a reference."""
-    return template.solution is not None and not template.solution[0]
-
-
-def chat_of(
-    arm: Baseline, case: Case, order: Order, asking: Asking, reference: str | None = None
-) -> Chat:
-    """What is asked in an arm; a reference of the case's own is never shown."""
-    perm = ORDERS[order]
-    if has_grammar(asking.solving):
-        chat = asking.solving.render(_beside(case, None), perm)
-        if arm == "solve_first":
-            return chat
-        assert asking.solving.solution is not None
-        return continued(chat, f"{reference or ''}{asking.solving.solution[1]}".strip())
-    template = asking.solving if arm == "solve_first" else asking.plain
-    return template.render(_beside(case, reference), perm)
-
-
-def _beside(case: Case, reference: str | None) -> Case:
-    meta = {**case.example.meta, "reference": reference}
-    return case.model_copy(update={"example": case.example.model_copy(update={"meta": meta})})
 
 
 def ask_arms(model: LanguageModel, items: Items, asking: Asking, progress: Progress) -> Asked:
@@ -358,7 +259,7 @@ def _made(
 ) -> ArmRow:
     replies = _replies([draw])
     solo = [draw.reference.solo] if draw.reference.solo else []
-    statuses = Counter(parse(reply, _template(arm, asking)).status for reply in replies)
+    statuses = Counter(parse(reply, template_of(arm, asking)).status for reply in replies)
     return ArmRow(
         item_id=draw.item.id,
         arm=arm,
@@ -378,14 +279,9 @@ def _made(
     )
 
 
-def _template(arm: Baseline, asking: Asking) -> Template:
-    solves = arm == "solve_first" or has_grammar(asking.solving)
-    return asking.solving if solves else asking.plain
-
-
 def _label(reply: Completion, arm: Baseline, asking: Asking) -> str | None:
     """The verdict in the frame of the prompt; None where there is none."""
-    reading = parse(reply, _template(arm, asking))
+    reading = parse(reply, template_of(arm, asking))
     return reading.label if reading.status in SCORED else None
 
 

@@ -10,14 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from planish.methods.s2j.measuring.baselines import (
-    NAMES,
-    ArmRow,
-    Asked,
-    Asking,
-    Baseline,
-    has_grammar,
-)
+from planish.methods.s2j.measuring.arms import NAMES, ArmRow, Asking, Baseline, has_grammar
+from planish.methods.s2j.measuring.baselines import Asked
 from planish.methods.s2j.measuring.baselines_plan import Plan
 from planish.methods.s2j.measuring.baselines_results import ArmResult
 from planish.runs import Run

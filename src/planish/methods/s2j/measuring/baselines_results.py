@@ -15,7 +15,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from planish.methods.s2j.measuring.baselines import NAMES, ArmRow, Asked, Baseline
+from planish.methods.s2j.measuring.arms import NAMES, ArmRow, Baseline
+from planish.methods.s2j.measuring.baselines import Asked
 from planish.records import Record
 from planish.stats import Estimate, McNemar, holm, mean, paired, ratio
 

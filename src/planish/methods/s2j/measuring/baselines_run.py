@@ -9,7 +9,8 @@ from pathlib import Path
 
 from planish.judges.recording import below_floor, lost_calls, lost_kinds, remedy
 from planish.methods.s2j.data import Items
-from planish.methods.s2j.measuring.baselines import Asked, Asking, ask_arms
+from planish.methods.s2j.measuring.arms import Asking
+from planish.methods.s2j.measuring.baselines import Asked, ask_arms
 from planish.methods.s2j.measuring.baselines_pages import show, write_report
 from planish.methods.s2j.measuring.baselines_plan import Plan
 from planish.methods.s2j.measuring.baselines_results import compare, summarize

@@ -32,7 +32,7 @@ import numpy
 from bench_rise import STEPS
 from planish.records import read_jsonl, write_jsonl, write_text
 from planish.stats import Estimate, mean, paired_bootstrap
-from support import write_result
+from support import planish, write_result
 
 SHARE = 0.4
 PROMPTS, SAMPLES, VOTES, MARGIN = 2300, 8, 3, 0.5
@@ -44,21 +44,6 @@ ARMS = {
     "base": "the untrained base as judge",
     "random": "random labels (floor)",
 }
-
-
-def planish(*words: object) -> dict[str, Any]:
-    """One command on one core, as a user would type it."""
-    result = subprocess.run(
-        [sys.executable, "-m", "planish.cli", *map(str, words), "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    if result.returncode:
-        raise RuntimeError(f"{' '.join(map(str, words))}\n{result.stderr}")
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
 
 
 def make(base_seed: int, seed: int, folder: Path) -> None:

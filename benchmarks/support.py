@@ -1,12 +1,16 @@
-"""What every benchmark writes: a dated result with the machine's size and the versions."""
+"""What benchmarks share: commands as a user types them, and dated results with the versions."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("planish", "numpy", "pydantic", "torch", "transformers", "openai")
@@ -35,3 +39,18 @@ def write_result(name: str, title: str, body: str) -> Path:
     path.write_text(text, "utf-8")
     print(text)
     return path
+
+
+def planish(*words: object) -> dict[str, Any]:
+    """One command on one core, as a user would type it."""
+    result = subprocess.run(
+        [sys.executable, "-m", "planish.cli", *map(str, words), "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(map(str, words))}\n{result.stderr}")
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found

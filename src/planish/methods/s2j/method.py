@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from planish.judges.base import SCORED, ParsedReply
-from planish.judges.parse import parse
+from planish.judges.parse import hide_thinking, parse
 from planish.judges.templates import LABEL, Template
 from planish.records import BadInput, Completion
 
@@ -81,7 +81,7 @@ def has_form(completion: Completion, reading: ParsedReply, template: Template) -
     """Whether an output holds one solution and one verdict, in this order, and then ends."""
     if completion.finish != "stop" or reading.status not in SCORED or reading.span is None:
         return False
-    text = completion.text
+    text = hide_thinking(completion.text)  # a draft in there is no second solution
     marks = [mark for mark in template.solution or () if mark]
     if any(text.count(mark) != 1 for mark in marks) or not reading.solution:
         return False

@@ -1,4 +1,4 @@
-"""The rise benchmark's world and tables, run small: what they print is what was measured."""
+"""The benchmarks' worlds and tables, run small: what they print is what was measured."""
 
 import json
 import sys
@@ -18,8 +18,8 @@ def benchmarks(monkeypatch):
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-    for name in ("rise_world", "bench_rise", "bench_rise_policy", "rise_tables", "support"):
-        sys.modules.pop(name, None)
+    for path in BENCHMARKS.glob("*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 def test_two_stages_and_sft_see_as_many_rows(benchmarks, monkeypatch, tmp_path):
@@ -97,3 +97,56 @@ def test_the_share_of_the_ceilings_gain_is_one_of_means(benchmarks):
     assert (share.low, share.high) == pytest.approx((0.5, 1.1))  # either run alone
     assert recovered(runs, "judge", "random").value == pytest.approx(0.36 / 0.45)
     assert recovered(runs, "verifier").value == recovered(runs, "verifier", "random").value == 1
+
+
+def gap_records(right, own, copied):
+    """Records of a gap run: one pair judged twice, one with two wrong candidates."""
+    rows = [
+        ("row", {"item_id": "a", "slice": "one_right", "solve_rate": 0.5, "in_frozen_q_tau": True}),
+        ("row", {"item_id": "b", "slice": "one_right", "solve_rate": 1, "in_frozen_q_tau": False}),
+        ("row", {"item_id": "c", "slice": "both_wrong", "solve_rate": 1, "in_frozen_q_tau": False}),
+        ("intervention", {"item_id": "a", "kind": "swap", "followed": True}),
+        ("intervention", {"item_id": "a", "kind": "gold", "followed": False}),
+    ]
+    for item, greedy in (("a", False), ("a", False), ("a", True), ("b", False), ("c", False)):
+        judged = {"verdict_correct": right, "solution_correct": own, "copied": copied}
+        rows.append(("judge", {"item_id": item, "greedy": greedy, "num_total_tokens": 5} | judged))
+    rows[6][1]["verdict_correct"] = None  # the second judgment of "a" could not be read
+    return [{"kind": kind, "id": "", "data": data} for kind, data in rows]
+
+
+def test_gap_runs_are_compared_item_by_item(benchmarks, tmp_path):
+    import s2j_runs as runs
+    from planish.records import write_jsonl
+
+    measured = []
+    for number, (right, own, copied) in enumerate([(False, True, False), (True, False, True)]):
+        write_jsonl(tmp_path / str(number) / "records.jsonl", gap_records(right, own, copied))
+        measured.append(runs.Measured(30, {}, runs._items(tmp_path / str(number))))
+    before, after = measured
+    assert before.items["gap"] == {"a": 1.0}  # only the questions that the base solves
+    assert after.items["gap"] == {"a": 0.5}  # the greedy judgment does not count, the unread does
+    assert after.items["right"] == {"a": 0.5, "b": 1.0}
+    assert before.items["inner"] == {"a": 1.0, "b": 1.0}
+    assert "luck" not in before.items
+    assert after.items["luck"] == {"a": 0.5, "b": 1.0}
+    assert (before.items["copies"], after.items["copies"]) == ({"c": 0.0}, {"c": 1.0})
+    assert after.items["follows"] == {"a": 1.0}
+    assert runs.difference([after], [before], runs.gap).value == -0.5
+    assert runs.difference([after], [before], runs.luck).value is None
+    text = runs.table([before], {"additive": [after]}, {"additive": "additive"})
+    assert text.splitlines()[-1].startswith("| additive | 0.500 | 0.750 |")
+    assert runs.by_base([before], {"additive": [after]}, 1).splitlines()[-1] == (
+        "| 30 | 0.000 | 1.000 | 1.000 | 1.000 | 0.500 |"
+    )
+
+
+def test_every_arm_is_an_option_of_the_command(benchmarks):
+    import bench_s2j
+    from planish.methods.s2j.learning.config import TrainConfig
+
+    for arm in bench_s2j.ARMS:
+        options = bench_s2j.options_of(arm, 7)
+        names = {str(option)[2:].replace("-", "_") for option in options[::2]}
+        assert names <= {"arm", "steps", *TrainConfig.model_fields}
+        assert ("steps" in names) == (arm != "dpo")

@@ -88,17 +88,24 @@ class World:
         return self._kept("before", lambda: self._gap(self.folder))
 
     def after(self, arm: str, seed: int, options: Sequence[object]) -> Measured:
-        """The base after one training."""
-        name = f"{arm}-{seed}"
+        """The base after one training by `planish s2j train`."""
+
+        def train(out: Path) -> dict[str, Any]:
+            return planish(
+                *("s2j", "train", "--model", f"hf:{self.folder}", "--task", "chain:3"),
+                *("--preset", "tiny", "--seed", seed, "--save-every", 100_000, *options),
+                *("--out", out, "--runs", self.runs),
+            )
+
+        return self.trained(f"{arm}-{seed}", train)
+
+    def trained(self, name: str, train: Callable[[Path], dict[str, Any]]) -> Measured:
+        """The base after any training, which makes the folder that it is given."""
 
         def make() -> dict[str, Any]:
             out = self.work / f"{self.kind}-{self.base}-{name}"
             shutil.rmtree(out, ignore_errors=True)
-            trained = planish(
-                *("s2j", "train", "--model", f"hf:{self.folder}", "--task", "chain:3"),
-                *("--preset", "tiny", "--seed", seed, "--save-every", 100_000, *options),
-                *("--out", out, "--runs", self._runs),
-            )
+            trained = train(out)
             base = json.loads((self._file("before")).read_text(encoding="utf-8"))["run"]
             found = self._gap(out, "--base", base)
             shutil.rmtree(trained["run"])
@@ -108,7 +115,8 @@ class World:
         return self._kept(name, make)
 
     @property
-    def _runs(self) -> Path:
+    def runs(self) -> Path:
+        """Where the commands keep their runs."""
         return self.work / "runs"
 
     def _file(self, name: str) -> Path:
@@ -118,7 +126,7 @@ class World:
         summary = planish(
             *("s2j", "gap", "--model", f"hf:{model}?batch_size=512", "--task", "chain:3"),
             *("--preset", "tiny", "--limit", self.num_items, "--both-wrong", self.num_items // 2),
-            *("--interventions", self.num_items // 2, *options, "--runs", self._runs),
+            *("--interventions", self.num_items // 2, *options, "--runs", self.runs),
         )
         run = Path(summary["run"])
         items = _items(run)

@@ -9,6 +9,7 @@ cluster Ray finds; nothing else changes.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pickle
@@ -19,7 +20,7 @@ from typing import Any, Generic, TypeVar
 
 from planish.records import BadInput
 
-__all__ = ["BACKENDS", "fan_out"]
+__all__ = ["BACKENDS", "fan_out", "one_thread"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -75,6 +76,22 @@ def fan_out(
         if progress is not None:
             progress(done, len(work))
     return results
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """torch computes on one thread: sums come in one order, so the numbers are the same again.
+
+    A model of a few hundred thousand weights gains nothing from more.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass

@@ -27,6 +27,7 @@ from planish.methods.rise.learning.config import TrainConfig
 from planish.methods.rise.method import Item, Rules, select_dpo, select_sft, solves
 from planish.models import load
 from planish.models.base import LanguageModel, Steps
+from planish.parallel import one_thread
 from planish.records import Sampling, write_jsonl
 from planish.runs.console import Screen
 from planish.stats import Estimate, paired_bootstrap
@@ -72,15 +73,8 @@ class Lesson:
 
 def teach(*, home: Path, seed: int, screen: Screen) -> Lesson:
     """Teaches the apprentice; under a minute on one core."""
-    import torch
-
-    threads = torch.get_num_threads()
-    # On one thread the sums come in one order, and a model this small gains nothing from two.
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return _teach(home, seed, screen)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _teach(home: Path, seed: int, screen: Screen) -> Lesson:

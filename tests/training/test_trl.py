@@ -18,7 +18,7 @@ from planish.models.local_loading import open_checkpoint
 from planish.records import BadInput, Sampling, user
 from planish.runs import DiskFull
 from planish.training.callbacks import Recorder, TrainingFailed, last_checkpoint
-from planish.training.checkpoint import trained
+from planish.training.checkpoint import room_for, trained
 from planish.training.rows import Encoder, Row, encode_all
 from planish.training.trl import Lora, Settings, train
 from support.checkpoints import END, make_tokenizer
@@ -246,6 +246,27 @@ def test_a_full_disk_is_told_and_training_goes_on_to_the_same_weights(tmp_path, 
     run("sft", REASONER, rows, settings, tmp_path / "whole")
     one, other = (weights(tmp_path / name / "out") for name in ("full", "whole"))
     assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+@pytest.mark.parametrize("lacking", [40, 400, 30_000])
+def test_wherever_torch_runs_out_of_room_it_is_told_as_that(tmp_path, lacking):
+    tensors = [torch.zeros(1000) for _ in range(10)]
+    torch.save(tensors, tmp_path / "whole.pt")
+    size = (tmp_path / "whole.pt").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - lacking, hard))
+    try:
+        with pytest.raises(DiskFull, match="free some space and resume"), room_for(tmp_path):
+            torch.save(tensors, tmp_path / "part.pt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
+    (tmp_path / "torn.pt").write_bytes(b"PK\x03\x04 torn")
+    with pytest.raises(RuntimeError) as told, room_for(tmp_path):
+        torch.load(tmp_path / "torn.pt")
+    assert not isinstance(told.value, DiskFull)
 
 
 def test_no_room_for_the_last_checkpoint_leaves_no_part_of_it(tmp_path, monkeypatch):

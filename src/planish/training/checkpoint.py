@@ -29,6 +29,8 @@ TrainedKind = Kind | Literal["grpo"]
 _SUMMARY = "training.json"
 # Pickled arguments, and a card that knows nothing of ours.
 _PRIVATE = ("training_args.bin", "README.md")
+# In the middle of a file, and where its table of contents or what was buffered no longer fits.
+_TORCH_IS_FULL = ("PytorchStreamWriter failed writing", "unexpected pos", "iostream error")
 
 
 class Trained(Record):
@@ -69,7 +71,7 @@ def room_for(folder: Path) -> Iterator[None]:
         # safetensors has the number in its text alone, and torch's writer lost it.
         told = re.search(r"os error (\d+)", str(error))
         number = int(told[1]) if told else getattr(error, "errno", None)
-        if number in FULL or "PytorchStreamWriter failed writing" in str(error):
+        if number in FULL or any(words in str(error) for words in _TORCH_IS_FULL):
             raise DiskFull(folder) from error
         raise
 

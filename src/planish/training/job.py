@@ -12,9 +12,9 @@ What is done is not done again, and what was killed goes on from its last checkp
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,8 +82,10 @@ def check_out(out: Path, *, resumed: bool) -> None:
     if out.exists() and not resumed:
         raise BadInput("exists already", where=f"--out {out}", fix="choose another folder")
     home = next(parent for parent in out.absolute().parents if parent.exists())
-    if not home.is_dir() or not os.access(home, os.W_OK):
-        raise BadInput("cannot be made", where=f"--out {out}", fix=f"check {home}")
+    try:  # permissions are not all that can forbid it
+        tempfile.TemporaryFile(dir=home).close()
+    except OSError:
+        raise BadInput("cannot be made", where=f"--out {out}", fix=f"check {home}") from None
 
 
 def check_lora(plan: BaseModel, typed: BaseModel) -> None:

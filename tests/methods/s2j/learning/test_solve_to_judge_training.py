@@ -461,6 +461,8 @@ def test_a_task_whose_gold_fails_its_own_verifier_is_named(capsys, tmp_path):
         (("--lora-rank", 4), "has no effect without --lora"),
         (("--vllm", "server"), "say where the vLLM server is"),
         (("--vllm-url", "http://localhost:8000"), "has no effect without --vllm server"),
+        (("--vllm", "colocate", "--vllm-url", "http://x"), "has no effect without --vllm server"),
+        (("--out", "/proc/judge"), "--out /proc/judge: cannot be made"),
         (("--rollouts", 1), "--rollouts"),
         (("--temperature", 0), "--temperature"),
         (("--micro-batch-size", 7), "no multiple of 7"),
@@ -482,6 +484,18 @@ def test_wrong_options_are_one_line_and_leave_nothing(
     assert complaint in err
     assert "Traceback" not in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["taken"]
+
+
+@pytest.mark.parametrize("where", [("colocate",), ("server", "--vllm-url", "http://localhost")])
+def test_vllm_that_is_not_installed_is_told_before_anything_is_loaded(
+    capsys, tmp_path, monkeypatch, where
+):
+    monkeypatch.setattr("planish.methods.s2j.learning.plan.find_spec", lambda name: None)
+    code, _, err = train(capsys, tmp_path, "additive", "--vllm", *where)
+    assert code == 2
+    assert "--vllm: vLLM is not installed" in err
+    assert "pip install 'trl[vllm]'" in err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("missing", ["--model", "--task", "--arm", "--out"])
@@ -509,6 +523,7 @@ def test_a_prompt_that_does_not_fit_is_named(capsys, tmp_path):
     assert code == 2
     assert "item chain:" in err
     assert "and 200 more do not fit into the context of 256" in err
+    assert "Token indices" not in err
     assert not (tmp_path / "runs").exists()
 
 

@@ -96,7 +96,9 @@ def prepare(plan: Plan, *, resumed: bool) -> Lesson:
     lesson = Lesson(
         items=items,
         template=template,
-        count_tokens=lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),
+        count_tokens=lambda text: len(
+            tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        ),
     )
     _check_budget(plan, lesson)
     if context is not None:
@@ -166,7 +168,7 @@ def _check_budget(plan: Plan, lesson: Lesson) -> None:
             f"{plan.max_tokens} is shorter than the gold solution of item {item.id} with its "
             f"verdict ({longest} tokens)",
             where="--max-tokens",
-            fix=f"use at least {longest}",
+            fix=f"use at least {longest}, or leave such items out",
         )
 
 
@@ -180,7 +182,9 @@ def _check_room(plan: Plan, lesson: Lesson, tokenizer: Any, context: int) -> Non
                 f"its prompt of {max(lengths)} tokens and {plan.max_tokens} more do not fit into "
                 f"the context of {context} of {plan.model}",
                 where=f"item {item.id}",
-                fix="lower --max-tokens, or leave such items out",
+                fix="lower --max-tokens, or leave such items out"
+                if max(lengths) < context
+                else "leave such items out, or train a model with a longer context",
             )
 
 

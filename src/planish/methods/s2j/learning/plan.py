@@ -7,6 +7,7 @@ plan.arm, plan.template
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from planish.judges.formats import Format
@@ -146,10 +147,20 @@ def _check_rewards(plan: Plan) -> None:
         raise BadInput(
             f"is 0 and arm {plan.arm} rewards nothing else", where=_option(name), fix="raise it"
         )
-    if plan.vllm is None and plan.vllm_url is not None:
+    _check_vllm(plan)
+
+
+def _check_vllm(plan: Plan) -> None:
+    if plan.vllm != "server" and plan.vllm_url is not None:
         raise BadInput("has no effect without --vllm server", where="--vllm-url", fix="add it")
     if plan.vllm == "server" and plan.vllm_url is None:
         raise BadInput("is missing", where="--vllm-url", fix="say where the vLLM server is")
+    if plan.vllm is not None and find_spec("vllm") is None:
+        raise BadInput(
+            "vLLM is not installed, and its client is a part of it",
+            where="--vllm",
+            fix="pip install 'trl[vllm]', or leave it out",
+        )
 
 
 def _option(name: str) -> str:

@@ -18,11 +18,8 @@ def call(capsys, *arguments):
     return stop.value.code, captured.out, captured.err
 
 
-def test_the_demo_of_every_room(capsys, tmp_path):
-    code, out, err = call(capsys, "demo", "--runs", tmp_path, "--json")
-    assert code == 0, err
-    result = json.loads(out)
-    rise = result["rise"]
+def test_the_demo_of_the_room_rise(capsys, tmp_path, every_demo):
+    rise = every_demo["rise"]
     assert rise["planted_found"] == rise["planted_numbers"] == 19
     assert rise["solve_rate"] >= 0.97
     assert 0.58 <= rise["call_accuracy"] <= 0.70
@@ -34,7 +31,7 @@ def test_the_demo_of_every_room(capsys, tmp_path):
     assert rise["judge_coverage_after"] > 0.95
     assert rise["judge_solve_after"] >= rise["judge_solve_before_ci"][0]
     assert rise["judge_rows"]["sft"] + rise["judge_rows"]["dpo"] == rise["judge_rows"]["alone"]
-    page = Path(result["report"]).read_text()
+    page = Path(every_demo["report"]).read_text()
     assert "<script src" not in page
     assert "Four planted faults" in page
     assert "A judge is taught" in page

@@ -13,7 +13,7 @@ from typing import Literal, Protocol, get_args, runtime_checkable
 
 from planish.records import BadInput, Example, Verdict
 
-__all__ = ["SPLITS", "Split", "Task", "check_draw", "prove", "split_of"]
+__all__ = ["SPLITS", "CandidateTask", "Split", "Task", "check_draw", "prove", "split_of"]
 
 Split = Literal["train", "gate", "report"]
 
@@ -64,6 +64,19 @@ class Task(Protocol):
 
     def wrong(self, example: Example) -> str:
         """A plausible reply that must not verify."""
+        ...
+
+
+@runtime_checkable
+class CandidateTask(Task, Protocol):
+    """A task that can make up many wrong replies to one example, for judges to find out."""
+
+    def candidates(self, example: Example, seed: int) -> tuple[str, str]:
+        """A right and a wrong reply, the same for the same example and seed."""
+        ...
+
+    def both_wrong(self, example: Example, seed: int) -> tuple[str, str]:
+        """Two wrong replies that answer differently, as the verifier reads them."""
         ...
 
 

@@ -223,6 +223,14 @@ class ChainTask:
         """The partial results with one slip that reaches the answer."""
         return candidates(example, seed=0)[1]
 
+    def candidates(self, example: Example, seed: int) -> tuple[str, str]:
+        """A right and a wrong reply, as the function `candidates` makes them."""
+        return candidates(example, seed)
+
+    def both_wrong(self, example: Example, seed: int) -> tuple[str, str]:
+        """Two wrong replies, as the function `both_wrong` makes them."""
+        return both_wrong(example, seed)
+
 
 def _question_of(example: Example) -> str:
     return example.prompt[-1].content

@@ -19,8 +19,7 @@ from planish.judges.base import Case
 from planish.judges.formats import Format, read_pairs
 from planish.judges.pairs import task_cases
 from planish.records import BadInput, Example, Record, Verdict
-from planish.tasks.base import Task
-from planish.tasks.chain import ChainTask, both_wrong, candidates
+from planish.tasks.base import CandidateTask, Task
 from planish.tasks.grading import grade, right_reply, wrong_replies
 from planish.tasks.mathematics import gave_up
 
@@ -29,7 +28,7 @@ __all__ = ["Item", "Items", "Slice", "pair_items", "task_items", "undecided"]
 Slice = Literal["one_right", "both_wrong", "both_right"]
 
 _OTHERS = 8  # questions whose answers may serve as wrong ones
-_DRAWS = 50  # of a wrong chain, until its answer is another one
+_DRAWS = 50  # of a wrong reply, until its answer is another one
 _CRASHED = "the verifier failed"
 _UNKNOWN = "no gold answer"
 
@@ -188,8 +187,8 @@ def _check_task_item(items: Items, item: Item) -> None:
 
 def _both_wrong_case(items: Items, item: Item, seed: int) -> Case | None:
     """The same question under another id, with two wrong replies that answer differently."""
-    if isinstance(items.task, ChainTask):
-        pair: tuple[str, str] | None = both_wrong(item.example, seed)
+    if isinstance(items.task, CandidateTask):
+        pair: tuple[str, str] | None = items.task.both_wrong(item.example, seed)
     else:
         first = item.case.replies["BA".index(item.case.gold or "")]
         second = items.other_wrong(item)
@@ -205,8 +204,8 @@ def _both_wrong_case(items: Items, item: Item, seed: int) -> Case | None:
 
 def _wrong_texts(task: Task | None, example: Example, others: Sequence[Example]) -> Iterator[str]:
     """Replies that are most likely wrong, in the form that the task's replies have."""
-    if isinstance(task, ChainTask):
-        yield from (candidates(example, seed)[1] for seed in range(_DRAWS))
+    if isinstance(task, CandidateTask):
+        yield from (task.candidates(example, seed)[1] for seed in range(_DRAWS))
         return
     if task is not None:
         yield task.wrong(example)

@@ -14,10 +14,12 @@ from planish.records import BadInput, Example, Message, user
 from planish.tasks import mathematics
 from planish.tasks.base import SPLITS, Task, prove, split_of
 from planish.tasks.chain import ChainTask
+from planish.tasks.countdown import CountdownTask
 from planish.tasks.grading import default_grader, grade
 from planish.tasks.load import load_task
 from planish.tasks.mathematics import can_parse, same_answer
 from planish.tasks.questions import QuestionTask
+from planish.tasks.routes import RoutesTask
 
 MIXED = [
     {"question": "What is 2 + 2?", "target": "4"},
@@ -402,7 +404,13 @@ def test_a_string_names_a_task(tmp_path, monkeypatch):
     assert load_task("chain") == ChainTask()
     assert load_task("chain:5") == ChainTask(5)
     assert load_task("chain:4:+-*") == ChainTask(4, "+-*")
-    for spec in ("chain", "chain:5", "chain:4:+-*"):
+    assert load_task("countdown") == load_task("countdown:3:9:99") == CountdownTask()
+    assert load_task("countdown:4:20") == CountdownTask(4, 20)
+    assert load_task("routes") == load_task("routes:64:4:7:0") == RoutesTask()
+    assert load_task("routes:16:3:4:2:shown") == RoutesTask(16, 3, 4, world=2, shown=True)
+    assert load_task("routes:16:shown") == RoutesTask(16, shown=True)
+    specs = ("chain", "chain:5", "chain:4:+-*", "countdown:4", "routes:8:2:5:9", "routes:shown")
+    for spec in specs:
         task = load_task(spec)
         assert load_task(task.name) == task
     path = write(tmp_path / "q.txt", [GOOD])
@@ -412,7 +420,7 @@ def test_a_string_names_a_task(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [
-        ("gsm8k", "no task is called 'gsm8k'; use chain, chain:N, chain:N:OPERATORS, or a file"),
+        ("gsm8k", "no task is called 'gsm8k'; use chain, chain:N, chain:N:OPERATORS, countdown["),
         ("", "no task is called ''"),
         ("chain:", "cannot read 'chain:'"),
         ("chain:x", "cannot read 'chain:x'"),
@@ -420,6 +428,21 @@ def test_a_string_names_a_task(tmp_path, monkeypatch):
         ("chain:1", "give 2 to 12"),
         ("chain:99999999999999999999", "give 2 to 12"),
         ("chain:3:/", "cannot use the operators '/'"),
+        ("gsm8k", "countdown[:NUMBERS:LARGEST:TARGET], routes[:NODES:EDGES:STEPS:WORLD][:shown],"),
+        ("countdown:", "cannot read 'countdown:'; write it like countdown:4:9:99"),
+        ("countdown:x", "cannot read 'countdown:x'"),
+        ("countdown::9", "cannot read 'countdown::9'"),
+        ("countdown:3:9:99:1", "cannot read 'countdown:3:9:99:1'"),
+        ("countdown:²", "cannot read 'countdown:²'"),
+        ("countdown:-3", "cannot read 'countdown:-3'"),
+        ("countdown:" + "9" * 5000, "cannot read 'countdown:9999"),
+        ("countdown:6", "6 numbers; give 2 to 5"),
+        ("countdown:3:shown", "cannot read 'countdown:3:shown'"),
+        ("routes:", "cannot read 'routes:'; write it like routes:64:4:7:0"),
+        ("routes:64:4:7:0:1", "cannot read 'routes:64:4:7:0:1'"),
+        ("routes:shown:64", "cannot read 'routes:shown:64'"),
+        ("routes:64:shown:", "cannot read 'routes:64:shown:'"),
+        ("routes:3", "3 nodes; give 4 to 256"),
     ],
 )
 def test_what_names_no_task_is_told(spec, complaint):

@@ -6,5 +6,6 @@
 >>> task.verify(example, task.gold(example)).score
 1.0
 
+`chain` has one right answer to a question; `countdown` and `routes` have many.
 `load_task("questions.jsonl")` makes a task of a file of questions with targets.
 """

@@ -79,8 +79,9 @@ def evaluate(
             scalar:PATH for a reward head.
         before: The model to compare with, usually what --model was trained from.
         pairs: One benchmark a file: JudgeBench, RewardBench, RewardBench 2, or own pairs.
-        ability: Verifiable tasks: chain:3, chain:4:+-*, or a file of questions with targets; by
-            default chain:2 to chain:4 for embedded models and the preset tiny.
+        ability: Verifiable tasks: chain:3, chain:4:+-*, countdown:3, routes:12:3:4:0:shown, or a
+            file of questions with targets; by default chain:2 to chain:4 for embedded models and
+            the preset tiny.
         lm_eval: Tasks of lm-evaluation-harness (pip install 'planish[lm-eval]').
         lm_eval_include: Folder of YAML tasks of your own for --lm-eval.
         trained_on: Rows of synthesize (file or folder) or pairs; an item that was trained on

@@ -49,7 +49,8 @@ def gap(
 
     Args:
         model: hf:PATH-OR-ID, openai:NAME@URL, embedded:reasoner, scripted:NAME or replay:FILE.
-        task: Verifiable questions: chain:3, chain:4:+-*, or a file of questions with targets.
+        task: Verifiable questions: chain:3, chain:4:+-*, countdown:3, routes:12:3:4:0:shown, or a
+            file of questions with targets.
         pairs: JSON Lines of pairs that bring gold answers (target), in place of a task.
         base: An earlier gap run, of the base model: its solved questions are the frozen ones.
         format: How the pairs are written; told from the first row if left out.

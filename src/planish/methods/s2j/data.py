@@ -63,7 +63,7 @@ class Items:
         source: the task's name, or the file.
         task: whose grader counts; None for pairs, whose rows name one.
         dropped: why pairs were left out -> their ids.
-        unknown: why `verify` could not tell -> how often, until now.
+        unknown: why the grader could not tell -> how often, until now.
     """
 
     items: tuple[Item, ...]
@@ -97,12 +97,15 @@ class Items:
             return Verdict(score=None, why=why, by=self.source)
 
     def verify(self, item: Item, text: str) -> bool | None:
-        """Whether an answer is right; None where that cannot be told, counted in `unknown`."""
+        """Whether an answer is right: a text without one is not, one that the grader broke down on
+        may be (None, counted in `unknown`); None without a gold answer.
+        """
         verdict = self.grade(item, text)
-        if verdict.score is None:
+        if not undecided(verdict):
+            return verdict.score == 1.0
+        if item.example.target is not None:
             self.unknown[verdict.why] += 1
-            return None
-        return verdict.score == 1.0
+        return None
 
     def wrong_answers(self, item: Item) -> frozenset[str]:
         """What the item's wrong candidates answer, as the grader reads it."""

@@ -129,7 +129,7 @@ def _close(run: Run, plan: Plan, lesson: Lesson, trained: Trained, screen: Scree
     clear_checkpoints(run)
     results, out = results_of(run, plan, trained), Path(plan.out)
     summary = results.numbers()
-    for why, count in lesson.failures.items():
+    for why, count in lesson.items.unknown.items():
         screen.warn(f"{count} solutions could not be verified: {why}")
     write_text(out / "README.md", model_card(run, plan, results, summary))
     run.finish(**summary)

@@ -24,7 +24,7 @@ def plan(tmp_path, **config):
     )
 
 
-def drawn(script, samples=4):
+def drawn(script, samples=4, verify=None):
     """`script(item, gold letter of the prompt, order number, sample)` -> (solved, right)."""
     by_prompt = {}
     for item in ITEMS.items:
@@ -46,7 +46,7 @@ def drawn(script, samples=4):
         [(item.case, LESSON.template) for item in ITEMS.items],
         samples=samples,
         sampling=Sampling(seed=0),
-        verify=lambda case, solution: LESSON.verify(by_id[case.id], solution),
+        verify=verify or (lambda case, solution: ITEMS.verify(by_id[case.id], solution)),
     )
 
 
@@ -79,6 +79,27 @@ def test_an_item_that_fails_in_one_order_brings_pairs_from_both(tmp_path):
 def test_right_verdicts_on_wrong_solutions_are_never_chosen(tmp_path):
     with pytest.raises(BadInput, match="none of 12 items that fail has a judgment with solution"):
         solved_pairs(plan(tmp_path), LESSON, drawn(lambda item, order, sample: (False, sample > 1)))
+
+
+def test_a_solution_that_nobody_could_check_is_no_wrong_one(tmp_path):
+    """A quarter of the draws is right, a quarter wrong, and half of them the verifier failed on."""
+
+    def verify(case, solution):
+        return ITEMS.verify(next(i for i in ITEMS.items if i.id == case.id), solution)
+
+    kinds = iter([(True, True), (True, False), (True, True), (True, True)] * 24)
+    fails = iter([False, False, True, True] * 24)
+    draws = drawn(
+        lambda *_: next(kinds),
+        verify=lambda case, solution: None if next(fails) else verify(case, solution),
+    )
+    pairs, told = solved_pairs(plan(tmp_path, balance=False), LESSON, draws)
+    assert told.right == (0.5,) * 12
+    assert (told.num_draws, told.num_readable) == (96, 96)
+    assert {(pair.chosen_sample, pair.rejected_sample) for pair in pairs} == {(0, 1)}
+    nobody = drawn(lambda *_: (True, True), verify=lambda *_: None)
+    with pytest.raises(BadInput, match="could be checked"):
+        solved_pairs(plan(tmp_path), LESSON, nobody)
 
 
 def test_nothing_to_mend_is_said(tmp_path):

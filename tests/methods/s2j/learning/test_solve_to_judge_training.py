@@ -87,7 +87,8 @@ def interrupted_at(monkeypatch, step):
 
 @pytest.mark.parametrize("arm", ["judge_only", "solve_only", "additive", "gated", "segment_credit"])
 def test_every_arm_ends_in_a_checkpoint_with_card_report_and_all_rewards(capsys, tmp_path, arm):
-    code, out, err = train(capsys, tmp_path, arm, *QUICK, "--both-wrong", 10)
+    mixed = () if arm == "judge_only" else ("--both-wrong", 10)
+    code, out, err = train(capsys, tmp_path, arm, *QUICK, *mixed)
     assert code == 0, err
     summary, run, judge = json.loads(out), only_run(tmp_path), tmp_path / "judge"
     assert len(out.splitlines()) == 1
@@ -421,6 +422,24 @@ def test_pairs_that_teach_nothing_are_refused(capsys, tmp_path, change, arm, com
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(("arm", "kept"), [("judge_only", 14), ("solve_only", 16), ("dpo", 10)])
+def test_items_that_an_arm_rewards_nothing_in_are_left_out_and_told(capsys, tmp_path, arm, kept):
+    """Twenty pairs: ten whole, six with two wrong candidates, four without a target."""
+    rows = own_rows(20)
+    for row in rows[10:16]:
+        row["chosen"] = f"{row['chosen'][:-1]}x"
+    rows[16:] = without_targets(rows[16:])
+    code, out, err = from_pairs(capsys, tmp_path, rows, arm, *(DPO if arm == "dpo" else QUICK))
+    assert code == 0, err
+    assert f"{20 - kept} items are left out: arm {arm} rewards nothing in them, first" in err
+    trained = json.loads((tmp_path / "judge" / "training.json").read_text())
+    if arm == "dpo":
+        assert json.loads(out)["items"] == kept
+    else:
+        assert trained["num_rows"] == kept
+        assert json.loads(out)["without_reward"] == 0
+
+
 def test_preferences_alone_teach_verdicts(capsys, tmp_path):
     code, out, err = from_pairs(capsys, tmp_path, without_targets(own_rows(12)), "judge_only")
     assert code == 0, err
@@ -449,6 +468,7 @@ def test_a_task_whose_gold_fails_its_own_verifier_is_named(capsys, tmp_path):
         (("--arm", "judge_only", "--judge-weight", 0), "--judge-weight"),
         (("--arm", "judge_only", "--solve-weight", 2), "has no effect in arm judge_only"),
         (("--arm", "gated", "--solve-weight", 2), "has no effect in arm gated"),
+        (("--arm", "judge_only", "--both-wrong", 9), "--both-wrong: has no effect in arm judge"),
         (("--beta", 0.5), "--beta: has no effect in arm additive"),
         (("--arm", "dpo", "--steps", 5), "--steps: has no effect in arm dpo"),
         (("--template", "plain"), "asks for no solution between marks"),

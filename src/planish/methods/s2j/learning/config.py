@@ -194,7 +194,7 @@ class TrainConfig(_Dpo, _Online):
         if arm == "dpo":
             return frozenset(_Online.model_fields)
         unused: dict[TrainArm, set[str]] = {
-            "judge_only": {"solve_weight"},
+            "judge_only": {"solve_weight", "both_wrong"},
             "solve_only": {"judge_weight"},
             "gated": {"judge_weight", "solve_weight"},
         }

@@ -6,9 +6,8 @@ lesson.groups[0].prompts        # one item, asked in both orders: two prompts, o
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ from planish.judges.formats import read_pairs
 from planish.judges.overlap import check_disjoint
 from planish.judges.pairs import ORDERS
 from planish.judges.templates import Template, load_template
-from planish.methods.s2j.data import Item, Items, pair_items, task_items, undecided
+from planish.methods.s2j.data import Item, Items, pair_items, task_items
+from planish.methods.s2j.learning.config import TrainArm
 from planish.methods.s2j.learning.plan import Plan
 from planish.models.local_prompts import PromptWriter
 from planish.records import BadInput, Chat
@@ -38,13 +38,11 @@ class Lesson:
         items: with who grades their answers.
         template: what they are asked with.
         count_tokens: how many tokens of the model a text is.
-        failures: why solutions could not be checked -> how often, until now.
     """
 
     items: Items
     template: Template
     count_tokens: Callable[[str], int]
-    failures: Counter[str] = field(default_factory=Counter)
 
     @property
     def groups(self) -> list[Group]:
@@ -56,17 +54,6 @@ class Lesson:
     def prompts(self, item: Item) -> tuple[Chat, ...]:
         """What is asked about an item, in each of `ORDERS`."""
         return tuple(self.template.render(item.case, perm) for perm in ORDERS.values())
-
-    def verify(self, item: Item, solution: str) -> bool | None:
-        """Whether a solution is right: one without an answer is not, one that the verifier broke
-        down on may be (None).
-        """
-        verdict = self.items.grade(item, solution)
-        if not undecided(verdict):
-            return verdict.score == 1.0
-        if item.example.target is not None:
-            self.failures[verdict.why] += 1
-        return None
 
 
 def prompt_gold(item: Item, perm: Sequence[int]) -> str | None:
@@ -84,8 +71,7 @@ def prepare(plan: Plan, *, resumed: bool) -> Lesson:
     """
     check_out(Path(plan.out), resumed=resumed)
     template = _template(plan.template)
-    items = _items(plan)
-    _check_items(plan, items)
+    items = _rewarded(plan, _items(plan))
     for path in plan.report_pairs:
         cases = [item.case for item in items.items]
         check_disjoint(cases, read_pairs(path), source=path, near=plan.near_duplicate)
@@ -129,20 +115,39 @@ def _items(plan: Plan) -> Items:
     )
 
 
-def _check_items(plan: Plan, items: Items) -> None:
-    """Refuses items that hold nothing of what the arm rewards."""
+def _rewarded(plan: Plan, items: Items) -> Items:
+    """The items that hold what the arm rewards; rollouts of the others would teach nothing.
+
+    Raises:
+        BadInput: there are none.
+    """
     if plan.arm != "judge_only" and not items.with_target:
         raise BadInput(
             f"none of {len(items)} items has a gold answer, the first is {items.items[0].id}",
             where=plan.source,
             fix="add targets, or use --arm judge_only",
         )
-    if plan.arm in ("judge_only", "dpo") and not items.of("one_right"):
+    kept = tuple(item for item in items.items if _teaches(item, plan.arm))
+    if not kept:
+        known = "one right candidate" + (" and a gold answer" if plan.arm == "dpo" else "")
         raise BadInput(
-            f"none of {len(items)} items has one right candidate, the first is {items.items[0].id}",
+            f"none of {len(items)} items has {known}, the first is {items.items[0].id}",
             where=plan.source,
             fix="bring pairs of a right and a wrong reply",
         )
+    left = [item.id for item in items.items if not _teaches(item, plan.arm)]
+    dropped = {f"arm {plan.arm} rewards nothing in them": left} if left else {}
+    return replace(items, items=kept, dropped={**items.dropped, **dropped})
+
+
+def _teaches(item: Item, arm: TrainArm) -> bool:
+    """Whether a rollout of an item can earn anything in an arm."""
+    judged, solved = item.slice == "one_right", item.example.target is not None
+    if arm == "judge_only":
+        return judged
+    if arm == "dpo":
+        return judged and solved
+    return solved or (judged and arm not in ("solve_only", "gated"))
 
 
 def _check_batch(plan: Plan) -> None:

@@ -56,7 +56,8 @@ class Drawn(Record):
     """What the draws of all items held, and the pairs that they made.
 
     Args:
-        right: per item the share of its draws with a right verdict and a right solution.
+        right: per item the share of its draws with a right verdict and a right solution; a draw
+            whose solution nobody could check is none of them.
         faults: pairs by what is wrong with the rejected judgment.
         dropped: pairs that went with the balance, by reason.
     """
@@ -114,7 +115,7 @@ def _wait_for(path: Path) -> None:
 
 def _draw(plan: Plan, lesson: Lesson, job: Job) -> None:
     """Lets the model judge, and writes the pairs; the file of pairs appears last."""
-    items = lesson.items.of("one_right")
+    items = lesson.items.items
     by_id = {item.id: item for item in items}
     asked = [(item.case, lesson.template) for item in items]
     replies = job.folder / "artifacts" / "replies.jsonl"
@@ -131,7 +132,7 @@ def _draw(plan: Plan, lesson: Lesson, job: Job) -> None:
             asked,
             samples=plan.samples,
             sampling=plan.sampling,
-            verify=lambda case, solution: lesson.verify(by_id[case.id], solution),
+            verify=lambda case, solution: lesson.items.verify(by_id[case.id], solution),
             watcher=Steps(step),
         )
         if model.hits:
@@ -168,7 +169,15 @@ def solved_pairs(
         BadInput: no item fails, or none of them brings a pair; with the count and the first item.
     """
     whole = [[draw for draw in several if _readable(draw, lesson)] for several in drawn]
-    hard = [draws for draws in whole if _fails(draws)]
+    known = [[draw for draw in several if draw.solved is not None] for several in whole]
+    hard = [draws for draws in known if _fails(draws)]
+    if not any(known):
+        raise BadInput(
+            f"no solution of {sum(map(len, drawn))} draws could be checked: "
+            f"{next(iter(lesson.items.unknown), 'the verifier says nothing')}",
+            where=plan.source,
+            fix="see that the gold answers can be compared with",
+        )
     if not hard:
         raise BadInput(
             f"all {len(drawn)} items are solved and judged right in both orders",
@@ -193,7 +202,11 @@ def solved_pairs(
         num_readable=sum(map(len, whole)),
         num_hard=len(hard),
         num_pairs=len(pairs),
-        right=tuple(sum(map(_is_right, draws)) / len(draws) for draws in drawn if draws),
+        right=tuple(
+            sum(map(_is_right, told)) / (len(draws) - len(read) + len(told))
+            for draws, read, told in zip(drawn, whole, known, strict=True)
+            if told or not read
+        ),
         faults=dict(Counter(pair.fault for pair in pairs)),
         dropped={why: len(gone) for why, gone in surplus.items()},
     )
@@ -204,7 +217,7 @@ def _is_right(draw: Draw) -> bool:
 
 
 def _fails(draws: Sequence[Draw]) -> bool:
-    """Whether in one of the orders not more than half of the draws are right in both."""
+    """Whether in one of the orders at most half of the draws have solution and verdict right."""
     orders = [[_is_right(draw) for draw in draws if draw.order == order] for order in ORDERS]
     return bool(draws) and any(2 * sum(right) <= len(right) for right in orders)
 

@@ -99,7 +99,7 @@ class ItemRewarder:
             completion,
             template,
             gold=gold,
-            verify=lambda solution: self._lesson.verify(item, solution),
+            verify=lambda solution: self._lesson.items.verify(item, solution),
         )
         readable = parts.form
         if readable and self._is_short(completion):

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from planish.judges.base import SCORED
 from planish.judges.pairs import ORDERS, Order
 from planish.judges.parse import parse
-from planish.methods.s2j.data import Item, Items, undecided
+from planish.methods.s2j.data import Item, Items
 from planish.methods.s2j.measuring.arms import (
     ARMS,
     NAMES,
@@ -154,15 +154,9 @@ def _own(items: Items, solo: Mapping[str, Completion], asking: Asking) -> dict[s
         reply = solo[item.id]
         text = answer_of(reply.text, asking.solving)
         blank = reply.finish == "error" or not text.strip()
-        right = None if blank else _right(items, item, text)
+        right = None if blank else items.verify(item, text)
         found[item.id] = _Reference(None if blank else text, right, reply)
     return found
-
-
-def _right(items: Items, item: Item, text: str) -> bool | None:
-    """Whether an answer is right; one that answers nothing is not."""
-    verdict = items.grade(item, text)
-    return None if undecided(verdict) else verdict.score == 1.0
 
 
 def _gold(pairs: Sequence[Item], asking: Asking) -> dict[str, _Reference]:

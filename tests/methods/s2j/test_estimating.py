@@ -1,6 +1,7 @@
 """The estimator on draws made by hand: every number is known, and nobody is chosen by luck."""
 
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,8 @@ from planish.methods.s2j.measuring.estimating import (
     estimate,
     solved_questions,
 )
-from planish.methods.s2j.measuring.records import JudgeSample, SolveSample
+from planish.methods.s2j.measuring.intervening import interventions
+from planish.methods.s2j.measuring.records import Intervention, JudgeSample, SolveSample
 from planish.records import Example, user
 
 CONFIG = Config(solves=2, judgments=1)
@@ -256,3 +258,21 @@ def test_any_draws_give_rates_and_shares_that_fit_together(questions, tau):
     if chosen:
         expected = sum(1 - row.judge_rate for row in chosen) / len(chosen)
         assert found.sampled.gap.value == pytest.approx(expected)
+
+
+def test_swaps_that_put_nothing_new_in_are_told_apart():
+    """Two judges alike in how they follow, one of whom goes against its own solution before."""
+
+    def made(item_id, *, agrees, followed):
+        return Intervention(
+            item_id=item_id, order="AB", kind="swap", inserted="7", named="B", agrees=agrees,
+            verdict_before="A", verdict_after="B" if followed else "A", followed=followed,
+            right=None, text="",
+        )  # fmt: skip
+
+    new = [made(f"new {i}", agrees=False, followed=i < 6) for i in range(8)]
+    old = [made(f"old {i}", agrees=True, followed=False) for i in range(4)]
+    rates = [interventions(each, left_out=Counter(), seed=0) for each in (new, new + old)]
+    assert [each.follow_rate.value for each in rates] == [0.75, 0.5]
+    assert [each.switch_rate.value for each in rates] == [0.75, 0.75]
+    assert interventions(old, left_out=Counter(), seed=0).switch_rate.value is None

@@ -65,6 +65,18 @@ def test_a_third_wrong_answer_fits_neither_candidate():
         assert items.grade(item, found).extracted not in items.wrong_answers(item)
 
 
+def test_answers_agree_whatever_the_words(tmp_path):
+    rows = {"question": "1/2?", "target": "0.5", "split": "report"}
+    items = task_items(QuestionTask(written(tmp_path, rows)), split="report", limit=1)
+    (item,) = items.items
+    assert items.agree(item, "So 0.5.", "\\frac{1}{2}")
+    assert items.agree(item, "So 7.", "It is 7.")
+    assert items.agree(item, "no idea", "no  idea")
+    assert not items.agree(item, "So 7.", "So 8.")
+    assert not items.agree(item, "no idea", "none")
+    assert not items.agree(item, "", "7")
+
+
 def test_mathematics_and_choices_from_a_file(tmp_path):
     task = questions(
         tmp_path,

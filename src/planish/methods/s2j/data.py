@@ -107,6 +107,15 @@ class Items:
             self.unknown[verdict.why] += 1
         return None
 
+    def agree(self, item: Item, one: str, other: str) -> bool:
+        """Whether two solutions come to the same answer, as the grader reads them."""
+        if one.split() == other.split():
+            return True
+        first, second = self.grade(item, one), self.grade(item, other)
+        if first.score == second.score == 1.0:
+            return True
+        return bool(first.extracted) and first.extracted == second.extracted
+
     def wrong_answers(self, item: Item) -> frozenset[str]:
         """What the item's wrong candidates answer, as the grader reads it."""
         verdicts = [self.grade(item, reply) for reply in item.case.replies]

@@ -12,6 +12,7 @@ from planish.methods.s2j.measuring.gap_tables import (
     sentences,
     shown_rates,
     slice_table,
+    switch_sentence,
     table_2x2,
     versus_table,
 )
@@ -49,6 +50,8 @@ def show(found: Measured, screen: Screen) -> None:
     )
     columns, rows = intervention_table(report)
     screen.table(columns, rows, title="judgments that go on from another solution")
+    if line := switch_sentence(report):
+        screen.say(line)
     if report.versus is not None:
         screen.table(*versus_table(report.versus), title=f"against {report.versus.model}, paired")
 
@@ -141,7 +144,7 @@ def _add_interventions(page: Report, report: GapReport) -> None:
         "What putting in another solution did to the verdict, with 95 % intervals over questions.",
         "Dots with intervals for each intervention",
     )
-    page.table(*intervention_table(report))
+    page.table(*intervention_table(report), caption=switch_sentence(report))
     if report.interventions.left_out:
         page.table(("left out because", "count"), sorted(report.interventions.left_out.items()))
 

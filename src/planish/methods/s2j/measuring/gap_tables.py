@@ -31,6 +31,7 @@ __all__ = [
     "sentences",
     "shown_rates",
     "slice_table",
+    "switch_sentence",
     "table_2x2",
     "versus_table",
 ]
@@ -86,6 +87,7 @@ def headline(found: Measured) -> dict[str, Any]:
     return {
         **{name: getattr(sampled, name) for name in _NAMES},
         "follow_rate": report.interventions.follow_rate,
+        "switch_rate": report.interventions.switch_rate,
         "comparison_share": report.comparison_share,
         "q_tau_solve_rate": report.q_tau_solve_rate,
         "copy_rate": wrong.copied if wrong else nothing,
@@ -197,6 +199,13 @@ def sentences(found: Measured) -> list[str]:
             f"solutions inside the marks that were asked for: {report.tagged}; of the others the "
             "whole text was graded"
         )
+    came = [each for each in found.samples.judgments if each.came and not each.greedy]
+    bare = sum(each.solution is None for each in came)
+    if bare:
+        lines.append(
+            f"{bare} of {len(came)} judgments hold no solution between the marks: they count as "
+            "not solved, and into the context tax"
+        )
     if found.unknown:
         why, count = max(found.unknown.items(), key=lambda each: each[1])
         lines.append(f"{sum(found.unknown.values())} answers could not be graded ({count}: {why})")
@@ -263,6 +272,14 @@ def intervention_table(report: GapReport) -> Table:
         for kind, each in report.interventions.kinds.items()
     ]
     return columns, rows
+
+
+def switch_sentence(report: GapReport) -> str:
+    """Swaps without those that put nothing new in; "" where there are none."""
+    rate = report.interventions.switch_rate
+    if rate.value is None:
+        return ""
+    return f"swaps whose answer is not that of its own solution: {rate} name that candidate"
 
 
 def versus_table(versus: Versus) -> Table:

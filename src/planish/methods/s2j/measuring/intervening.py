@@ -42,6 +42,7 @@ class Planned:
     kind: Kind
     inserted: str
     named: str | None
+    agrees: bool
     prompt: Chat
 
 
@@ -108,6 +109,7 @@ def _replacement(drawing: Drawing, item: Item, sample: JudgeSample, kind: Kind) 
         kind=kind,
         inserted=text,
         named=named,
+        agrees=drawing.items.agree(item, text, sample.solution),
         prompt=(*prompt, Message(role="assistant", content=begun)),
     )
 
@@ -136,6 +138,7 @@ def _read(drawing: Drawing, planned: Planned, completion: Completion) -> Interve
         kind=planned.kind,
         inserted=planned.inserted,
         named=planned.named,
+        agrees=planned.agrees,
         verdict_before=planned.sample.verdict or "",
         verdict_after=verdict,
         followed=None if verdict is None or planned.named is None else verdict == planned.named,
@@ -149,26 +152,29 @@ def interventions(
     done: Sequence[Intervention], *, left_out: Counter[str], seed: int
 ) -> InterventionReport:
     """The rates of every kind, with intervals over items."""
-    kinds: dict[Kind, KindNumbers] = {}
-    for kind in KINDS:
-        rows: dict[str, list[Intervention]] = {}
-        for each in done:
-            if each.kind == kind:
-                rows.setdefault(each.item_id, []).append(each)
-        if rows:
-            kinds[kind] = _numbers(list(rows.values()), seed)
-    follow = kinds["swap"].followed if "swap" in kinds else Estimate(value=None)
-    return InterventionReport(follow_rate=follow, kinds=kinds, left_out=dict(left_out))
+    made = {kind: [each for each in done if each.kind == kind] for kind in KINDS}
+    new = [each for each in made["swap"] if not each.agrees]
+    return InterventionReport(
+        follow_rate=_numbers(made["swap"], seed).followed,
+        switch_rate=_numbers(new, seed).followed,
+        kinds={kind: _numbers(some, seed) for kind, some in made.items() if some},
+        left_out=dict(left_out),
+    )
 
 
-def _numbers(rows: Sequence[Sequence[Intervention]], seed: int) -> KindNumbers:
+def _numbers(made: Sequence[Intervention], seed: int) -> KindNumbers:
+    by_item: dict[str, list[Intervention]] = {}
+    for each in made:
+        by_item.setdefault(each.item_id, []).append(each)
+    rows = list(by_item.values())
+
     def rate(value: Callable[[Intervention], bool | None]) -> Estimate:
         known = [[told for told in map(value, row) if told is not None] for row in rows]
         return ratio([sum(row) for row in known], [len(row) for row in known], seed=seed)
 
     return KindNumbers(
         num_items=len(rows),
-        num_made=sum(map(len, rows)),
+        num_made=len(made),
         read=rate(lambda each: each.verdict_after is not None),
         changed=rate(lambda each: each.changed),
         right=rate(lambda each: each.right),

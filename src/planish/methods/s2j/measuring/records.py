@@ -200,6 +200,7 @@ class Intervention(Record):
     Args:
         inserted: what was put in.
         named: the candidate whose solution that is, if it is one's.
+        agrees: whether the judge's own solution had the same answer: nothing new was put in.
         followed: whether the new verdict names that candidate.
         right: whether it is the right one; None where it could not be read.
         text: what the model wrote behind the solution.
@@ -211,6 +212,7 @@ class Intervention(Record):
     kind: Kind
     inserted: str
     named: str | None
+    agrees: bool
     verdict_before: str
     verdict_after: str | None
     followed: bool | None
@@ -241,10 +243,14 @@ class InterventionReport(Record):
     Args:
         follow_rate: verdicts that name the candidate whose solution was put in, where the verdict
             had named the other one. A decorative solution scores near 0.
+        switch_rate: the same where the judge's own solution had another answer. Where it had the
+            same, the verdict went against its solution before and does so again: a judge with a
+            smaller inner gap has a higher follow rate, but not for that a higher switch rate.
         left_out: why an intervention could not be made -> how often.
     """
 
     follow_rate: Estimate = Estimate(value=None)
+    switch_rate: Estimate = Estimate(value=None)
     kinds: dict[Kind, KindNumbers] = Field(default_factory=dict)
     left_out: dict[str, int] = Field(default_factory=dict)
 

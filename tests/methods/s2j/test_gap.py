@@ -2,6 +2,7 @@
 
 import json
 import random
+import shlex
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,7 @@ def test_planted_rates_are_recovered_within_their_intervals(capsys, endpoint, ru
         "in_judge_rate": solver.IN_JUDGE,
         "judge_accuracy": solver.JUDGE_ACCURACY,
         "follow_rate": solver.FOLLOW,
+        "switch_rate": solver.FOLLOW,
         "copy_rate": solver.COPY,
         "first_slot": 0.5,
         "coverage": 1.0,
@@ -157,10 +159,39 @@ def test_the_embedded_reasoner_solves_and_misjudges(capsys, reasoner):
     assert found["solve_rate"] > 0.95
     assert 0.2 < found["gap"] < 0.5
     assert found["interventions"]["same"]["changed"] == 0
+    # Greedy draws go on from the same words as before: nobody switches for them.
+    swaps = [each for each in records(reasoner, "intervention") if each["kind"] == "swap"]
+    assert any(each["agrees"] for each in swaps)
+    assert not any(each["followed"] for each in swaps if each["agrees"])
+    assert found["switch_rate"] > found["follow_rate"]
     info = json.loads((reasoner / "run.json").read_text())
     assert info["status"] == "done"
     assert info["config"]["template"] == "chain"
     assert info["summary"]["gap"] == found["gap"]
+
+
+def test_the_next_commands_measure_what_was_trained_with_the_same_settings(
+    capsys, runs, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(
+        capsys,
+        *("--model", "embedded:reasoner?batch_size=64", "--task", "chain:3", "--limit", 40),
+        *(*SMALL, "--seed", 3, *runs),
+    )
+    assert code == 0, err
+    lines = out.partition("next ")[2].strip().splitlines()
+    train, again = ([word for word in shlex.split(line) if word] for line in lines)
+    few = ["--steps", "1", "--items-per-step", "2", "--limit", "8", *map(str, runs)]
+    assert train[:3] == ["planish", "s2j", "train"]
+    with pytest.raises(SystemExit) as stop:
+        main([*train[1:], *few])
+    assert stop.value.code == 0
+    assert again[:3] == ["planish", "s2j", "gap"]
+    code, out, err = call(capsys, *again[3:], *runs)
+    assert code == 0, err
+    assert "the base model was measured with" not in err
+    assert "against embedded:reasoner" in out
 
 
 def test_everything_drawn_is_kept(capsys, reasoner):

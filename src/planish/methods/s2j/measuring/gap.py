@@ -279,12 +279,16 @@ def _close(measuring: _Measuring, complete: bool) -> int:
 
 def _then(run: Run, plan: Plan) -> list[str]:
     """What is useful next: to close the gap, or to see what better asking does."""
-    where = plan.source_option
+    where, model = plan.source_option, plan.model.partition("?")[0]
     if not plan.model.startswith(("hf:", "embedded:")) or plan.base is not None:
         return [command("planish", "s2j", "baselines", "--model", plan.model, *where)]
+    taught = ("--arm", "additive", "--out", "JUDGE")
     return [
-        command("planish", "s2j", "train", "--model", plan.model, *where, "--out", "JUDGE"),
-        command("planish", "s2j", "gap", "--model", "hf:JUDGE", *where, "--base", run.path),
+        command("planish", "s2j", "train", "--model", model, *where, *taught),
+        command(
+            *("planish", "s2j", "gap", "--model", "hf:JUDGE", *where, *plan.settings_typed()),
+            *("--base", run.path),
+        ),
     ]
 
 

@@ -69,6 +69,20 @@ class Plan(Origin, Config):
             )
         return items
 
+    def settings_typed(self) -> list[str]:
+        """The options that measure another model with the same settings on the same items."""
+        tiny = self.template == Config.tiny().template
+        start = Config.tiny() if tiny else Config()
+        options = ["--preset", "tiny"] if tiny else []
+        if self.format != "auto":
+            options += ["--format", self.format]
+        for name in ("limit", *Config.model_fields):
+            value = getattr(self, name)
+            idle = name == "both_wrong" and self.pairs is not None
+            if value != getattr(start, name, None) and not idle:
+                options += [f"--{name.replace('_', '-')}", str(value)]
+        return options
+
     def solving_template(self) -> Template:
         """What is asked.
 

@@ -494,10 +494,10 @@ def test_lost_calls_fail_the_run_and_the_remedy_is_told(capsys, tmp_path, chat_s
     ("arguments", "told"),
     [
         (("--task", "chain:3"), "--model: is missing"),
-        (("--model", "scripted:tie"), "--task, --pairs: nothing to measure on"),
+        (("--model", "scripted:tie"), "--task: is missing: there are no items"),
         (
             ("--model", "scripted:tie", "--task", "chain:3", "--pairs", "pairs.jsonl"),
-            "--task, --pairs: give one of the two",
+            "--pairs: is one source of items too many",
         ),
         (
             ("--model", "scripted:tie", "--task", "chain:3", "--format", "judgebench"),

@@ -421,10 +421,10 @@ def test_few_lost_calls_are_told_and_counted(capsys, endpoint, runs):
     ("arguments", "message"),
     [
         ((), "--model: is missing"),
-        (("--model", "scripted:always-a"), "nothing to measure on"),
+        (("--model", "scripted:always-a"), "--task: is missing: there are no items"),
         (
             ("--model", "scripted:always-a", "--task", "chain", "--pairs", "x"),
-            "give one of the two",
+            "--pairs: is one source of items too many",
         ),
         (("--model", "scripted:always-a", "--task", "chain:99"), "99 operands"),
         (("--model", "scripted:always-a", "--task", "poetry"), "no task is called"),

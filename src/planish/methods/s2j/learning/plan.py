@@ -13,6 +13,7 @@ from pathlib import Path
 from planish.judges.formats import Format
 from planish.judges.templates import template_name
 from planish.methods.s2j.learning.config import ONLINE, TrainArm, TrainConfig
+from planish.methods.s2j.origin import preset_for, source_of
 from planish.records import BadInput
 from planish.runs.info import config_of, read_info
 from planish.runs.presets import Preset, digest, regiven, resolve
@@ -75,52 +76,29 @@ def make_plan(given: Given, typed: TrainConfig | None = None) -> Plan:
             where=next(name for name, value in missing.items() if value is None),
             fix="give it, or --resume RUN to go on with a run",
         )
-    if (given.task is None) == (given.pairs is None):
-        both = given.task is not None
-        raise BadInput(
-            "is one source of items too many" if both else "is missing: there is nothing to judge",
-            where="--pairs" if both else "--task",
-            fix="give one of --task and --pairs",
-        )
+    source = source_of(given.task, given.pairs, given.format)
     from planish.models.local_loading import fingerprint
 
-    config = _resolved(given)
+    preset = preset_for(given.model, given.config, given.preset)
+    config = resolve(preset, given.config)
     path = model_path(given.model)
-    pairs = None if given.pairs is None else given.pairs.resolve()
-    task = None if given.task is None else _whole_path(given.task)
-    source = pairs or (Path(task) if task and Path(task).is_file() else None)
     plan = Plan(
         **config.model_dump(exclude={"template"}),
         template=template_name(config.template),
         arm=given.arm,
         model=given.model,
         model_fingerprint=fingerprint(path, None) if Path(path).is_dir() else "hub",
-        task=task,
-        pairs=None if pairs is None else str(pairs),
-        format=given.format or "auto",
-        data_sha256=None if source is None else digest(source),
+        **source,
         out=str(given.out.resolve()),
         num_processes=num_processes(),
         report_pairs=tuple(str(path.resolve()) for path in given.report_pairs),
         report_sha256=tuple(map(digest, given.report_pairs)),
     )
-    _check(plan, given, given.config if typed is None else typed)
+    _check(plan, given.config if typed is None else typed)
     return plan
 
 
-def _resolved(given: Given) -> TrainConfig:
-    """The embedded models speak the toy world's grammar: by default they get its preset."""
-    embedded = (given.model or "").startswith("embedded:")
-    if given.preset is None and embedded and "template" not in given.config.model_fields_set:
-        return resolve("tiny", given.config)
-    return resolve(given.preset, given.config)
-
-
-def _whole_path(task: str) -> str:
-    return str(Path(task).resolve()) if Path(task).is_file() else task
-
-
-def _check(plan: Plan, given: Given, typed: TrainConfig) -> None:
+def _check(plan: Plan, typed: TrainConfig) -> None:
     check_lora(plan, typed)
     idle = sorted(typed.model_fields_set & plan.idle_dials(plan.arm))
     if idle:
@@ -135,8 +113,6 @@ def _check(plan: Plan, given: Given, typed: TrainConfig) -> None:
             where="--both-wrong",
             fix="leave it out",
         )
-    if plan.pairs is None and given.format is not None:
-        raise BadInput("is for --pairs", where="--format", fix="leave it out")
 
 
 def _check_rewards(plan: Plan) -> None:

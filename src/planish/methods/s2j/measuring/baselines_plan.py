@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from planish.judges.templates import Template, load_template, template_name
 from planish.methods.s2j.data import Items
 from planish.methods.s2j.measuring.arms import Asking, chat_of, has_grammar
-from planish.methods.s2j.measuring.origin import Origin, again, origin_of, preset_for
 from planish.methods.s2j.measuring.prompts import solving_template
+from planish.methods.s2j.origin import Origin, again, origin_of, preset_for
 from planish.records import BadInput, Sampling
 from planish.runs.info import RunInfo
 from planish.runs.presets import Preset, regiven, resolve
@@ -147,7 +147,7 @@ def make_plan(given: Mapping[str, Any], config: BaselinesConfig, preset: Preset 
     Raises:
         BadInput: an option is missing, or has no effect.
     """
-    return _plan(given, resolve(preset_for(given, config, preset), config), config)
+    return _plan(given, resolve(preset_for(given["model"], config, preset), config), config)
 
 
 def _plan(given: Mapping[str, Any], settings: BaselinesConfig, typed: BaselinesConfig) -> Plan:

@@ -1,7 +1,7 @@
-"""Who is measured on what: the part of a plan that both stages of measuring share.
+"""Who is measured on what, and where items come from, which every stage says in the same options.
 
 class Plan(Origin, Config): ...
-plan = Plan(**origin_of(given), **resolve(preset_for(given, config, preset), config).model_dump())
+plan = Plan(**origin_of(given), **resolve(preset_for(model, config, preset), config).model_dump())
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from planish.runs.info import RunInfo, config_of
 from planish.runs.presets import Preset, digest
 from planish.tasks.load import load_task
 
-__all__ = ["LIMIT", "Origin", "again", "origin_of", "preset_for"]
+__all__ = ["LIMIT", "Origin", "again", "origin_of", "preset_for", "source_of"]
 
 LIMIT = 200
 """Questions of a task, if nobody says how many."""
@@ -87,31 +87,48 @@ def origin_of(given: Mapping[str, Any]) -> dict[str, Any]:
         raise BadInput(
             "is missing", where="--model", fix="give it, or --resume RUN to go on with a run"
         )
-    task, pairs, cache = given["task"], given["pairs"], given["cache"]
-    if (task is None) == (pairs is None):
-        raise BadInput(
-            "nothing to measure on" if task is None else "give one of the two",
-            where="--task, --pairs",
-            fix="give --task chain:3, --task QUESTIONS.jsonl, or --pairs FILE",
-        )
-    if pairs is None and given["format"] is not None:
-        raise BadInput("is for --pairs", where="--format", fix="leave it out")
-    path = Path(task if pairs is None else pairs)
-    is_file = pairs is not None or path.is_file()
+    cache = given["cache"]
     return {
         "model": given["model"],
-        "task": None if task is None else str(path.resolve() if is_file else path),
-        "pairs": None if pairs is None else str(path.resolve()),
-        "data_sha256": digest(path) if is_file else None,
-        "format": given["format"] or "auto",
+        **source_of(given["task"], given["pairs"], given["format"]),
         "limit": given["limit"],
         "cache": None if cache is None else str(Path(cache).resolve()),
     }
 
 
-def preset_for(given: Mapping[str, Any], config: BaseModel, preset: Preset | None) -> Preset | None:
+def source_of(task: str | None, pairs: Path | str | None, format: Format | None) -> dict[str, Any]:
+    """The fields `task`, `pairs`, `format` and `data_sha256` of a plan: whole paths, one source.
+
+    Raises:
+        BadInput: none or both are given, a format without pairs, or a file that cannot be read.
+    """
+    if task is None and pairs is None:
+        raise BadInput(
+            "is missing: there are no items",
+            where="--task",
+            fix="give --task chain:3, --task QUESTIONS.jsonl, or --pairs FILE",
+        )
+    if task is not None and pairs is not None:
+        raise BadInput(
+            "is one source of items too many",
+            where="--pairs",
+            fix="give one of --task and --pairs",
+        )
+    if pairs is None and format is not None:
+        raise BadInput("is for --pairs", where="--format", fix="leave it out")
+    path = Path(pairs if pairs is not None else task or "")
+    is_file = pairs is not None or path.is_file()
+    return {
+        "task": None if task is None else str(path.resolve() if is_file else path),
+        "pairs": None if pairs is None else str(path.resolve()),
+        "data_sha256": digest(path) if is_file else None,
+        "format": format or "auto",
+    }
+
+
+def preset_for(model: str | None, config: BaseModel, preset: Preset | None) -> Preset | None:
     """The preset to start from: the embedded models speak the toy world's grammar."""
-    embedded = (given["model"] or "").startswith("embedded:")
+    embedded = (model or "").startswith("embedded:")
     if preset is None and embedded and "template" not in config.model_fields_set:
         return "tiny"
     return preset

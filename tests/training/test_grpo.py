@@ -99,6 +99,14 @@ def test_a_constant_moves_no_advantage(values, shift):
         assert torch.allclose(one, other, atol=5e-2)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("known", [0, 1])
+def test_a_batch_that_nobody_can_tell_has_no_deviation_and_no_warning(known):
+    rewards = torch.tensor([1.0] * known + [math.nan] * (4 - known))
+    advantages, _ = group_advantages(rewards, 4, "batch")
+    assert advantages.tolist() == [0.0] * 4
+
+
 def test_equal_rewards_and_lone_ones_teach_nothing():
     advantages, std = group_advantages(torch.tensor([1.0, 1, 1, math.nan, math.nan, 2]), 3, "group")
     assert advantages.tolist() == [0.0] * 6

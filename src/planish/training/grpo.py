@@ -184,15 +184,7 @@ def train_grpo(
         checkpoint = open_network(model, settings)
         network, tokenizer = checkpoint.model, checkpoint.tokenizer
         stop_at(network, end_id(tokenizer), checkpoint.eos_ids)
-        begun = Trained(
-            kind="grpo",
-            steps=0,
-            fresh_steps=0,
-            seconds=0.0,
-            num_rows=len(groups),
-            num_parameters=sum(map(size, network.parameters())),
-            num_trainable=0,
-        )
+        num_parameters = sum(map(size, network.parameters()))
         prompt_ids = _encode(groups, tokenizer, model, settings, checkpoint.max_positions)
         trainer = _Trainer(
             groups=groups,
@@ -207,7 +199,15 @@ def train_grpo(
             callbacks=[recorder],
             peft_config=lora_config(settings.lora),
         )
-        return carry_through(trainer, tokenizer, settings, begun, model=model, work=work, out=out)
+        return carry_through(
+            *(trainer, tokenizer, settings),
+            kind="grpo",
+            num_rows=len(groups),
+            num_parameters=num_parameters,
+            model=model,
+            work=work,
+            out=out,
+        )
 
 
 def _encode(
@@ -303,7 +303,8 @@ def group_advantages(
     std_A = std_G1.expand_as(rewards_GR).reshape(-1)
     by = std_A
     if scale == "batch":
-        by = rewards_A[~rewards_A.isnan()].std().nan_to_num(0.0).expand_as(std_A)
+        known = rewards_A[~rewards_A.isnan()]
+        by = (known.std() if len(known) > 1 else known.new_zeros(())).expand_as(std_A)
     advantages_A = apart_GR.reshape(-1)
     return (advantages_A if scale == "none" else advantages_A / (by + _EPSILON)), std_A
 

@@ -2,8 +2,7 @@
 
     checkpoint = open_network("./checkpoint", settings)
     trainer = SFTTrainer(model=checkpoint.model, args=SFTConfig(**arguments_of(settings, 32, work)))
-    carry_through(trainer, checkpoint.tokenizer, settings, begun, model="./checkpoint", work=work,
-                  out=out)
+    carry_through(trainer, checkpoint.tokenizer, settings, kind="sft", num_rows=len(rows), ...)
 
 Training checkpoints with optimizer and random states go to `work`; training goes on from the
 newest one that is whole. `out` appears in one piece.
@@ -25,7 +24,7 @@ from transformers import PrinterCallback, TrainingArguments
 
 from planish.models.local_loading import Checkpoint, open_checkpoint
 from planish.training.callbacks import TrainingFailed, last_checkpoint
-from planish.training.checkpoint import Trained, room_for, save
+from planish.training.checkpoint import Trained, TrainedKind, room_for, save
 from planish.training.launch import is_main, num_processes
 from planish.training.rows import split_batch
 
@@ -93,8 +92,10 @@ def carry_through(
     trainer: Any,
     tokenizer: Any,
     settings: Optimizer,
-    begun: Trained,
     *,
+    kind: TrainedKind,
+    num_rows: int,
+    num_parameters: int,
     model: str,
     work: Path,
     out: Path,
@@ -105,7 +106,9 @@ def carry_through(
         trainer: any of TRL's.
         tokenizer: as it was loaded.
         settings: of this training.
-        begun: what is known before it: what is trained, its parameters, the number of rows.
+        kind: what is trained.
+        num_rows: that it learns from.
+        num_parameters: of the model, without an adapter.
         model: what training began with, to merge an adapter into.
         work: see `train`.
         out: see `train`.
@@ -114,19 +117,20 @@ def carry_through(
     trainable = sum(size(p) for p in trainer.model.parameters() if p.requires_grad)
     with room_for(work):
         done_before, seconds = _run(trainer, last_checkpoint(work))
-    result = begun.model_copy(
-        update={
-            "steps": trainer.state.global_step,
-            "fresh_steps": trainer.state.global_step - done_before,
-            "seconds": seconds,
-            "num_trainable": trainable,
-        }
+    result = Trained(
+        kind=kind,
+        steps=trainer.state.global_step,
+        fresh_steps=trainer.state.global_step - done_before,
+        seconds=seconds,
+        num_rows=num_rows,
+        num_parameters=num_parameters,
+        num_trainable=trainable,
     )
     merge_into = None
     if settings.lora is not None:
 
         def merge_into() -> Any:
-            return open_network(model, settings, scalar=begun.kind == "scalar").model
+            return open_network(model, settings, scalar=kind == "scalar").model
 
     with room_for(out):
         save(trainer, tokenizer, out, result, merge_into=merge_into)

@@ -103,16 +103,15 @@ def train(
         kept = len(trainer.train_dataset)
         if kept != len(rows):
             raise AssertionError(f"TRL kept {kept} of {len(rows)} rows")
-        told = Trained(
+        return carry_through(
+            *(trainer, tokenizer, settings),
             kind=kind,
-            steps=0,
-            fresh_steps=0,
-            seconds=0.0,
             num_rows=len(rows),
             num_parameters=num_parameters,
-            num_trainable=0,
+            model=model,
+            work=work,
+            out=out,
         )
-        return carry_through(trainer, tokenizer, settings, told, model=model, work=work, out=out)
 
 
 class _SftTrainer(Quiet, SFTTrainer):  # type: ignore[misc]

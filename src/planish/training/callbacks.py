@@ -27,7 +27,7 @@ Numbers = Mapping[str, float]
 
 
 class TrainingFailed(RuntimeError):
-    """The numbers are no longer numbers; the last good checkpoint is still there."""
+    """A step that nothing good can follow; the last good checkpoint is still there."""
 
     def __init__(self, what: str, step: int) -> None:
         super().__init__(f"{what} at step {step}")

@@ -110,8 +110,8 @@ def carry_through(
         num_rows: that it learns from.
         num_parameters: of the model, without an adapter.
         model: what training began with, to merge an adapter into.
-        work: see `train`.
-        out: see `train`.
+        work: holds the training checkpoints, and is removed once `out` is there.
+        out: a folder that does not exist yet.
     """
     trainer.remove_callback(PrinterCallback)
     trainable = sum(size(p) for p in trainer.model.parameters() if p.requires_grad)

@@ -1,6 +1,6 @@
 """The arm that draws first: pairs of the model's own judgments, then DPO with an NLL term.
 
-taught = learn_offline(plan, lesson, job)
+trained = learn_offline(plan, lesson, job)
 
 Ours, as far as we know. Chosen is a judgment whose solution *and* verdict are right, rejected is
 one on the same prompt where either is wrong. Items that fail in either order bring pairs from both:

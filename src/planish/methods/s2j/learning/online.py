@@ -1,7 +1,7 @@
 """The arms that draw while they train: GRPO, both orders of an item in one group.
 
-taught = learn_online(plan, lesson, job)
-taught.steps, taught.steps_per_second
+trained = learn_online(plan, lesson, job)
+trained.steps, trained.seconds
 """
 
 from __future__ import annotations

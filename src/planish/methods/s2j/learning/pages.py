@@ -1,8 +1,8 @@
 """What is left of a training for people: its numbers, its report and the model's card.
 
-summary = summarize(plan, taught, run, lesson)
-write_page(run, plan, taught, summary)
-write_text(out / "README.md", model_card(run, plan, taught, summary))
+results = results_of(run, plan, trained)
+write_text(out / "README.md", model_card(run, plan, results, results.numbers()))
+write_page(run, plan, results, results.numbers())
 """
 
 from __future__ import annotations

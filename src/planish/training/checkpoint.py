@@ -39,6 +39,7 @@ class Trained(Record):
     Args:
         steps: optimizer steps in all.
         seconds: how long the last `fresh_steps` of them took.
+        run: name of the run that it belongs to.
     """
 
     kind: TrainedKind
@@ -48,6 +49,7 @@ class Trained(Record):
     num_rows: int
     num_parameters: int
     num_trainable: int
+    run: str = ""
 
 
 def trained(folder: Path) -> Trained | None:

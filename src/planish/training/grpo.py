@@ -159,6 +159,7 @@ def train_grpo(
     work: Path,
     out: Path,
     recorder: Recorder,
+    run: str = "",
     observe: Callable[[Sequence[Scored]], None] = lambda scored: None,
 ) -> Trained:
     """Trains `model` by GRPO and saves the result as the checkpoint `out`.
@@ -170,6 +171,7 @@ def train_grpo(
         work: where the training checkpoints go. It is removed once `out` is there.
         out: a folder that does not exist yet.
         recorder: hears of every step; beside TRL's numbers of `readable` and of every `part/NAME`.
+        run: name of the run that it belongs to, kept beside the weights.
         observe: hears on every process of its scored rollouts, once per step.
 
     Raises:
@@ -204,6 +206,7 @@ def train_grpo(
             kind="grpo",
             num_rows=len(groups),
             num_parameters=num_parameters,
+            run=run,
             model=model,
             work=work,
             out=out,

@@ -29,6 +29,7 @@ from planish.training.launch import is_main
 
 if TYPE_CHECKING:
     from planish.training.callbacks import Recorder
+    from planish.training.checkpoint import Trained
 
 __all__ = [
     "Command",
@@ -130,6 +131,21 @@ class Job:
     folder: Path
     run: Run | None
     screen: Screen
+
+    def made(self, out: Path) -> Trained | None:
+        """What this run has trained already and saved as `out`; None where that is still to do.
+
+        Raises:
+            BadInput: something else is there, or what another run trained.
+        """
+        from planish.training.checkpoint import trained
+
+        done = trained(out)
+        if done is not None and done.run in ("", self.folder.name):
+            return done
+        if out.exists():
+            raise BadInput("is not of this run", where=str(out), fix="move it out of the way")
+        return None
 
     def checkpoints(self, name: str) -> Path:
         """Where the training checkpoints of a part of the work go."""

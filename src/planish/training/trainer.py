@@ -96,6 +96,7 @@ def carry_through(
     kind: TrainedKind,
     num_rows: int,
     num_parameters: int,
+    run: str,
     model: str,
     work: Path,
     out: Path,
@@ -109,6 +110,7 @@ def carry_through(
         kind: what is trained.
         num_rows: that it learns from.
         num_parameters: of the model, without an adapter.
+        run: name of the run that it belongs to.
         model: what training began with, to merge an adapter into.
         work: holds the training checkpoints, and is removed once `out` is there.
         out: a folder that does not exist yet.
@@ -125,6 +127,7 @@ def carry_through(
         num_rows=num_rows,
         num_parameters=num_parameters,
         num_trainable=trainable,
+        run=run,
     )
     merge_into = None
     if settings.lora is not None:

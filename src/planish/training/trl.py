@@ -78,6 +78,7 @@ def train(
     work: Path,
     out: Path,
     recorder: Recorder,
+    run: str = "",
 ) -> Trained:
     """Trains `model` on `rows` and saves the result as the checkpoint `out`.
 
@@ -86,6 +87,7 @@ def train(
         end_id: the token that ends a reply; generation stops at it from now on.
         work: where the training checkpoints go. It is removed once `out` is there.
         out: a folder that does not exist yet.
+        run: name of the run that it belongs to, kept beside the weights.
 
     Raises:
         BadInput: the model cannot be loaded, or the batch does not divide.
@@ -108,6 +110,7 @@ def train(
             kind=kind,
             num_rows=len(rows),
             num_parameters=num_parameters,
+            run=run,
             model=model,
             work=work,
             out=out,

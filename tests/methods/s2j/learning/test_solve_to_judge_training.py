@@ -231,6 +231,27 @@ def test_a_drawing_that_was_interrupted_draws_nothing_again(capsys, tmp_path, mo
     assert "160 of 160 judgments were there before" in err
 
 
+def test_what_another_run_trained_is_not_taken_for_its_own(capsys, tmp_path, monkeypatch):
+    """Two runs on one `--out`: the one that was stopped finds the other's checkpoint there."""
+    with monkeypatch.context() as patched:
+        interrupted_at(patched, 2)
+        code, _, _ = train(capsys, tmp_path, "additive")
+    assert code == 130
+    stopped = only_run(tmp_path)
+    code, _, err = train(capsys, tmp_path, "solve_only")
+    assert code == 0, err
+    judge = tmp_path / "judge"
+    before = {path.name: path.read_bytes() for path in judge.iterdir()}
+    code, _, err = call(capsys, "--resume", stopped)
+    assert code == 2
+    assert f"{judge}: is not of this run; move it out of the way" in err
+    assert {path.name: path.read_bytes() for path in judge.iterdir()} == before
+    judge.rename(tmp_path / "other")
+    code, _, err = call(capsys, "--resume", stopped)
+    assert code == 0, err
+    assert "arm\n`additive`" in (judge / "README.md").read_text()
+
+
 def test_a_resume_must_match(capsys, tmp_path):
     assert train(capsys, tmp_path, "additive")[0] == 0
     run = only_run(tmp_path)

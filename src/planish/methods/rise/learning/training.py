@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from planish.methods.rise.learning.training_plan import Plan
 from planish.methods.rise.learning.training_rows import Data, encode
-from planish.records import BadInput, Record
+from planish.records import Record
 from planish.runs import Run
 from planish.runs.console import Screen
 from planish.training import job as jobs
@@ -102,14 +102,12 @@ class _Work:
 
     def stages(self, data: Mapping[Kind, Data]) -> list[StageResult]:
         """Runs every stage that is not done yet, each from the checkpoint of the one before."""
-        from planish.training.checkpoint import trained
-
         model, results = model_path(self.plan.model), []
         for stage in self.plan.stages:
             last = stage == self.plan.stages[-1]
             target = Path(self.plan.out) if last else self.job.folder / "artifacts" / stage
             # A kill may come between the last checkpoint of a stage and the next line of a file.
-            done = trained(target) or self._train(stage, model, target, data[stage])
+            done = self.job.made(target) or self._train(stage, model, target, data[stage])
             results.append(_result(stage, data[stage], done))
             model = str(target)
         return results
@@ -117,8 +115,6 @@ class _Work:
     def _train(self, stage: Kind, model: str, target: Path, data: Data) -> Trained:
         from planish.training import trl
 
-        if target.exists():
-            raise BadInput("is not of this run", where=str(target), fix="move it out of the way")
         settings = _settings(self.plan, stage, len(data.rows))
         title = f"{_TITLES[stage]} on {len(data.rows)} rows"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -132,6 +128,7 @@ class _Work:
                 work=self.job.checkpoints(stage),
                 out=target,
                 recorder=recorder,
+                run=self.job.folder.name,
             )
 
 

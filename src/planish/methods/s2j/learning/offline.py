@@ -80,13 +80,10 @@ def learn_offline(plan: Plan, lesson: Lesson, job: Job) -> Trained:
         TrainingFailed: a number is not finite.
     """
     from planish.training import trl
-    from planish.training.checkpoint import trained
 
     out, folder = Path(plan.out), job.folder / "artifacts"
-    if done := trained(out):  # a kill may have come just after it
+    if done := job.made(out):  # a kill may have come just after it
         return done
-    if out.exists():
-        raise BadInput("is not of this run", where=str(out), fix="move it out of the way")
     pairs = folder / PAIRS
     if job.run is None:
         _wait_for(pairs)
@@ -104,6 +101,7 @@ def learn_offline(plan: Plan, lesson: Lesson, job: Job) -> Trained:
             work=job.checkpoints("dpo"),
             out=out,
             recorder=recorder,
+            run=job.folder.name,
         )
 
 

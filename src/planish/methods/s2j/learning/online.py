@@ -13,7 +13,6 @@ from planish.methods.s2j.learning.lesson import Lesson
 from planish.methods.s2j.learning.plan import Plan
 from planish.methods.s2j.learning.rewarding import ItemRewarder, RewardLog, rewards_file
 from planish.methods.s2j.method import ARMS, Arm
-from planish.records import BadInput
 from planish.training.job import Job, model_path
 from planish.training.launch import rank
 
@@ -33,14 +32,11 @@ def learn_online(plan: Plan, lesson: Lesson, job: Job) -> Trained:
         TrainingFailed: a number is not finite, or too few rollouts have the form.
     """
     from planish.training.callbacks import last_checkpoint
-    from planish.training.checkpoint import trained
     from planish.training.grpo import train_grpo
 
     out, work = Path(plan.out), job.checkpoints("grpo")
-    if done := trained(out):  # a kill may have come just after it
+    if done := job.made(out):  # a kill may have come just after it
         return done
-    if out.exists():
-        raise BadInput("is not of this run", where=str(out), fix="move it out of the way")
     last = last_checkpoint(work)
     arm = _arm(plan)
     log = RewardLog(
@@ -61,6 +57,7 @@ def learn_online(plan: Plan, lesson: Lesson, job: Job) -> Trained:
                 work=work,
                 out=out,
                 recorder=recorder,
+                run=job.folder.name,
                 observe=log.append,
             )
     finally:

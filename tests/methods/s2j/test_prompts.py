@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planish.judges.templates import Template, named
-from planish.methods.s2j.measuring.prompts import (
+from planish.methods.s2j.prompts import (
     answer_of,
     solution_of,
     solve_chat,

@@ -35,7 +35,7 @@ from planish.methods.s2j.measuring.arms import (
     has_grammar,
     template_of,
 )
-from planish.methods.s2j.measuring.prompts import answer_of, solve_chat
+from planish.methods.s2j.prompts import answer_of, solve_chat
 from planish.models.base import LanguageModel, Steps
 from planish.records import Completion
 

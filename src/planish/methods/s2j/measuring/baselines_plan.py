@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from planish.judges.templates import Template, load_template, template_name
 from planish.methods.s2j.data import Items
 from planish.methods.s2j.measuring.arms import Asking, chat_of, has_grammar
-from planish.methods.s2j.measuring.prompts import solving_template
 from planish.methods.s2j.origin import Origin, again, origin_of, preset_for
+from planish.methods.s2j.prompts import solving_template
 from planish.records import BadInput, Sampling
 from planish.runs.info import RunInfo
 from planish.runs.presets import Preset, regiven, resolve

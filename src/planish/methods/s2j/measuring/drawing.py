@@ -14,8 +14,8 @@ from planish.judges.pairs import ORDERS, Order
 from planish.judges.parse import parse
 from planish.judges.templates import Template
 from planish.methods.s2j.data import Item, Items, undecided
-from planish.methods.s2j.measuring.prompts import answer_of, solution_of, solve_chat
 from planish.methods.s2j.measuring.records import JudgeSample, Purpose, SolveSample
+from planish.methods.s2j.prompts import answer_of, solution_of, solve_chat
 from planish.models.base import LanguageModel, Watcher
 from planish.records import Completion, Sampling
 

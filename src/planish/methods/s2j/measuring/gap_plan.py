@@ -18,9 +18,9 @@ from planish.judges.templates import Template, template_name
 from planish.methods.s2j.config import Config
 from planish.methods.s2j.data import Items
 from planish.methods.s2j.measuring.estimating import Frozen
-from planish.methods.s2j.measuring.prompts import solving_template
 from planish.methods.s2j.measuring.records import GapRow
 from planish.methods.s2j.origin import Origin, again, origin_of, preset_for
+from planish.methods.s2j.prompts import solving_template
 from planish.records import BadInput, Record, explain, write_text
 from planish.runs import Run
 from planish.runs.info import RunInfo, config_of, read_info

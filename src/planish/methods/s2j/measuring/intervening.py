@@ -18,7 +18,6 @@ from planish.judges.pairs import ORDERS
 from planish.judges.parse import parse
 from planish.methods.s2j.data import Item
 from planish.methods.s2j.measuring.drawing import Drawing
-from planish.methods.s2j.measuring.prompts import with_solution
 from planish.methods.s2j.measuring.records import (
     KINDS,
     Intervention,
@@ -27,6 +26,7 @@ from planish.methods.s2j.measuring.records import (
     Kind,
     KindNumbers,
 )
+from planish.methods.s2j.prompts import with_solution
 from planish.records import Chat, Completion, Message, Sampling
 from planish.stats import Estimate, ratio
 

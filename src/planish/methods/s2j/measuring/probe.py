@@ -24,7 +24,6 @@ from planish.methods.s2j.measuring.intervening import (
     interventions,
     plan_interventions,
 )
-from planish.methods.s2j.measuring.prompts import solving_template
 from planish.methods.s2j.measuring.records import (
     GapReport,
     GapRow,
@@ -32,6 +31,7 @@ from planish.methods.s2j.measuring.records import (
     JudgeSample,
     SolveSample,
 )
+from planish.methods.s2j.prompts import solving_template
 from planish.models import load
 from planish.models.base import Steps
 from planish.stats import Estimate, paired, ratio

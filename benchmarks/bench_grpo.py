@@ -78,7 +78,7 @@ def ours(steps: int, lesson: Lesson, folder: Path) -> float:
     clock = _Clock()
     run = Run.create("s2j", "speed", Config.tiny(), root=folder, stage="train")
     with run:
-        log = RewardLog(run.artifact("rewards.jsonl"), lesson.items.items, "additive", last_step=0)
+        log = RewardLog(run.artifact("rewards.jsonl"), lesson, "additive", last_step=0)
         train_grpo(
             MODEL,
             lesson.groups,

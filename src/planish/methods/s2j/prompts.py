@@ -10,9 +10,16 @@ from __future__ import annotations
 
 from planish.judges.parse import hide_thinking, solution_in
 from planish.judges.templates import Template, load_template
-from planish.records import BadInput, Chat, Example
+from planish.records import BadInput, Chat, Completion, Example
 
-__all__ = ["answer_of", "solution_of", "solve_chat", "solving_template", "with_solution"]
+__all__ = [
+    "alone_in",
+    "answer_of",
+    "solution_of",
+    "solve_chat",
+    "solving_template",
+    "with_solution",
+]
 
 
 def solving_template(name: str) -> Template:
@@ -55,6 +62,14 @@ def answer_of(text: str, template: Template) -> str:
     """The answer of a reply to `solve_chat`: inside the marks, or all of it without them."""
     found = solution_in(text, template)
     return hide_thinking(text).strip() if found is None else found
+
+
+def alone_in(completion: Completion, template: Template) -> str | None:
+    """The answer of a reply to `solve_chat` that has its form, and has come to its end."""
+    if completion.finish != "stop":
+        return None
+    opening, _ = template.solution or ("", "")
+    return solution_of(completion.text, template) if opening else completion.text.strip() or None
 
 
 def with_solution(text: str, template: Template, solution: str) -> str:

@@ -1,6 +1,6 @@
 """What rollouts earn, and the file that keeps it, without any training."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -15,7 +15,7 @@ from planish.methods.s2j.learning.rewarding import (
     merge_parts,
     read_rewards,
 )
-from planish.methods.s2j.method import Weights
+from planish.methods.s2j.method import ARMS, Weights
 from planish.records import Completion, write_jsonl
 from planish.tasks.chain import ChainTask
 from planish.training.grpo import Rollout, Score, Scored
@@ -39,6 +39,36 @@ def written(template, solution, label):
 
 def rollout(group, prompt, text, finish="stop"):
     return Rollout(group, prompt, Completion(text=text, finish=finish, token_ids=(1, 2, 3)))
+
+
+@pytest.mark.parametrize("template", ["chain", "solve_first"])
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_question_alone_earns_its_solution_in_every_arm(template, arm):
+    taught = lesson(template)
+    taught = replace(taught, alone=taught.items.items[:2])
+    group = taught.groups[len(taught.items)]
+    item = taught.asked(len(taught.items))
+    assert (group.id, len(set(group.prompts))) == (item.id, 1)
+    assert "[[A]]" not in group.prompts[0][-1].content
+    right, wrong = ChainTask().gold(item.example), ChainTask().wrong(item.example)
+    if template == "solve_first":
+        right, wrong = (f"<solution> {text} </solution>" for text in (right, wrong))
+    scores = ItemRewarder(taught, arm, Weights())(
+        [
+            rollout(len(taught.items), 0, right),
+            rollout(len(taught.items), 1, wrong),
+            rollout(len(taught.items), 1, right, "length"),
+        ]
+    )
+    assert [(score.total, score.readable) for score in scores] == [
+        (1.0, True),
+        (0.0, True),
+        (-0.5, False),
+    ]
+    assert [score.parts["alone"] for score in scores] == [1.0, 0.0, None]
+    judged = rollout(0, 0, written(template, right, "A"))
+    [score] = ItemRewarder(taught, arm, Weights())([judged])
+    assert score.parts.keys() == scores[0].parts.keys()  # all processes log the same names
 
 
 @pytest.mark.parametrize("template", ["chain", "solve_first"])
@@ -147,14 +177,15 @@ def scored(step, group=0, prompt=0, text="7 2 V [[A]]", total=1.0):
 
 
 def test_rows_of_steps_that_come_again_are_dropped(tmp_path):
-    items, path = lesson().items.items, tmp_path / "rewards.jsonl"
-    log = RewardLog(path, items, "additive", last_step=0)
+    taught, path = lesson(), tmp_path / "rewards.jsonl"
+    items = taught.items.items
+    log = RewardLog(path, taught, "additive", last_step=0)
     for step in (1, 2, 3):
         log.append([scored(step), scored(step, prompt=1, text="häßlich 🙂\n\u2028")])
     log.close()
     with path.open("a") as torn:
         torn.write('{"step": 3, "it')
-    log = RewardLog(path, items, "additive", last_step=2)
+    log = RewardLog(path, taught, "additive", last_step=2)
     log.append([scored(3, group=1, total=None)])
     log.close()
     rows = list(read_rewards(path))
@@ -164,7 +195,7 @@ def test_rows_of_steps_that_come_again_are_dropped(tmp_path):
     ]
     assert rows[1].text == "häßlich 🙂\n\u2028"
     assert (rows[-1].r_total, rows[-1].s, rows[-1].num_tokens) == (None, None, 3)
-    RewardLog(path, items, "additive", last_step=0).close()
+    RewardLog(path, taught, "additive", last_step=0).close()
     assert path.read_text() == ""
 
 

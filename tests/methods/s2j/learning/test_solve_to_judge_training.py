@@ -145,6 +145,20 @@ def test_every_arm_ends_in_a_checkpoint_with_card_report_and_all_rewards(capsys,
     assert completion.text == "7"
 
 
+def test_questions_alone_are_mixed_in_and_told_apart(capsys, tmp_path):
+    code, out, err = train(capsys, tmp_path, "judge_only", *QUICK, "--alone", "10")
+    assert code == 0, err
+    summary, rows = json.loads(out), rewards(only_run(tmp_path))
+    alone = [row for row in rows if row.order == "alone"]
+    assert 0 < len(alone) < len(rows) == summary["rollouts"]
+    assert {(row.j, row.r_total) for row in alone if row.f} <= {(None, 0.0), (None, 1.0)}
+    assert summary["alone_last"] is not None
+    assert summary["judge_last"] is not None
+    code, _, err = train(capsys, tmp_path / "more", "additive", *QUICK, "--alone", "9000")
+    assert code == 2
+    assert "have a gold answer" in err
+
+
 def test_the_additive_reward_mends_the_verdict(capsys, tmp_path):
     """Few steps, and no more is claimed than a direction."""
     settings = ("--limit", 400, "--steps", 40, "--items-per-step", 16)

@@ -33,6 +33,9 @@ class _Online(BaseModel):
     both_wrong: int = Field(
         0, ge=0, description="Items to mix in whose candidates are both wrong: no verdict counts."
     )
+    alone: int = Field(
+        0, ge=0, description="Questions to mix in that are solved alone, so that it is kept."
+    )
     steps: int = Field(200, ge=1, description="Optimizer steps.")
     items_per_step: int = Field(16, ge=1, description="Items a step, each in both orders.")
     rollouts: int = Field(4, ge=2, description="Rollouts per order; both orders are one group.")
@@ -159,6 +162,7 @@ class TrainConfig(_Dpo, _Online):
             penalty=0.5,  # our choice: not stated
             min_solution_tokens=0,  # our choice: not stated
             both_wrong=0,  # our choice: items with two wrong candidates are ours
+            alone=0,  # our choice: questions to solve alone are ours
             limit=20_000,  # our choice: not stated
             steps=300,  # our choice: not stated
             items_per_step=64,  # our choice: not stated

@@ -22,6 +22,7 @@ __all__ = ["WINDOW", "Earnings", "earnings"]
 WINDOW = 10
 """Steps that are the first, and the last; fewer where both would meet."""
 
+_NAMES = ("reward", "judge", "solve", "parse_rate", "tokens")
 _SHOWN = 8
 
 
@@ -47,7 +48,8 @@ class Earnings:
     """A file of rewards, summed up.
 
     Args:
-        first: of the first steps, by name: reward, judge, solve, parse_rate, tokens.
+        first: of the first steps, by name: reward, judge, solve, parse_rate and tokens of
+            judgments; alone: right solutions of questions without candidates, if there were any.
         last: of the last ones.
         num_rollouts: in all.
         num_unknown: those that taught nothing, for nothing that is rewarded was known.
@@ -67,8 +69,9 @@ class Earnings:
         return {
             **{
                 f"{name}_{when}": values[name]
-                for name in self.first
+                for name in dict.fromkeys([*self.first, *self.last])
                 for when, values in (("first", self.first), ("last", self.last))
+                if name in values
             },
             "rollouts": self.num_rollouts,
             "without_reward": self.num_unknown,
@@ -93,8 +96,8 @@ def earnings(path: Path, *, num_steps: int) -> Earnings:
         if row.step == num_steps and len(shown) < _SHOWN:
             shown.append(row)
     return Earnings(
-        first={name: sums.estimate() for name, sums in first.items()},
-        last={name: sums.estimate() for name, sums in last.items()},
+        first=_estimates(first),
+        last=_estimates(last),
         num_rollouts=num_rollouts,
         num_unknown=num_unknown,
         num_unverified=num_unverified,
@@ -102,11 +105,18 @@ def earnings(path: Path, *, num_steps: int) -> Earnings:
     )
 
 
+def _estimates(sums: dict[str, _Sums]) -> dict[str, Estimate]:
+    return {name: each.estimate() for name, each in sums.items() if each.sums or name in _NAMES}
+
+
 def _sides() -> dict[str, _Sums]:
-    return {name: _Sums() for name in ("reward", "judge", "solve", "parse_rate", "tokens")}
+    return {name: _Sums() for name in (*_NAMES, "alone")}
 
 
 def _add(sums: dict[str, _Sums], row: RewardRow) -> None:
+    if row.order == "alone":
+        sums["alone"].add(row.item_id, row.s)
+        return
     values = (row.r_total, row.j, row.s, row.f, float(row.num_tokens))
-    for one, value in zip(sums.values(), values, strict=True):
-        one.add(row.item_id, value)
+    for name, value in zip(_NAMES, values, strict=True):
+        sums[name].add(row.item_id, value)

@@ -18,6 +18,7 @@ from planish.judges.templates import Template, load_template
 from planish.methods.s2j.data import Item, Items, pair_items, task_items
 from planish.methods.s2j.learning.config import TrainArm
 from planish.methods.s2j.learning.plan import Plan
+from planish.methods.s2j.prompts import solve_chat
 from planish.models.local_prompts import PromptWriter
 from planish.records import BadInput, Chat
 from planish.tasks.load import load_task
@@ -37,19 +38,31 @@ class Lesson:
     Args:
         items: with who grades their answers.
         template: what they are asked with.
+        alone: items whose question is asked without candidates, too.
         count_tokens: how many tokens of the model a text is.
     """
 
     items: Items
     template: Template
     count_tokens: Callable[[str], int]
+    alone: tuple[Item, ...] = ()
 
     @property
     def groups(self) -> list[Group]:
-        """Every item in both orders: what depends on the order alone is punished."""
+        """Every item in both orders: what depends on the order alone is punished. Behind them the
+        questions that are solved alone, each twice, for all groups have as many rollouts.
+        """
         from planish.training.grpo import Group
 
-        return [Group(item.id, self.prompts(item)) for item in self.items.items]
+        judged = [Group(item.id, self.prompts(item)) for item in self.items.items]
+        return judged + [
+            Group(item.id, (solve_chat(item.example, self.template),) * len(ORDERS))
+            for item in self.alone
+        ]
+
+    def asked(self, group: int) -> Item:
+        """The item of a group."""
+        return (*self.items.items, *self.alone)[group]
 
     def prompts(self, item: Item) -> tuple[Chat, ...]:
         """What is asked about an item, in each of `ORDERS`."""
@@ -82,6 +95,7 @@ def prepare(plan: Plan, *, resumed: bool) -> Lesson:
     lesson = Lesson(
         items=items,
         template=template,
+        alone=_alone(plan, items),
         count_tokens=lambda text: len(
             tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         ),
@@ -148,6 +162,21 @@ def _teaches(item: Item, arm: TrainArm) -> bool:
     if arm == "dpo":
         return judged and solved
     return solved or (judged and arm not in ("solve_only", "gated"))
+
+
+def _alone(plan: Plan, items: Items) -> tuple[Item, ...]:
+    """The questions that are solved alone: of the first items with a gold answer."""
+    if not plan.alone:
+        return ()
+    known = {item.example.prompt: item for item in reversed(items.with_target)}
+    found = tuple(reversed(known.values()))[: plan.alone]
+    if len(found) < plan.alone:
+        raise BadInput(
+            f"{plan.alone} questions asked, but only {len(found)} have a gold answer",
+            where="--alone",
+            fix=f"use at most {len(found)}",
+        )
+    return found
 
 
 def _check_batch(plan: Plan) -> None:

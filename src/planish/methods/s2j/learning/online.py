@@ -41,7 +41,7 @@ def learn_online(plan: Plan, lesson: Lesson, job: Job) -> Trained:
     arm = _arm(plan)
     log = RewardLog(
         rewards_file(work.parent, rank(), plan.num_processes),
-        lesson.items.items,
+        lesson,
         arm,
         last_step=0 if last is None else int(last.name.partition("-")[2]),
     )

@@ -34,7 +34,12 @@ _GRPO_PANELS: tuple[tuple[str, str, dict[str, str]], ...] = (
     (
         "share of rollouts",
         "Right verdicts and right solutions among the rollouts with the form, and that share.",
-        {"verdict right": "part/judge", "solution right": "part/solve", "form": "part/form"},
+        {
+            "verdict right": "part/judge",
+            "solution right": "part/solve",
+            "form": "part/form",
+            "solved alone": "part/alone",
+        },
     ),
     ("tokens", "Mean length of a rollout.", {"length": "completions/mean_length"}),
     (
@@ -180,7 +185,7 @@ def write_page(run: Run, plan: Plan, results: Results, summary: Mapping[str, Any
 
 
 def _headline(summary: Mapping[str, Any]) -> list[str]:
-    wanted = ("reward", "judge", "solve", "parse_rate")
+    wanted = ("reward", "judge", "solve", "parse_rate", "alone")
     names = [f"{name}_{when}" for name in wanted for when in ("first", "last")]
     names += ["right_before", "parse_rate", "pairs", "pair_accuracy"]
     return [name for name in names if name in summary]

@@ -13,13 +13,14 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from planish.judges.pairs import ORDERS, Order
 from planish.judges.parse import hide_thinking, solution_in
 from planish.methods.s2j.data import Item
 from planish.methods.s2j.learning.lesson import Lesson, prompt_gold
 from planish.methods.s2j.method import Arm, Parts, Weights, parts_of, reward
+from planish.methods.s2j.prompts import alone_in
 from planish.records import Completion, Record, read_records, write_jsonl
 from planish.runs.lines import LineFile
 
@@ -46,7 +47,7 @@ class RewardRow(Record):
 
     Args:
         step: the optimizer step that learned from it.
-        order: which candidate stood first.
+        order: which candidate stood first; "alone": there was none.
         f: whether it has the form.
         j: its verdict; None: no form, or no verdict is right.
         s: its solution; None: no form, or nobody could tell.
@@ -57,7 +58,7 @@ class RewardRow(Record):
 
     step: int
     item_id: str
-    order: Order
+    order: Order | Literal["alone"]
     f: float
     j: float | None
     s: float | None
@@ -92,7 +93,9 @@ class ItemRewarder:
     def _score(self, rollout: Rollout) -> Score:
         from planish.training.grpo import Score
 
-        item = self._lesson.items.items[rollout.group]
+        item = self._lesson.asked(rollout.group)
+        if rollout.group >= len(self._lesson.items):
+            return self._score_alone(item, rollout.completion)
         gold = prompt_gold(item, ORDERS[_ORDERS[rollout.prompt]])
         completion, template = rollout.completion, self._lesson.template
         parts = parts_of(
@@ -104,11 +107,27 @@ class ItemRewarder:
         readable = parts.form
         if readable and self._is_short(completion):
             parts = Parts(form=False, judge=None, solve=None)
+        # All processes of a launch log the same names.
+        other: dict[str, float | None] = {"alone": None} if self._lesson.alone else {}
         return Score(
             total=reward(parts, self._arm, self._weights),
             readable=readable,
-            parts={"form": float(parts.form), "judge": parts.judge, "solve": parts.solve},
+            parts={"form": float(parts.form), "judge": parts.judge, "solve": parts.solve} | other,
             credit=self._credit(completion, parts),
+        )
+
+    def _score_alone(self, item: Item, completion: Completion) -> Score:
+        """A question without candidates: its solution is all there is, in every arm."""
+        from planish.training.grpo import Score
+
+        solution = alone_in(completion, self._lesson.template)
+        right = None if solution is None else self._lesson.items.verify(item, solution)
+        known = None if right is None else float(right)
+        total = -self._weights.penalty if solution is None else known
+        return Score(
+            total=total,
+            readable=solution is not None,
+            parts={"form": None, "judge": None, "solve": None, "alone": known},
         )
 
     def _is_short(self, completion: Completion) -> bool:
@@ -136,13 +155,13 @@ class RewardLog:
 
     Args:
         path: of the file; what it holds of steps after `last_step` will come again and is dropped.
-        items: by the number of their group.
+        lesson: whose groups are rolled out.
         arm: what is rewarded.
         last_step: the step that training goes on from.
     """
 
-    def __init__(self, path: Path, items: Sequence[Item], arm: Arm, *, last_step: int) -> None:
-        self._items, self._arm = items, arm
+    def __init__(self, path: Path, lesson: Lesson, arm: Arm, *, last_step: int) -> None:
+        self._lesson, self._arm = lesson, arm
         _cut_after(path, last_step)
         self._file = LineFile(path)
 
@@ -157,13 +176,14 @@ class RewardLog:
 
     def _row(self, scored: Scored) -> RewardRow:
         rollout, score = scored.rollout, scored.score
+        alone = rollout.group >= len(self._lesson.items)
         return RewardRow(
             step=scored.step,
-            item_id=self._items[rollout.group].id,
-            order=_ORDERS[rollout.prompt],
-            f=score.parts["form"] or 0.0,
+            item_id=self._lesson.asked(rollout.group).id,
+            order="alone" if alone else _ORDERS[rollout.prompt],
+            f=float(score.readable) if alone else score.parts["form"] or 0.0,
             j=score.parts["judge"],
-            s=score.parts["solve"],
+            s=score.parts["alone" if alone else "solve"],
             r_total=score.total,
             arm=self._arm,
             advantage=scored.advantage,

@@ -521,6 +521,24 @@ def test_a_template_that_does_not_say_where_a_solution_ends(capsys, runs, tmp_pa
     assert "does not say where a solution ends" in err
 
 
+def test_the_same_pairs_are_the_same_items_whatever_the_seed(capsys, runs, tmp_path):
+    rows = []
+    for first in range(8):
+        for second in range(5):
+            right = (first + second) % 10
+            replies = [f"{right} {(right - 1) % 10}", f"{right} {(right + 3) % 10}"]
+            rows.append(
+                {"question": f"{first} + {second} - 1", "target": (right - 1) % 10}
+                | {"reply_a": replies[second % 2], "reply_b": replies[1 - second % 2]}
+            )
+    pairs = written(tmp_path / "pairs.jsonl", [row | {"id": f"{i}"} for i, row in enumerate(rows)])
+    small = ("--solves", 2, "--judgments", 1, "--interventions", 0)
+    common = ("--model", "embedded:reasoner", "--pairs", pairs, *small, *runs)
+    base = measured(capsys, *common)
+    found = measured(capsys, *common, "--base", base["run"], "--seed", 1)
+    assert found["num_frozen"] == base["num_q_tau"] >= 30
+
+
 def test_a_base_must_be_whole_and_of_the_same_items(capsys, reasoner, runs, tmp_path):
     model = ("--model", "embedded:reasoner", "--task", "chain:3", "--limit", 60, *SMALL, *runs)
     assert "its seed is 0, this one's 1" in refused(capsys, *model, "--base", reasoner, "--seed", 1)

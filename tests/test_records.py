@@ -137,3 +137,10 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
 def test_one_line_whatever_the_message():
     error = BadInput("two\nlines", where="a.jsonl:3", fix="mend\tit")
     assert str(error) == "a.jsonl:3: two lines; mend it"
+
+
+def test_half_a_surrogate_pair_is_written_and_read_back(tmp_path):
+    rows = [{"text": "ä \ud800 🙂"}, {"text": "ä"}]
+    assert write_jsonl(tmp_path / "rows.jsonl", rows) == 2
+    assert [row for _, row in read_jsonl(tmp_path / "rows.jsonl")] == rows
+    assert "ä" in (tmp_path / "rows.jsonl").read_text()

@@ -342,7 +342,12 @@ def to_json(value: BaseModel | Mapping[str, Any]) -> str:
     """One line of JSON for a record or a mapping."""
     if isinstance(value, BaseModel):
         return value.model_dump_json()
-    return json.dumps(value, ensure_ascii=False)
+    line = json.dumps(value, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can hold and UTF-8 cannot
+        return json.dumps(value)
+    return line
 
 
 def write_jsonl(path: str | os.PathLike[str], rows: Iterable[BaseModel | Mapping[str, Any]]) -> int:

@@ -118,6 +118,7 @@ def _draw(plan: Plan, lesson: Lesson, job: Job) -> None:
     asked = [(item.case, lesson.template) for item in items]
     replies = job.folder / "artifacts" / "replies.jsonl"
     replies.parent.mkdir(parents=True, exist_ok=True)
+    goes_on = replies.exists()  # equal questions of a fresh run are hits as well
     total = 2 * len(asked) * plan.samples
     with (
         CachedModel(load(plan.model), replies) as model,
@@ -133,7 +134,7 @@ def _draw(plan: Plan, lesson: Lesson, job: Job) -> None:
             verify=lambda case, solution: lesson.items.verify(by_id[case.id], solution),
             watcher=Steps(step),
         )
-        if model.hits:
+        if model.hits and goes_on:
             job.screen.note(f"{model.hits} of {total} judgments were there before")
     _check_readable(plan, lesson, drawn)
     pairs, told = solved_pairs(plan, lesson, drawn)

@@ -21,6 +21,10 @@ Predictions for the world `half`, where the comparison is what a base lacks:
 5. Additive against judge-only: a lead in solving inside the judgment, in the gap none that can be
    told.
 
+Added after a first look at the arms above, which solve alone less well than their bases, and tried
+on bases 20 and 21: questions to solve alone mixed in (`--alone 400`). Predicted of it: what additive
+closes, and solving alone within the base's interval.
+
 Predictions for the world `sloppy`, where seven in ten solutions inside a judgment are careless and
 half of these are followed by a right verdict all the same:
 6. Additive judges better than judge-only by 2 points or more, with an interval above 0, and solves
@@ -54,13 +58,21 @@ ARMS: dict[str, tuple[str, tuple[object, ...]]] = {
     "segment_credit": ("segment credit", ()),
     "additive_mixed": ("additive, a quarter of the items with two wrong candidates", ()),
     "dpo": ("S2J-DPO, offline", ()),
+    "additive_alone": (
+        "additive, a sixth of the groups a question alone (later)",
+        ("--alone", 400),
+    ),
     "weights_4_1": ("additive, weights 4:1", ("--judge-weight", 4)),
     "weights_1_4": ("additive, weights 1:4", ("--solve-weight", 4)),
     "penalty_0": ("additive, no penalty", ("--penalty", 0)),
     "penalty_1": ("additive, penalty 1", ("--penalty", 1)),
 }
-MAIN = list(ARMS)[:8]
-_NAMES = {"judge_length": "judge_only", "additive_mixed": "additive"}
+MAIN = list(ARMS)[:9]
+_NAMES = {
+    "judge_length": "judge_only",
+    "additive_mixed": "additive",
+    "additive_alone": "additive",
+}
 
 
 def options_of(arm: str, steps: int) -> tuple[object, ...]:

@@ -22,8 +22,8 @@ Predictions for the world `half`, where the comparison is what a base lacks:
    told.
 
 Added after a first look at the arms above, which solve alone less well than their bases, and tried
-on bases 20 and 21: questions to solve alone mixed in (`--alone 400`). Predicted of it: what additive
-closes, and solving alone within the base's interval.
+on base 21: questions to solve alone mixed in (`--alone 400`). Predicted of it: it closes what
+additive closes, and solves alone within the base's interval.
 
 Predictions for the world `sloppy`, where seven in ten solutions inside a judgment are careless and
 half of these are followed by a right verdict all the same:

@@ -144,3 +144,6 @@ def test_half_a_surrogate_pair_is_written_and_read_back(tmp_path):
     assert write_jsonl(tmp_path / "rows.jsonl", rows) == 2
     assert [row for _, row in read_jsonl(tmp_path / "rows.jsonl")] == rows
     assert "ä" in (tmp_path / "rows.jsonl").read_text()
+    records = [Pair(prompt=user("ä \ud800"), chosen="a", rejected="b", meta={"gap": 0.5})]
+    write_jsonl(tmp_path / "records.jsonl", records)
+    assert list(read_records(tmp_path / "records.jsonl", Pair)) == records

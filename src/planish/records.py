@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from planish.errors import BadInput
 
@@ -340,13 +341,15 @@ def _replacing(path: Path) -> Iterator[Any]:
 
 def to_json(value: BaseModel | Mapping[str, Any]) -> str:
     """One line of JSON for a record or a mapping."""
-    if isinstance(value, BaseModel):
-        return value.model_dump_json()
-    line = json.dumps(value, ensure_ascii=False)
     try:
+        if isinstance(value, BaseModel):
+            return value.model_dump_json()
+        line = json.dumps(value, ensure_ascii=False)
         line.encode()
-    except UnicodeEncodeError:  # half a surrogate pair, which JSON can hold and UTF-8 cannot
-        return json.dumps(value)
+    except (UnicodeEncodeError, PydanticSerializationError):
+        # Half a surrogate pair, which JSON can hold and UTF-8 cannot.
+        plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        return json.dumps(plain)
     return line
 
 

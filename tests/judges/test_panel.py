@@ -76,3 +76,12 @@ def test_cyclic_panels_share_the_cases_by_id():
 def test_one_judge_is_no_panel():
     with pytest.raises(BadInput, match="two judges"):
         Panel([fixed("A")])
+
+
+def test_an_id_that_is_no_text_has_its_turn():
+    (case,) = batch(1)
+    odd = case.model_copy(
+        update={"example": case.example.model_copy(update={"id": "half a pair \ud800"})}
+    )
+    (verdict,) = Panel([fixed("A"), fixed("A")], mode="cyclic").judge([odd])
+    assert verdict.label == "A"

@@ -114,6 +114,8 @@ def test_random_order_depends_on_seed_and_id_only():
     assert perms(shuffled, 3) == one
     assert perms(many, 4) != one
     assert 60 < sum(perm == (0, 1) for perm in one.values()) < 140
+    odd = many[0].example.model_copy(update={"id": "half a pair \ud800"})
+    assert perms([many[0].model_copy(update={"example": odd})], 3)
 
 
 def test_every_sample_has_its_own_seed():

@@ -62,7 +62,9 @@ class Panel:
 
 
 def _hashed(case_id: str) -> int:
-    return int.from_bytes(hashlib.sha256(case_id.encode()).digest()[:8], "big")
+    return int.from_bytes(
+        hashlib.sha256(case_id.encode("utf-8", "surrogatepass")).digest()[:8], "big"
+    )
 
 
 def _lead(judgments: Sequence[Judgment]) -> int:

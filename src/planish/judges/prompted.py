@@ -35,7 +35,7 @@ Reading = Literal["text", "direct", "reasoned"]
 
 
 def _hashed(seed: int, case_id: str) -> int:
-    digest = hashlib.sha256(f"{seed}\0{case_id}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}\0{case_id}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big")
 
 

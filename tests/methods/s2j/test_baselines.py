@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -145,6 +146,13 @@ def test_a_drawn_vote_is_a_coin_that_falls_the_same_every_time():
     assert {row.coins for row in drawn[0]} == {2}
     right = [found for row in drawn[0] for (found,) in row.right.values()]
     assert 20 < sum(right) < 60
+    items = chain_items(1)
+    (item,) = items.items
+    example = item.example.model_copy(update={"id": "half a pair \ud800"})
+    item = item.model_copy(update={"case": item.case.model_copy(update={"example": example})})
+    one = replace(items, items=(item,))
+    (odd,) = ask(script_of(["[[A]]", "[[B]]"]), one, asking()).rows["vote"]
+    assert odd.coins == 2
 
 
 def test_a_majority_outvotes_and_the_unread_have_no_vote():

@@ -21,7 +21,7 @@ from planish.methods.s2j.data import Item
 from planish.methods.s2j.learning.lesson import Lesson, prompt_gold
 from planish.methods.s2j.method import Arm, Parts, Weights, parts_of, reward
 from planish.methods.s2j.prompts import alone_in
-from planish.records import Completion, Record, read_records, write_jsonl
+from planish.records import Completion, Record, read_records, to_json, write_jsonl
 from planish.runs.lines import LineFile
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class RewardLog:
     def append(self, scored: Sequence[Scored]) -> None:
         """Adds the rollouts of one step, all or none of them."""
         if scored:
-            self._file.append("\n".join(self._row(one).model_dump_json() for one in scored))
+            self._file.append("\n".join(to_json(self._row(one)) for one in scored))
 
     def close(self) -> None:
         """Closes the file."""

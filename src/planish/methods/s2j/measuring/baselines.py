@@ -292,7 +292,8 @@ def _majority(labels: Sequence[str | None]) -> str | None:
 
 
 def _coin(seed: int | None, item_id: str, order: Order) -> str:
-    digest = hashlib.sha256(f"{seed}\0{item_id}\0{order}".encode()).digest()
+    place = f"{seed}\0{item_id}\0{order}"
+    digest = hashlib.sha256(place.encode("utf-8", "surrogatepass")).digest()
     return "AB"[digest[0] & 1]
 
 

@@ -21,7 +21,7 @@ from planish.methods.s2j.measuring.estimating import Frozen
 from planish.methods.s2j.measuring.records import GapRow
 from planish.methods.s2j.origin import Origin, again, origin_of, preset_for
 from planish.methods.s2j.prompts import solving_template
-from planish.records import BadInput, Record, explain, write_text
+from planish.records import BadInput, Record, explain, to_json, write_text
 from planish.runs import Run
 from planish.runs.info import RunInfo, config_of, read_info
 from planish.runs.presets import Preset, regiven, resolve
@@ -162,7 +162,7 @@ def keep_questions(run: Run, plan: Plan, ids: Iterable[str]) -> QuestionSet:
         ids=tuple(sorted(ids)),
         sha256=_hash(ids),
     )
-    write_text(run.artifact(_QUESTIONS), found.model_dump_json() + "\n")
+    write_text(run.artifact(_QUESTIONS), to_json(found) + "\n")
     return found
 
 
@@ -206,11 +206,11 @@ def load_base(folder: Path, plan: Plan) -> Base:
             )
     path = folder / "artifacts" / _QUESTIONS
     try:
-        questions = QuestionSet.model_validate_json(path.read_text(encoding="utf-8"))
+        questions = QuestionSet.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise BadInput(error.strerror or str(error), where=str(path)) from None
-    except ValidationError as error:
-        why = explain(error)
+    except ValueError as error:
+        why = explain(error) if isinstance(error, ValidationError) else "broken JSON"
         raise BadInput(f"not the questions of a run ({why})", where=str(path)) from None
     rows = {row.id: row.read(GapRow) for row in read_rows(folder, "row")}
     return Base(before, questions, tuple(rows.values()))

@@ -135,7 +135,8 @@ def _text(
             f"{options.bases} bases, {options.seeds} seeds each; {options.steps} steps of 24 items "
             f"and 8 rollouts an item in every arm that draws; {options.items} report pairs, "
             "temperature 1. A verdict that cannot be read is wrong. Intervals: 95 %, items nested "
-            "in runs. A tiny model shows the mechanism, not the paper's number.",
+            "in runs; the runs share their report questions, which makes them a little narrow. A "
+            "tiny model shows the mechanism, not the paper's number.",
             runs.table(firsts, after, {arm: ARMS[arm][0] for arm in after}),
             "## Against the base",
             _against(firsts, after),
@@ -149,13 +150,21 @@ def _against(firsts: Sequence[runs.Measured], after: dict[str, list[runs.Measure
     """Paired differences: each arm minus its base, and minus judge-only."""
     lines = [
         "| after minus before | gap on the base's questions | judges right | "
-        "follows its solution | copies, both wrong | solves alone |",
-        "|---|---|---|---|---|---|",
+        "follows a solution | follows one that ends otherwise | copies, both wrong | "
+        "solves alone |",
+        "|---|---|---|---|---|---|---|",
     ]
     for arm, found in after.items():
         cells = [
             str(runs.difference(found, firsts, pick))
-            for pick in (runs.gap, runs.right, runs.follows, runs.copies, runs.solves)
+            for pick in (
+                runs.gap,
+                runs.right,
+                runs.follows,
+                runs.switches,
+                runs.copies,
+                runs.solves,
+            )
         ]
         lines.append(f"| {ARMS[arm][0]} | {' | '.join(cells)} |")
     text = "\n".join(lines)

@@ -38,6 +38,7 @@ __all__ = [
     "own",
     "right",
     "solves",
+    "switches",
     "table",
 ]
 
@@ -145,15 +146,21 @@ class World:
 def _items(run: Path) -> dict[str, Values]:
     """Every metric item by item, from the run's records; only sampled judgments count."""
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    rows, judged = {}, []
+    rows, judged, own = {}, [], {}
     for _, line in read_jsonl(run / "records.jsonl"):
         data = line["data"]
         if line["kind"] == "row":
             rows[data["item_id"]] = data
-        elif line["kind"] == "judge" and not data["greedy"]:
+        elif line["kind"] == "judge" and data["greedy"]:
+            own[data["item_id"], data["order"]] = data["solution"]
+        elif line["kind"] == "judge":
             judged.append(data)
         elif line["kind"] == "intervention" and data["kind"] == "swap":
-            values["follows"][data["item_id"]].append(float(bool(data["followed"])))
+            followed = float(bool(data["followed"]))
+            values["follows"][data["item_id"]].append(followed)
+            # Where its own solution ends alike, nothing new was put in.
+            if own[data["item_id"], data["order"]].split()[-1:] != data["inserted"].split()[-1:]:
+                values["switches"][data["item_id"]].append(followed)
     for data in judged:
         id = data["item_id"]
         if rows[id]["slice"] == "both_wrong":
@@ -182,8 +189,8 @@ def _picker(name: str) -> Pick:
     return lambda measured: measured.items.get(name, {})
 
 
-gap, right, own, luck, follows, copies, solves = map(
-    _picker, ("gap", "right", "own", "luck", "follows", "copies", "solves")
+gap, right, own, luck, follows, switches, copies, solves = map(
+    _picker, ("gap", "right", "own", "luck", "follows", "switches", "copies", "solves")
 )
 inner, tokens = _picker("inner"), _picker("tokens")
 
@@ -208,7 +215,8 @@ _COLUMNS: dict[str, Pick] = {
     "inner gap": inner,
     "own solution right": own,
     "right on a wrong solution": luck,
-    "follows its solution": follows,
+    "follows a solution": follows,
+    "follows one that ends otherwise": switches,
     "copies, both wrong": copies,
     "solves alone": solves,
     "tokens": tokens,

@@ -105,13 +105,18 @@ def gap_records(right, own, copied):
         ("row", {"item_id": "a", "slice": "one_right", "solve_rate": 0.5, "in_frozen_q_tau": True}),
         ("row", {"item_id": "b", "slice": "one_right", "solve_rate": 1, "in_frozen_q_tau": False}),
         ("row", {"item_id": "c", "slice": "both_wrong", "solve_rate": 1, "in_frozen_q_tau": False}),
-        ("intervention", {"item_id": "a", "kind": "swap", "followed": True}),
-        ("intervention", {"item_id": "a", "kind": "gold", "followed": False}),
     ]
     for item, greedy in (("a", False), ("a", False), ("a", True), ("b", False), ("c", False)):
         judged = {"verdict_correct": right, "solution_correct": own, "copied": copied}
-        rows.append(("judge", {"item_id": item, "greedy": greedy, "num_total_tokens": 5} | judged))
-    rows[6][1]["verdict_correct"] = None  # the second judgment of "a" could not be read
+        place = {"item_id": item, "order": "AB", "greedy": greedy, "solution": "7 2"}
+        rows.append(("judge", place | {"num_total_tokens": 5} | judged))
+    rows[4][1]["verdict_correct"] = None  # the second judgment of "a" could not be read
+    swap = {"item_id": "a", "order": "AB", "kind": "swap"}
+    rows += [
+        ("intervention", swap | {"inserted": "7 5", "followed": True}),
+        ("intervention", swap | {"inserted": "3 2", "followed": False}),
+        ("intervention", swap | {"kind": "gold", "inserted": "7 2", "followed": False}),
+    ]
     return [{"kind": kind, "id": "", "data": data} for kind, data in rows]
 
 
@@ -131,7 +136,8 @@ def test_gap_runs_are_compared_item_by_item(benchmarks, tmp_path):
     assert "luck" not in before.items
     assert after.items["luck"] == {"a": 0.5, "b": 1.0}
     assert (before.items["copies"], after.items["copies"]) == ({"c": 0.0}, {"c": 1.0})
-    assert after.items["follows"] == {"a": 1.0}
+    assert after.items["follows"] == {"a": 0.5}
+    assert after.items["switches"] == {"a": 1.0}  # the other ended as its own solution did
     assert runs.difference([after], [before], runs.gap).value == -0.5
     assert runs.difference([after], [before], runs.luck).value is None
     text = runs.table([before], {"additive": [after]}, {"additive": "additive"})

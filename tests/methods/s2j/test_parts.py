@@ -1,6 +1,7 @@
 """What a judgment is rewarded for: its form, its verdict, its solution, and every arm."""
 
 import math
+import time
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,22 @@ def test_a_whole_judgment_earns_by_its_verdict_and_its_solution():
     assert parts(GOOD, gold="B") == Parts(form=True, judge=0.0, solve=1.0)
     assert parts(GOOD.replace("4", "5")) == Parts(form=True, judge=1.0, solve=0.0)
     assert parts("7 2 V [[B]]", CHAIN, "B", lambda text: text == "7 2") == Parts(True, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("label", ["**[[A]]**", "[[A]].", "**[[A]]**.\n"])
+def test_a_label_may_be_bold_or_end_a_sentence(label):
+    assert parts(GOOD.replace("[[A]]", label)).form
+
+
+def test_a_long_tail_of_blanks_takes_no_time():
+    start = time.perf_counter()
+    assert not parts(GOOD + " " * 200_000 + "x").form
+    assert time.perf_counter() - start < 1
+
+
+def test_a_draft_in_the_thinking_is_no_second_solution():
+    draft = "<think> <solution> 5 </solution> [[B]] </think>"
+    assert parts(draft + GOOD) == Parts(form=True, judge=1.0, solve=1.0)
 
 
 def test_what_nobody_knows_is_none():

@@ -38,7 +38,8 @@ ARMS: tuple[Arm, ...] = get_args(Arm)
 `segment_credit` is `additive` with each term's advantage on its own tokens only."""
 
 _GATED_SOLVE = 0.2
-_CLOSING = re.compile(r"\s*(?:</\w+>)?[\s.]*")
+# A label may be bold. Nothing is given back, for a hostile tail may be all blanks.
+_CLOSING = re.compile(r"[\s.*]*+(?:</\w++>)?+[\s.*]*+")
 
 
 @dataclass(frozen=True)

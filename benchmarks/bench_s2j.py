@@ -23,7 +23,8 @@ Predictions for the world `half`, where the comparison is what a base lacks:
 
 Added after a first look at the arms above, which solve alone less well than their bases, and tried
 on base 21: questions to solve alone mixed in (`--alone 400`). Predicted of it: it closes what
-additive closes, and solves alone within the base's interval.
+additive closes, and solves alone within the base's interval. It halved the loss, so one in three was
+tried after it, with the same prediction.
 
 Predictions for the world `sloppy`, where seven in ten solutions inside a judgment are careless and
 half of these are followed by a right verdict all the same:
@@ -58,20 +59,22 @@ ARMS: dict[str, tuple[str, tuple[object, ...]]] = {
     "segment_credit": ("segment credit", ()),
     "additive_mixed": ("additive, a quarter of the items with two wrong candidates", ()),
     "dpo": ("S2J-DPO, offline", ()),
-    "additive_alone": (
-        "additive, a sixth of the groups a question alone (later)",
-        ("--alone", 400),
+    "additive_alone": ("additive, a question alone in one group of six (later)", ("--alone", 400)),
+    "additive_third": (
+        "additive, a question alone in one group of three (later)",
+        ("--alone", 1000),
     ),
     "weights_4_1": ("additive, weights 4:1", ("--judge-weight", 4)),
     "weights_1_4": ("additive, weights 1:4", ("--solve-weight", 4)),
     "penalty_0": ("additive, no penalty", ("--penalty", 0)),
     "penalty_1": ("additive, penalty 1", ("--penalty", 1)),
 }
-MAIN = list(ARMS)[:9]
+MAIN = list(ARMS)[:10]
 _NAMES = {
     "judge_length": "judge_only",
     "additive_mixed": "additive",
     "additive_alone": "additive",
+    "additive_third": "additive",
 }
 
 

@@ -23,8 +23,8 @@ Predictions for the world `half`, where the comparison is what a base lacks:
 
 Added after a first look at the arms above, which solve alone less well than their bases, and tried
 on base 21: questions to solve alone mixed in (`--alone 400`). Predicted of it: it closes what
-additive closes, and solves alone within the base's interval. It halved the loss, so one in three was
-tried after it, with the same prediction.
+additive closes, and solves alone within the base's interval. It halved the loss, so one in three
+was tried after it, with the same prediction.
 
 Predictions for the world `sloppy`, where seven in ten solutions inside a judgment are careless and
 half of these are followed by a right verdict all the same:

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
+from planish.judges.resumable import resumable
 from planish.records import BadInput
 from planish.runs import Run
-from planish.runs.console import Screen, command
+from planish.runs.console import Screen
 from planish.training.launch import is_main
 
 if TYPE_CHECKING:
@@ -227,14 +228,9 @@ def carry_out(
             return 1
         return 0
     with run:
-        screen.note(f"run {run.path}")
-        for line in run.repaired:
-            screen.warn(line)
         try:
-            return close(run, work(job))
-        except KeyboardInterrupt:
-            screen.warn(f"go on with: {command(*typed.again.split(), run.path)}")
-            raise
+            with resumable(run, screen):
+                return close(run, work(job))
         except TrainingFailed as error:
             run.close("failed", str(error))
             screen.warn(f"{error}; {_last_good(run)}")

@@ -11,7 +11,6 @@ Both models judge the same cases and solve the same questions, so that what is c
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from planish.judges.formats import Format
 from planish.judges.formats.trained import read_trained
 from planish.judges.overlap import check_untrained
 from planish.judges.recording import below_floor, judge_cases, remedy
+from planish.judges.resumable import again, kept, resumable
 from planish.judges.scalar import ScalarJudge, is_scalar
 from planish.methods.rise.judging.cases import read_cases
 from planish.methods.rise.judging.config import EvaluateConfig
@@ -123,19 +123,13 @@ def evaluate(
     else:
         run = Run.resume(folder, plan)
     with run:
-        screen.note(f"run {run.path}")
-        for line in run.repaired:
-            screen.warn(line)
-        try:
+        with resumable(run, screen):
             after = _outcome(run, plan, benches, tasks, ready, screen)
             del ready  # two large models rarely fit side by side
             base = None
             if plan.before is not None:
                 old = _open(plan.before)
                 base = _outcome(run, plan, benches, tasks, old, screen, before=True)
-        except KeyboardInterrupt:
-            screen.warn(f"go on with: {command(*AGAIN.split(), run.path)}")
-            raise
         return _close(run, plan, Evaluation(benches, after, base, plan.seed), screen)
 
 
@@ -221,9 +215,7 @@ def _outcome(
         outcome.benches = _judged(run, plan, benches, model, screen, end)
         return outcome
     own = run.artifact(f"replies{end}.jsonl") if plan.cache is None else Path(plan.cache)
-    with contextlib.closing(CachedModel(model, own)) as cached:
-        if cached.repaired:
-            screen.warn(cached.repaired)
+    with kept(model, own, screen) as cached:
         outcome.benches = _judged(run, plan, benches, cached, screen, end)
         for name, task in zip(_apart(map(_shown, tasks)), tasks.values(), strict=True):
             outcome.ability[name] = _solve(run, plan, task, cached, screen, f"solution{end}")
@@ -303,7 +295,7 @@ def _close(run: Run, plan: Plan, found: Evaluation, screen: Screen) -> int:
     run.finish(**summary)
     write_report(run, found, plan)
     show(found, plan.min_coverage, screen)
-    again = f"to ask for them again: {command(*AGAIN.split(), run.path)}"
+    retry = f"to ask for them again: {again(run)}"
     failed = ""
     for outcome in found.outcomes:
         for name, lost, calls in outcome.losses():
@@ -311,7 +303,7 @@ def _close(run: Run, plan: Plan, found: Evaluation, screen: Screen) -> int:
             # The harness has its own budgets, and a reward head writes nothing.
             writes = name not in outcome.metrics() and not is_scalar(outcome.name)
             budget = "--max-tokens" if writes else None
-            helps = remedy(outcome.lost_kinds(name), again, budget=budget)
+            helps = remedy(outcome.lost_kinds(name), retry, budget=budget)
             screen.warn(f"{reason} ({outcome.reason(name)}); {helps}")
             if below_floor(lost, calls, plan.min_coverage):
                 failed = failed or reason

@@ -23,6 +23,7 @@ from planish.judges.recording import (
     record_scores,
     remedy,
 )
+from planish.judges.resumable import again, kept, resumable
 from planish.judges.scalar import ScalarJudge, is_scalar
 from planish.judges.templates import template_name
 from planish.methods.rise.config import Config
@@ -30,7 +31,6 @@ from planish.methods.rise.judging.cases import check_slots, read_cases, refuse_d
 from planish.methods.rise.judging.pages import write_report
 from planish.models import load
 from planish.models.base import LanguageModel
-from planish.models.cache import CachedModel
 from planish.records import BadInput
 from planish.runs import Run
 from planish.runs.console import Screen, command
@@ -110,17 +110,11 @@ def judge(
         else:
             run = Run.resume(folder, plan)
         stack.enter_context(run)
-        screen.note(f"run {run.path}")
-        for line in run.repaired:
-            screen.warn(line)
-        if not plan.cache:
-            replies = run.artifact("replies.jsonl")
-            judge = stack.enter_context(_keeping(plan, asked, replies, screen))
-        try:
+        with resumable(run, screen):
+            if not plan.cache:
+                replies = run.artifact("replies.jsonl")
+                judge = stack.enter_context(_keeping(plan, asked, replies, screen))
             judgments = judge_cases(run, judge, cases, f"judging with {plan.model}", screen)
-        except KeyboardInterrupt:
-            screen.warn(f"go on with: {_again(run)}")
-            raise
         return _close(run, plan, cases, judgments, screen)
 
 
@@ -132,9 +126,7 @@ def _keeping(
     if isinstance(model, ScalarJudge):
         yield model
         return
-    with CachedModel(model, replies) as cached:
-        if cached.repaired:
-            screen.warn(cached.repaired)
+    with kept(model, replies, screen) as cached:
         yield plan.judge(cached)
 
 
@@ -143,10 +135,6 @@ def _check_dials(model: str, config: Config, cache: Path | None) -> None:
     if is_scalar(model):
         refuse_dials(config.model_fields_set - {"min_coverage", "seed"})
         refuse_dials(() if cache is None else ("cache",))
-
-
-def _again(run: Run) -> str:
-    return command("planish", "rise", "judge", "--resume", run.path)
 
 
 def _check_pairs(cases: Sequence[Case], where: str) -> None:
@@ -250,9 +238,9 @@ def _close(
     if lost:
         made = [call for judgment in judgments for call in judgment.calls]
         reason = f"{lost} of {calls} calls brought no reply ({lost_calls(made)})"
-        again = f"to ask for them again: {_again(run)}"
+        retry = f"to ask for them again: {again(run)}"
         budget = None if is_scalar(plan.model) else "--max-tokens"
-        screen.warn(f"{reason}; {remedy(lost_kinds(made), again, budget=budget)}")
+        screen.warn(f"{reason}; {remedy(lost_kinds(made), retry, budget=budget)}")
         if failed:
             run.close("failed", reason)
     screen.close(

@@ -24,6 +24,7 @@ from planish.judges.formats import Format, read_pairs
 from planish.judges.overlap import check_disjoint
 from planish.judges.pairs import Draw, JudgePair, judge_draws
 from planish.judges.recording import below_floor, lost_calls, lost_kinds, remedy
+from planish.judges.resumable import again, kept, resumable
 from planish.methods.rise.data import (
     DIVERSE,
     check_free,
@@ -130,16 +131,9 @@ def synthesize(
     else:
         run = Run.resume(folder, plan)
     with run:
-        screen.note(f"run {run.path}")
-        for line in run.repaired:
-            screen.warn(line)
         replies = Path(plan.cache) if plan.cache else run.artifact("replies.jsonl")
-        try:
-            with CachedModel(model, replies) as cached:
-                items = _ask(plan, asked, cached, screen)
-        except KeyboardInterrupt:
-            screen.warn(f"go on with: {command(*AGAIN.split(), run.path)}")
-            raise
+        with resumable(run, screen), kept(model, replies, screen) as cached:
+            items = _ask(plan, asked, cached, screen)
         return _close(run, plan, cases, drops, items, replies, screen)
 
 
@@ -239,8 +233,6 @@ def _check(plan: Plan, cases: Sequence[Case]) -> None:
 def _ask(
     plan: Plan, asked: Sequence[tuple[Case, Template]], model: CachedModel, screen: Screen
 ) -> list[Item]:
-    if model.repaired:
-        screen.warn(model.repaired)
     samples = plan.num_samples(plan.stage)
     with screen.progress(f"{model.name} judges", 2 * len(asked) * samples) as step:
         drawn = judge_draws(
@@ -272,9 +264,9 @@ def _close(
         what = f"{len(lost)} of {len(draws)} calls brought no reply ({why})"
         what += f", the first at item {lost[0].item_id}"
         run.close("failed", what)
-        again = f"go on with: {command(*AGAIN.split(), run.path)}"
+        retry = f"go on with: {again(run)}"
         kinds = lost_kinds(draw.completion for draw in lost)
-        screen.warn(f"{what}; {remedy(kinds, again, budget='--max-tokens')}")
+        screen.warn(f"{what}; {remedy(kinds, retry, budget='--max-tokens')}")
         screen.close({"transport": len(lost), "calls": len(draws)}, run=run.path)
         return 1
     _check_coverage(plan, draws, replies)

@@ -19,6 +19,7 @@ from typing import Any
 
 from planish.judges import Call, PairwiseJudge
 from planish.judges.recording import below_floor, lost_calls, lost_kinds, remedy
+from planish.judges.resumable import again, kept, resumable
 from planish.judges.scalar import ScalarJudge, is_scalar
 from planish.methods.rise.data import check_free, make_folder, write_rows
 from planish.methods.rise.method import Drops
@@ -140,22 +141,16 @@ def label(
     else:
         run = Run.resume(folder, plan)
     with run:
-        screen.note(f"run {run.path}")
-        for line in run.repaired:
-            screen.warn(line)
         replies = Path(plan.cache) if plan.cache else run.artifact("replies.jsonl")
-        try:
+        with resumable(run, screen):
             # One after the other: a reply file serves one model at a time.
-            with CachedModel(answers, replies) as cached:
+            with kept(answers, replies, screen) as cached:
                 items = _answer(plan, examples, verifier, cached, screen)
             drawn = [(item.example.id, draw) for item in items for draw in item.completions]
             if _failed(run, plan, "policy", drawn, screen):
                 return 1
-            with _keeping(judges, replies) as cached_judge:
+            with _keeping(judges, replies, screen) as cached_judge:
                 scored = _score(plan, items, cached_judge, screen)
-        except KeyboardInterrupt:
-            screen.warn(f"go on with: {command(*AGAIN.split(), run.path)}")
-            raise
         calls = [
             (item.example.id, call)
             for item, scores in zip(items, scored, strict=True)
@@ -171,12 +166,12 @@ def _open(spec: str) -> LanguageModel | ScalarJudge:
 
 
 def _keeping(
-    judge: LanguageModel | ScalarJudge | None, replies: Path
+    judge: LanguageModel | ScalarJudge | None, replies: Path, screen: Screen
 ) -> AbstractContextManager[CachedModel | ScalarJudge | None]:
     """The judge, with its replies kept in a file; rewards are cheap, and are made again."""
     if judge is None or isinstance(judge, ScalarJudge):
         return nullcontext(judge)
-    return CachedModel(judge, replies)
+    return kept(judge, replies, screen)
 
 
 def _examples(plan: Plan, task: Task | None) -> list[Example]:
@@ -200,8 +195,6 @@ def _answer(
     policy: CachedModel,
     screen: Screen,
 ) -> list[Item]:
-    if policy.repaired:
-        screen.warn(policy.repaired)
     with screen.progress(f"{policy.name} answers", len(examples) * plan.samples) as step:
         drawn = policy.generate(
             [example.prompt for example in examples], plan.sampling, watcher=Steps(step)
@@ -253,12 +246,12 @@ def _failed(
     what = f"{len(lost)} of {len(calls)} calls of the {who} brought no reply"
     what += f" ({lost_calls(call for _, call in lost)}), the first at prompt {lost[0][0]}"
     run.close("failed", what)
-    again = f"go on with: {command(*AGAIN.split(), run.path)}"
+    retry = f"go on with: {again(run)}"
     budget: str | None = "--max-tokens" if who == "policy" else "--judge-max-tokens"
     if who == "judge" and is_scalar(plan.judge or ""):
         budget = None  # a reward head writes nothing
     kinds = lost_kinds(call for _, call in lost)
-    screen.warn(f"{what}; {remedy(kinds, again, budget=budget)}")
+    screen.warn(f"{what}; {remedy(kinds, retry, budget=budget)}")
     screen.close({"transport": len(lost), "calls": len(calls)}, run=run.path)
     return True
 

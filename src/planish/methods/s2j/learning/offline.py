@@ -20,13 +20,13 @@ from planish.judges.balance import balance
 from planish.judges.base import SCORED
 from planish.judges.pairs import ORDERS, Draw, JudgePair, contrasts, judge_draws, judge_pair
 from planish.judges.recording import below_floor
+from planish.judges.resumable import kept
 from planish.methods.s2j.learning.lesson import Lesson
 from planish.methods.s2j.learning.online import lora_of
 from planish.methods.s2j.learning.plan import Plan
 from planish.methods.s2j.method import has_form
 from planish.models import load
 from planish.models.base import Steps
-from planish.models.cache import CachedModel
 from planish.records import BadInput, Record, write_jsonl, write_text
 from planish.training.job import Job, model_path
 from planish.training.rows import EncodedRow, Encoder, encode_all, read_rows
@@ -121,11 +121,9 @@ def _draw(plan: Plan, lesson: Lesson, job: Job) -> None:
     goes_on = replies.exists()  # equal questions of a fresh run are hits as well
     total = 2 * len(asked) * plan.samples
     with (
-        CachedModel(load(plan.model), replies) as model,
+        kept(load(plan.model), replies, job.screen) as model,
         job.screen.progress(f"{plan.model} judges", total) as step,
     ):
-        if model.repaired:
-            job.screen.warn(model.repaired)
         drawn = judge_draws(
             model,
             asked,

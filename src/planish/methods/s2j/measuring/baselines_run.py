@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from planish.judges.recording import below_floor, lost_calls, lost_kinds, remedy
+from planish.judges.resumable import again, kept, resumable
 from planish.methods.s2j.data import Items
 from planish.methods.s2j.measuring.arms import Asking
 from planish.methods.s2j.measuring.baselines import Asked, ask_arms
@@ -15,7 +16,6 @@ from planish.methods.s2j.measuring.baselines_pages import show, write_report
 from planish.methods.s2j.measuring.baselines_plan import Plan
 from planish.methods.s2j.measuring.baselines_results import compare, summarize
 from planish.models import load
-from planish.models.cache import CachedModel
 from planish.records import Cost
 from planish.runs import Run
 from planish.runs.console import Screen, command
@@ -53,26 +53,13 @@ def compare_baselines(plan: Plan, folder: Path | None, runs: Path, screen: Scree
     else:
         run = Run.resume(folder, plan)
     with run:
-        screen.note(f"run {run.path}")
-        for line in run.repaired:
-            screen.warn(line)
-        replies = Path(plan.cache) if plan.cache else run.artifact("replies.jsonl")
-        try:
-            with CachedModel(model, replies) as cached:
-                if cached.repaired:
-                    screen.warn(cached.repaired)
-                asked = ask_arms(cached, items, asking, screen.progress)
-                if cached.hits and folder is not None:
-                    total = cached.hits + cached.misses
-                    screen.note(f"{cached.hits} of {total} replies were there before")
-        except KeyboardInterrupt:
-            screen.warn(f"go on with: {_again(run)}")
-            raise
+        replies = plan.cache or run.artifact("replies.jsonl")
+        with resumable(run, screen), kept(model, replies, screen) as cached:
+            asked = ask_arms(cached, items, asking, screen.progress)
+            if cached.hits and folder is not None:
+                total = cached.hits + cached.misses
+                screen.note(f"{cached.hits} of {total} replies were there before")
         return _close(run, plan, items, asking, asked, screen)
-
-
-def _again(run: Run) -> str:
-    return command(*AGAIN.split(), run.path)
 
 
 def _tell_dropped(items: Items, screen: Screen) -> None:
@@ -102,8 +89,8 @@ def _close(run: Run, plan: Plan, items: Items, asking: Asking, asked: Asked, scr
     show(plan, asking, asked, results, summary, screen)
     if lost:
         reason = f"{lost} of {len(asked.calls)} calls brought no reply ({lost_calls(asked.calls)})"
-        again = f"to ask for them again: {_again(run)}"
-        help = remedy(lost_kinds(asked.calls), again, budget="--max-tokens")
+        retry = f"to ask for them again: {again(run)}"
+        help = remedy(lost_kinds(asked.calls), retry, budget="--max-tokens")
         screen.warn(f"{reason}; {help}")
         if failed:
             run.close("failed", reason)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from planish.judges.recording import below_floor, lost_calls, lost_kinds, remedy
+from planish.judges.resumable import again, kept, resumable
 from planish.methods.s2j.data import Item, Items
 from planish.methods.s2j.measuring.drawing import Drawing
 from planish.methods.s2j.measuring.estimating import (
@@ -37,7 +38,6 @@ from planish.methods.s2j.measuring.records import (
 )
 from planish.models import load
 from planish.models.base import Steps
-from planish.models.cache import CachedModel
 from planish.records import BadInput, Cost, Record, Sampling
 from planish.runs import Run
 from planish.runs.console import Screen, command
@@ -86,27 +86,14 @@ def measure_gap(plan: Plan, folder: Path | None, runs: Path, screen: Screen, *, 
     else:
         run = Run.resume(folder, plan)
     with run:
-        screen.note(f"run {run.path}")
-        for line in run.repaired:
-            screen.warn(line)
-        replies = Path(plan.cache) if plan.cache else run.artifact("replies.jsonl")
-        try:
-            with CachedModel(model, replies) as cached:
-                if cached.repaired:
-                    screen.warn(cached.repaired)
-                measuring = _Measuring(plan, run, screen, Drawing(cached, items, template), base)
-                complete = measuring.draw(force=force)
-                if cached.hits and folder is not None:
-                    total = cached.hits + cached.misses
-                    screen.note(f"{cached.hits} of {total} replies were there before")
-        except KeyboardInterrupt:
-            screen.warn(f"go on with: {_again(run)}")
-            raise
+        replies = plan.cache or run.artifact("replies.jsonl")
+        with resumable(run, screen), kept(model, replies, screen) as cached:
+            measuring = _Measuring(plan, run, screen, Drawing(cached, items, template), base)
+            complete = measuring.draw(force=force)
+            if cached.hits and folder is not None:
+                total = cached.hits + cached.misses
+                screen.note(f"{cached.hits} of {total} replies were there before")
         return _close(measuring, complete)
-
-
-def _again(run: Run) -> str:
-    return command(*AGAIN.split(), run.path)
 
 
 def _tell_dropped(items: Items, screen: Screen) -> None:
@@ -233,7 +220,7 @@ class _Measuring:
             raise BadInput(
                 f"{few}, and a gap needs {FEWEST}",
                 where=self.plan.source,
-                fix=f"raise --limit in a new run, or: {_again(self.run)} --force",
+                fix=f"raise --limit in a new run, or: {again(self.run)} --force",
             )
 
     def _check_form(self) -> None:
@@ -254,7 +241,7 @@ def _close(measuring: _Measuring, complete: bool) -> int:
     calls = measuring.drawing.calls
     kinds = lost_kinds(calls)
     lost = f"{len(kinds)} of {len(calls)} calls brought no reply ({lost_calls(calls)})"
-    helps = remedy(kinds, f"to ask for them again: {_again(run)}", budget="--max-tokens")
+    helps = remedy(kinds, f"to ask for them again: {again(run)}", budget="--max-tokens")
     if not complete:
         run.close("failed", lost)
         screen.warn(f"{lost}; {helps}")

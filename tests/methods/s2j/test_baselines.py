@@ -5,14 +5,14 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planish.cli import main
 from planish.judges.pairs import task_cases
 from planish.judges.templates import named
 from planish.methods.s2j.data import Item, Items, task_items
-from planish.methods.s2j.measuring.arms import ARMS, ArmRow, chat_of
+from planish.methods.s2j.measuring.arms import BASELINES, ArmRow, chat_of
 from planish.methods.s2j.measuring.baselines import ask_arms, votes_for
 from planish.methods.s2j.measuring.baselines_plan import BaselinesConfig, make_plan
 from planish.methods.s2j.measuring.baselines_results import compare
@@ -64,7 +64,7 @@ def test_a_reference_is_shown_in_its_arms_alone():
     (case,) = task_cases(ChainTask(3), split="report", limit=1)
     meta = {**case.example.meta, "reference": "the file's own"}
     case = case.model_copy(update={"example": case.example.model_copy(update={"meta": meta})})
-    for arm, order in itertools.product(ARMS, ("AB", "BA")):
+    for arm, order in itertools.product(BASELINES, ("AB", "BA")):
         shown = "mine" if arm in ("own_answer", "gold_answer") else None
         (turn,) = chat_of(arm, case, order, asking(), shown)
         assert ("<reference>\nmine\n</reference>" in turn.content) == (shown is not None)
@@ -254,6 +254,7 @@ def test_differences_are_of_the_same_items_and_tests_are_adjusted():
     assert (vote.accuracy_gain.value, vote.p_holm) == (0.0, 1.0)
 
 
+@settings(max_examples=15)  # each bootstraps every rate of two arms
 @given(
     st.lists(
         st.tuples(*[st.lists(st.sampled_from([True, False, None]), min_size=2, max_size=2)] * 2),
@@ -408,7 +409,7 @@ def test_json_holds_the_numbers_and_nothing_else(capsys, tmp_path):
     code, out, _ = call(capsys, *options, "--judgments", 1, "--runs", tmp_path, "--json")
     assert code == 0
     summary = json.loads(out)
-    for arm in ARMS:
+    for arm in BASELINES:
         for name in ("accuracy", "both_right", "coverage", "tokens"):
             assert {f"{arm}_{name}", f"{arm}_{name}_ci"} <= summary.keys()
         if arm != "template_only":

@@ -17,7 +17,7 @@ from planish.methods.s2j.measuring.estimating import (
     estimate,
     solved_questions,
 )
-from planish.methods.s2j.measuring.intervening import interventions
+from planish.methods.s2j.measuring.intervening import intervention_report
 from planish.methods.s2j.measuring.records import Intervention, JudgeSample, SolveSample
 from planish.records import Example, user
 
@@ -91,22 +91,22 @@ def test_the_gap_is_wrong_verdicts_on_what_was_solved():
     )
     report, rows = estimate(samples, model="m", config=CONFIG)
     assert [row.item_id for row in rows if row.in_q_tau] == ["q1", "q2"]
-    side = report.sampled
-    assert side.gap.value == side.gap_frozen.value == 0.25
+    rates = report.sampled
+    assert rates.gap.value == rates.gap_frozen.value == 0.25
     assert (report.num_q_tau, report.num_frozen, report.base_model) == (2, 2, "m")
     # Chosen by the first draws, reported by the others.
     assert report.q_tau_solve_rate.value == 0.75
-    assert side.solve_rate.value == 0.5
-    assert side.in_judge_rate.value == pytest.approx(4 / 6)
-    assert side.context_tax.value == pytest.approx(0.5 - 4 / 6)
-    assert side.inner_gap.value == 0.25
-    assert side.luck_rate.value == 0
-    assert side.judge_accuracy.value == 0.5
-    assert side.both_right.value == pytest.approx(1 / 3)
-    assert side.consistency.value == pytest.approx(2 / 3)
+    assert rates.solve_rate.value == 0.5
+    assert rates.in_judge_rate.value == pytest.approx(4 / 6)
+    assert rates.context_tax.value == pytest.approx(0.5 - 4 / 6)
+    assert rates.inner_gap.value == 0.25
+    assert rates.luck_rate.value == 0
+    assert rates.judge_accuracy.value == 0.5
+    assert rates.both_right.value == pytest.approx(1 / 3)
+    assert rates.consistency.value == pytest.approx(2 / 3)
     # AB names A twice and B once, BA names A once: slot A, slot A, slot B; slot B, slot A, slot A.
-    assert side.first_slot.value == pytest.approx(4 / 6)
-    assert side.coverage.value == 1
+    assert rates.first_slot.value == pytest.approx(4 / 6)
+    assert rates.coverage.value == 1
     assert report.table == {"right_right": 3, "right_wrong": 1, "wrong_wrong": 2}
     assert report.comparison_share.value == 1
 
@@ -143,14 +143,14 @@ def test_what_was_lost_or_not_read_is_no_number():
     )
     report, rows = estimate(samples, model="m", config=CONFIG)
     assert solved_questions(samples, 1.0) == {"q1"}
-    side = report.sampled
-    assert side.coverage.value == 0.5
-    assert side.judge_accuracy.value == pytest.approx(2 / 3)
-    assert side.solve_rate.value is None
-    assert side.context_tax.value is None
-    assert side.gap.value == 0
+    rates = report.sampled
+    assert rates.coverage.value == 0.5
+    assert rates.judge_accuracy.value == pytest.approx(2 / 3)
+    assert rates.solve_rate.value is None
+    assert rates.context_tax.value is None
+    assert rates.gap.value == 0
     # Lost leaves the item out, unread is not right.
-    assert (side.both_right.n, side.both_right.value) == (2, 0)
+    assert (rates.both_right.n, rates.both_right.value) == (2, 0)
     assert [row.judge_rate for row in rows] == [1, None, 0.5]
     assert report.slices["one_right"].num_items == 2
 
@@ -272,7 +272,7 @@ def test_swaps_that_put_nothing_new_in_are_told_apart():
 
     new = [made(f"new {i}", agrees=False, followed=i < 6) for i in range(8)]
     old = [made(f"old {i}", agrees=True, followed=False) for i in range(4)]
-    rates = [interventions(each, left_out=Counter(), seed=0) for each in (new, new + old)]
+    rates = [intervention_report(each, left_out=Counter(), seed=0) for each in (new, new + old)]
     assert [each.follow_rate.value for each in rates] == [0.75, 0.5]
     assert [each.switch_rate.value for each in rates] == [0.75, 0.75]
-    assert interventions(old, left_out=Counter(), seed=0).switch_rate.value is None
+    assert intervention_report(old, left_out=Counter(), seed=0).switch_rate.value is None

@@ -134,14 +134,14 @@ def before(items, config):
 
 
 def test_a_rate_by_item_is_the_rate_of_the_report(before):
-    side = before.report.sampled
+    rates = before.report.sampled
     for rate in ("gap", "follow_rate", "copy_rate"):  # as many draws of every item
         known = [share for share in before.by_item(rate).values() if share is not None]
         assert sum(known) / len(known) == pytest.approx(before.rates[rate].value, abs=0.02), rate
     assert set(before.by_item("gap")) == before.questions.ids
     assert len(before.by_item("solve_rate")) == 60
     assert len(before.by_item("copy_rate")) == 20
-    assert before.rates["gap"] == side.gap_frozen
+    assert before.rates["gap"] == rates.gap_frozen
     assert sum(before.cells[name].value for name in CELLS) == pytest.approx(1)
 
 

@@ -19,7 +19,7 @@ from planish.models.local_prompts import continued
 from planish.records import Chat, Record, Sampling
 
 __all__ = [
-    "ARMS",
+    "BASELINES",
     "NAMES",
     "ArmRow",
     "Asking",
@@ -31,7 +31,7 @@ __all__ = [
 
 Baseline = Literal["template_only", "solve_first", "own_answer", "gold_answer", "vote"]
 
-ARMS: tuple[Baseline, ...] = get_args(Baseline)
+BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 NAMES: dict[Baseline, str] = {
     "template_only": "template only",
     "solve_first": "solve first",

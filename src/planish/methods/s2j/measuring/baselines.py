@@ -26,7 +26,7 @@ from planish.judges.pairs import ORDERS, Order
 from planish.judges.parse import parse
 from planish.methods.s2j.data import Item, Items
 from planish.methods.s2j.measuring.arms import (
-    ARMS,
+    BASELINES,
     NAMES,
     ArmRow,
     Asking,
@@ -96,7 +96,7 @@ def ask_arms(model: LanguageModel, items: Items, asking: Asking, progress: Progr
     rows["vote"] = [_vote_row(draw, asking, by_words) for draw in voting]
     calls += _replies(voting)
     return Asked(
-        rows={arm: rows[arm] for arm in ARMS if arm in rows},
+        rows={arm: rows[arm] for arm in BASELINES if arm in rows},
         budget=budget,
         votes=votes,
         capped=wanted > votes,

@@ -24,7 +24,7 @@ from planish.methods.s2j.measuring.records import (
     GapReport,
     GapRow,
     JudgeSample,
-    Side,
+    Rates,
     SliceNumbers,
     SolveSample,
     Versus,
@@ -134,8 +134,8 @@ def estimate(
         num_one_right=len(one_right),
         num_q_tau=len(own),
         num_frozen=len(theirs),
-        sampled=count.side("report", greedy=False, own=own, frozen=theirs),
-        greedy=count.side("greedy", greedy=True, own=own, frozen=theirs),
+        sampled=count.rates("report", greedy=False, own=own, frozen=theirs),
+        greedy=count.rates("greedy", greedy=True, own=own, frozen=theirs),
         q_tau_solve_rate=count.solved([item for item in one_right if item.id in own], "report"),
         comparison_share=count.comparison_share(own),
         table=dict(sum((_cells(sampled.get(item.id, ())) for item in one_right), Counter())),
@@ -186,9 +186,9 @@ class _Counting:
         self.samples, self.seed = samples, seed
         self.one_right = _one_right(samples.items)
 
-    def side(
+    def rates(
         self, purpose: str, *, greedy: bool, own: frozenset[str], frozen: frozenset[str]
-    ) -> Side:
+    ) -> Rates:
         """The numbers of one way of drawing."""
         judged = self.samples.judgments_by_item(greedy=greedy)
         rows = [judged.get(item.id, []) for item in self.one_right]
@@ -196,7 +196,7 @@ class _Counting:
         def rate(value: Callable[[JudgeSample], bool | None]) -> Estimate:
             return self._rate([[value(each) for each in row] for row in rows])
 
-        return Side(
+        return Rates(
             gap=self._gap(judged, own),
             gap_frozen=self._gap(judged, frozen),
             inner_gap=rate(lambda each: _wrong(each) if each.solution_correct else None),

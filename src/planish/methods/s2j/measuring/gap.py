@@ -6,6 +6,7 @@ code = measure_gap(make_plan(given, Config()), None, Path("runs"), Screen(), for
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,14 +25,14 @@ from planish.methods.s2j.measuring.gap_pages import show, write_report
 from planish.methods.s2j.measuring.gap_plan import Base, Plan, keep_questions, load_base
 from planish.methods.s2j.measuring.gap_tables import Measured, headline
 from planish.methods.s2j.measuring.intervening import (
-    Interventions,
-    intervene,
-    interventions,
+    intervention_report,
+    make_interventions,
     plan_interventions,
 )
 from planish.methods.s2j.measuring.records import (
     GapReport,
     GapRow,
+    Intervention,
     JudgeSample,
     Purpose,
     SolveSample,
@@ -123,7 +124,8 @@ class _Measuring:
     base: Base | None
     solves: list[SolveSample] = field(default_factory=list)
     judgments: list[JudgeSample] = field(default_factory=list)
-    made: Interventions = field(default_factory=Interventions)
+    made: list[Intervention] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
 
     @property
     def items(self) -> Items:
@@ -158,11 +160,11 @@ class _Measuring:
         if self.failed():
             return False
         self._check_form()
-        planned, left_out = plan_interventions(ask, one_right[: plan.interventions], self.judgments)
+        asked = one_right[: plan.interventions]
+        planned, self.left_out = plan_interventions(ask, asked, self.judgments)
         with self._progress("goes on from other solutions", len(planned)):
-            self.made = intervene(ask, planned, plan.greedy)
-        self.made.left_out.update(left_out)
-        for each in self.made.done:
+            self.made = make_interventions(ask, planned, plan.greedy)
+        for each in self.made:
             if each.why != "transport":
                 self._keep("intervention", f"{each.item_id}/{each.order}/{each.kind}", each)
         return not self.failed()
@@ -303,10 +305,10 @@ def _measured(measuring: _Measuring) -> Measured:
     report, rows = estimate(
         samples, model=plan.model, config=plan, frozen=None if base is None else base.frozen
     )
-    made = measuring.made
+    made, left_out = measuring.made, measuring.left_out
     report = report.model_copy(
         update={
-            "interventions": interventions(made.done, left_out=made.left_out, seed=plan.seed),
+            "interventions": intervention_report(made, left_out=left_out, seed=plan.seed),
             "versus": None
             if base is None
             else against(rows, base.rows, base.frozen, seed=plan.seed),
@@ -317,7 +319,7 @@ def _measured(measuring: _Measuring) -> Measured:
         report=report,
         rows=rows,
         samples=samples,
-        made=made.done,
+        made=made,
         dropped={why: len(ids) for why, ids in measuring.items.dropped.items()},
         unknown=dict(measuring.items.unknown),
         cost=Cost.of(measuring.drawing.calls),

@@ -33,7 +33,7 @@ def show(found: Measured, screen: Screen) -> None:
     screen.table(
         ("", f"sampled at {report.temperature:g}", "greedy"),
         [
-            (name, *(cell(found, side, key) for side in (report.sampled, report.greedy)))
+            (name, *(cell(found, rates, key) for rates in (report.sampled, report.greedy)))
             for key, name in shown_rates(found).items()
         ],
         title=counted(found),
@@ -94,7 +94,7 @@ def write_report(run: Run, found: Measured) -> None:
     page.table(
         ("", "sampled", "greedy"),
         [
-            (name, *(cell(found, side, key) for side in (report.sampled, report.greedy)))
+            (name, *(cell(found, rates, key) for rates in (report.sampled, report.greedy)))
             for key, name in shown_rates(found).items()
         ],
         caption=counted(found),

@@ -14,7 +14,7 @@ from planish.methods.s2j.measuring.records import (
     GapReport,
     GapRow,
     Intervention,
-    Side,
+    Rates,
     Versus,
 )
 from planish.records import Cost
@@ -166,11 +166,11 @@ def counted(found: Measured) -> str:
     return text if found.plan.base is None else f"{text}, {report.num_frozen} by the base"
 
 
-def cell(found: Measured, side: Side, key: str) -> str:
+def cell(found: Measured, rates: Rates, key: str) -> str:
     """A rate as text; none of verdicts below the coverage floor."""
-    if key in VERDICTS and not covered(side.coverage, found.plan.min_coverage):
+    if key in VERDICTS and not covered(rates.coverage, found.plan.min_coverage):
         return "below the floor"
-    return str(getattr(side, key))
+    return str(getattr(rates, key))
 
 
 def sentences(found: Measured) -> list[str]:

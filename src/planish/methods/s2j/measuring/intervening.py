@@ -1,7 +1,8 @@
 """Does a verdict follow the solution above it? Replace the solution, and let the model go on.
 
-    made = intervene(drawing, items, judgments, config.greedy)
-    interventions(made.done, left_out=made.left_out, seed=0).follow_rate
+    planned, left_out = plan_interventions(drawing, items, judgments)
+    made = make_interventions(drawing, planned, config.greedy)
+    intervention_report(made, left_out=left_out, seed=0).follow_rate
 
 A greedy judgment is cut behind its solution, another solution is put in the place of its own, and
 the model writes the rest. Where the solution is a decoration, the verdict stays as it was.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from planish.judges.base import SCORED, to_case_frame
 from planish.judges.pairs import ORDERS
@@ -30,7 +31,7 @@ from planish.methods.s2j.prompts import with_solution
 from planish.records import Chat, Completion, Message, Sampling
 from planish.stats import Estimate, ratio
 
-__all__ = ["Interventions", "Planned", "intervene", "interventions", "plan_interventions"]
+__all__ = ["Planned", "intervention_report", "make_interventions", "plan_interventions"]
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,6 @@ class Planned:
     named: str | None
     agrees: bool
     prompt: Chat
-
-
-@dataclass
-class Interventions:
-    """What was done, and why some could not be."""
-
-    done: list[Intervention] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def plan_interventions(
@@ -114,13 +107,15 @@ def _replacement(drawing: Drawing, item: Item, sample: JudgeSample, kind: Kind) 
     )
 
 
-def intervene(drawing: Drawing, planned: Sequence[Planned], sampling: Sampling) -> Interventions:
+def make_interventions(
+    drawing: Drawing, planned: Sequence[Planned], sampling: Sampling
+) -> list[Intervention]:
     """Lets the model go on from every replacement; equal ones are asked once."""
     different = list(dict.fromkeys(each.prompt for each in planned))
     replies = drawing.model.generate(different, sampling, watcher=drawing.watcher)
     drawing.calls += [completions[0] for completions in replies]
     found = {chat: row[0] for chat, row in zip(different, replies, strict=True)}
-    return Interventions(done=[_read(drawing, each, found[each.prompt]) for each in planned])
+    return [_read(drawing, each, found[each.prompt]) for each in planned]
 
 
 def _read(drawing: Drawing, planned: Planned, completion: Completion) -> Intervention:
@@ -148,16 +143,16 @@ def _read(drawing: Drawing, planned: Planned, completion: Completion) -> Interve
     )
 
 
-def interventions(
-    done: Sequence[Intervention], *, left_out: Counter[str], seed: int
+def intervention_report(
+    made: Sequence[Intervention], *, left_out: Counter[str], seed: int
 ) -> InterventionReport:
     """The rates of every kind, with intervals over items."""
-    made = {kind: [each for each in done if each.kind == kind] for kind in KINDS}
-    new = [each for each in made["swap"] if not each.agrees]
+    by_kind = {kind: [each for each in made if each.kind == kind] for kind in KINDS}
+    new = [each for each in by_kind["swap"] if not each.agrees]
     return InterventionReport(
-        follow_rate=_numbers(made["swap"], seed).followed,
+        follow_rate=_numbers(by_kind["swap"], seed).followed,
         switch_rate=_numbers(new, seed).followed,
-        kinds={kind: _numbers(some, seed) for kind, some in made.items() if some},
+        kinds={kind: _numbers(some, seed) for kind, some in by_kind.items() if some},
         left_out=dict(left_out),
     )
 

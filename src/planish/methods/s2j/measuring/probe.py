@@ -20,8 +20,8 @@ from planish.methods.s2j.data import Items
 from planish.methods.s2j.measuring.drawing import Drawing
 from planish.methods.s2j.measuring.estimating import Frozen, Samples, estimate
 from planish.methods.s2j.measuring.intervening import (
-    intervene,
-    interventions,
+    intervention_report,
+    make_interventions,
     plan_interventions,
 )
 from planish.methods.s2j.measuring.records import (
@@ -95,13 +95,13 @@ class Probe:
     @property
     def rates(self) -> dict[str, Estimate]:
         """Every one of `RATES`, with its interval over questions."""
-        side, wrong = self.report.sampled, self.report.slices["both_wrong"]
+        sampled, wrong = self.report.sampled, self.report.slices["both_wrong"]
         elsewhere = {
-            "gap": side.gap_frozen,
+            "gap": sampled.gap_frozen,
             "follow_rate": self.report.interventions.follow_rate,
             "copy_rate": wrong.copied,
         }
-        return {name: elsewhere.get(name) or getattr(side, name) for name in RATES}
+        return {name: elsewhere.get(name) or getattr(sampled, name) for name in RATES}
 
     @property
     def cells(self) -> dict[str, Estimate]:
@@ -303,15 +303,15 @@ def probe(
     ]
     ask.watcher = None
     planned, left_out = plan_interventions(ask, one_right[: config.interventions], judgments)
-    made = intervene(ask, planned, config.greedy)
+    made = make_interventions(ask, planned, config.greedy)
     samples = Samples(items.items, solves, judgments)
     report, rows = estimate(samples, model=model, config=config, frozen=frozen)
-    told = interventions(made.done, left_out=left_out, seed=config.seed)
+    told = intervention_report(made, left_out=left_out, seed=config.seed)
     return Probe(
         model=model,
         report=report.model_copy(update={"interventions": told}),
         rows=tuple(rows),
         samples=samples,
-        made=tuple(made.done),
+        made=tuple(made),
         seed=config.seed,
     )

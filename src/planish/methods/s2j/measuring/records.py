@@ -27,7 +27,7 @@ __all__ = [
     "Kind",
     "KindNumbers",
     "Purpose",
-    "Side",
+    "Rates",
     "SliceNumbers",
     "SolveSample",
     "Versus",
@@ -147,7 +147,7 @@ class GapRow(Record):
     inner_counts: dict[str, int]
 
 
-class Side(Record):
+class Rates(Record):
     """The numbers of one way of drawing, over the items with one right candidate.
 
     Args:
@@ -290,8 +290,8 @@ class GapReport(Record):
     num_one_right: int
     num_q_tau: int
     num_frozen: int
-    sampled: Side
-    greedy: Side
+    sampled: Rates
+    greedy: Rates
     q_tau_solve_rate: Estimate
     comparison_share: Estimate
     table: dict[str, int]

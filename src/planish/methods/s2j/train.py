@@ -55,7 +55,8 @@ def train(
 
     Args:
         model: hf:PATH-OR-ID or embedded:reasoner.
-        task: Items of this task's train split: chain:3, or a file of questions with targets.
+        task: Items of this task's train split: chain:3, countdown:4, or a file of questions with
+            targets.
         pairs: Items of a file of pairs; those with a target have a gold answer.
         arm: What is rewarded: judge_only, solve_only, additive, gated (a verdict counts only on a
             right solution), segment_credit (each on its own tokens); or dpo on pairs of its own

@@ -18,13 +18,8 @@ from planish.records import BadInput, Sampling, user
 from planish.tasks.chain import ChainTask
 from planish.training.callbacks import Recorder, TrainingFailed, last_checkpoint, quiet
 from planish.training.checkpoint import trained
-from planish.training.grpo import (
-    Group,
-    GrpoSettings,
-    Score,
-    group_advantages,
-    train_grpo,
-)
+from planish.training.groups import Group, Score, group_advantages
+from planish.training.grpo import GrpoSettings, train_grpo
 from planish.training.trainer import Lora, arguments_of
 from support.training import save_qwen2
 

@@ -18,7 +18,7 @@ from planish.methods.s2j.learning.rewarding import (
 from planish.methods.s2j.method import ARMS, Weights
 from planish.records import Completion, write_jsonl
 from planish.tasks.chain import ChainTask
-from planish.training.grpo import Rollout, Score, Scored
+from planish.training.groups import Rollout, Score, Scored
 
 
 def lesson(template="chain", **options):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from planish.judges.formats import read_pairs
 from planish.judges.overlap import check_disjoint
@@ -22,11 +22,9 @@ from planish.methods.s2j.prompts import solve_chat
 from planish.models.local_prompts import PromptWriter
 from planish.records import BadInput, Chat
 from planish.tasks.load import load_task
+from planish.training.groups import Group
 from planish.training.job import check_out, model_path
 from planish.training.rows import split_batch
-
-if TYPE_CHECKING:
-    from planish.training.grpo import Group
 
 __all__ = ["Lesson", "prepare", "prompt_gold"]
 
@@ -52,8 +50,6 @@ class Lesson:
         """Every item in both orders: what depends on the order alone is punished. Behind them the
         questions that are solved alone, each twice, for all groups have as many rollouts.
         """
-        from planish.training.grpo import Group
-
         judged = [Group(item.id, self.prompts(item)) for item in self.items.items]
         return judged + [
             Group(item.id, (solve_chat(item.example, self.template),) * len(ORDERS))

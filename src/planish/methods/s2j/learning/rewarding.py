@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from planish.judges.pairs import ORDERS, Order
 from planish.judges.parse import hide_thinking, solution_in
@@ -23,9 +23,7 @@ from planish.methods.s2j.method import Arm, Parts, Weights, parts_of, reward
 from planish.methods.s2j.prompts import alone_in
 from planish.records import Completion, Record, read_records, to_json, write_jsonl
 from planish.runs.lines import LineFile
-
-if TYPE_CHECKING:
-    from planish.training.grpo import Rollout, Score, Scored
+from planish.training.groups import Rollout, Score, Scored
 
 __all__ = [
     "REWARDS",
@@ -91,8 +89,6 @@ class ItemRewarder:
         return [self._score(rollout) for rollout in rollouts]
 
     def _score(self, rollout: Rollout) -> Score:
-        from planish.training.grpo import Score
-
         item = self._lesson.asked(rollout.group)
         if rollout.group >= len(self._lesson.items):
             return self._score_alone(item, rollout.completion)
@@ -118,8 +114,6 @@ class ItemRewarder:
 
     def _score_alone(self, item: Item, completion: Completion) -> Score:
         """A question without candidates: its solution is all there is, in every arm."""
-        from planish.training.grpo import Score
-
         solution = alone_in(completion, self._lesson.template)
         right = None if solution is None else self._lesson.items.verify(item, solution)
         known = None if right is None else float(right)

@@ -24,7 +24,7 @@ from transformers import GenerationConfig
 from planish.models.base import Watcher
 from planish.models.local_batches import Batches, Row
 from planish.models.local_decoding import NextToken, StopAtText, row_seed
-from planish.models.local_loading import fingerprint, open_checkpoint
+from planish.models.local_loading import Checkpoint, fingerprint, open_checkpoint
 from planish.models.local_prompts import PromptWriter, continued
 from planish.records import (
     BadInput,
@@ -52,6 +52,8 @@ class LocalModel:
         dtype: "auto" (as saved), "float32", "bfloat16" or "float16"; by default "auto" on a
             GPU and "float32" on the CPU.
         batch_size: rows at once. Halved for good when a GPU's memory does not hold them.
+        checkpoint: what is open already, in place of `path`, `device` and `dtype`; the model
+            loses its own generation settings.
 
     Raises:
         BadInput: nothing usable is there; see `local_loading.open_checkpoint`.
@@ -65,11 +67,12 @@ class LocalModel:
         device: str | None = None,
         dtype: str | None = None,
         batch_size: int = 8,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         if batch_size < 1:
             raise BadInput(f"must be at least 1, not {batch_size}", where="batch_size")
         self.path, self.name = path, name
-        self._checkpoint = open_checkpoint(path, device=device, dtype=dtype)
+        self._checkpoint = checkpoint or open_checkpoint(path, device=device, dtype=dtype)
         self.model, self.tokenizer = self._checkpoint.model, self._checkpoint.tokenizer
         # Whatever the checkpoint recommends (temperature, top_k, penalties) must not leak into
         # what was asked for: `generate` fills every gap of a request from here.

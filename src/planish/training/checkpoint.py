@@ -24,7 +24,7 @@ from planish.training.rows import Kind
 
 __all__ = ["Trained", "TrainedKind", "room_for", "save", "stop_at", "trained"]
 
-TrainedKind = Kind | Literal["grpo"]
+TrainedKind = Kind | Literal["grpo", "reheat"]
 
 _SUMMARY = "training.json"
 # Pickled arguments, and a card that knows nothing of ours.

@@ -17,8 +17,7 @@ Shape suffixes: N rollouts of this process, A of all processes, T tokens, S segm
 from __future__ import annotations
 
 import copy
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,14 +26,16 @@ import datasets
 import torch
 from accelerate.utils import gather
 from torch import Tensor
+from transformers import TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from planish.models.local_prompts import PromptWriter, end_id
+from planish.models.local_prompts import end_id
 from planish.records import BadInput, Completion, Usage
 from planish.training.callbacks import Recorder, TrainingFailed, quiet
 from planish.training.checkpoint import Trained, stop_at
 from planish.training.groups import Group, Rewarder, Rollout, Score, Scored, group_advantages
+from planish.training.prompts import encode_prompts, epochs
 from planish.training.trainer import (
     Optimizer,
     Quiet,
@@ -45,7 +46,23 @@ from planish.training.trainer import (
     size,
 )
 
-__all__ = ["GrpoSettings", "train_grpo"]
+__all__ = ["EntropyBonus", "GrpoSettings", "train_grpo"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntropyBonus:
+    """Adds the mean token entropy to what is maximized.
+
+    Args:
+        weight: of the bonus; what it begins with where there is a target.
+        target: in nats; below it the weight rises at every step, above it the weight falls and
+            there is no bonus (Skywork-OR1, arXiv 2505.22312). None: the weight is fixed.
+        delta: by how much it rises or falls.
+    """
+
+    weight: float
+    target: float | None = None
+    delta: float = 0.005
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +77,9 @@ class GrpoSettings(Optimizer):
         beta: weight of the KL divergence from the model that training began with.
         loss: how token losses are averaged, in TRL's words.
         scale: by what deviation advantages are divided.
+        clip_high: how far a token may become more likely before its gradient is cut; by default
+            as far as it may become less likely, 0.2 (DAPO raises it to 0.28).
+        entropy: bonus on the policy's entropy, or how it is controlled.
         segments: stretches of a reply with a reward of their own; 0: all is taught by the total.
         min_readable: below this share of readable rollouts training stops.
         vllm: "server" lets a vLLM server draw the rollouts, "colocate" this process's GPU.
@@ -74,6 +94,8 @@ class GrpoSettings(Optimizer):
     beta: float = 0.0
     loss: Literal["dapo", "grpo", "bnpo", "dr_grpo"] = "dapo"
     scale: Literal["group", "batch", "none"] = "group"
+    clip_high: float | None = None
+    entropy: EntropyBonus | None = None
     segments: int = 0
     min_readable: float = 0.5
     vllm: Literal["server", "colocate"] | None = None
@@ -92,6 +114,7 @@ def train_grpo(
     recorder: Recorder,
     run: str = "",
     observe: Callable[[Sequence[Scored]], None] = lambda scored: None,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> Trained:
     """Trains `model` by GRPO and saves the result as the checkpoint `out`.
 
@@ -104,6 +127,7 @@ def train_grpo(
         recorder: hears of every step; beside TRL's numbers of `readable` and of every `part/NAME`.
         run: name of the run that it belongs to, kept beside the weights.
         observe: hears on every process of its scored rollouts, once per step.
+        callbacks: transformers' own; where one stops the training, `out` is what it was then.
 
     Raises:
         BadInput: the model cannot be loaded, a prompt does not fit, the batch does not divide, or
@@ -129,7 +153,7 @@ def train_grpo(
             args=arguments,
             train_dataset=_dataset(groups, settings),
             processing_class=copy.deepcopy(tokenizer),
-            callbacks=[recorder],
+            callbacks=[recorder, *callbacks],
             peft_config=lora_config(settings.lora),
         )
         return carry_through(
@@ -147,21 +171,10 @@ def train_grpo(
 def _encode(
     groups: Sequence[Group], tokenizer: Any, model: str, settings: GrpoSettings, room: int | None
 ) -> list[list[list[int]]]:
-    """Token ids of every prompt, as the model sees it when it is used."""
-    prompts = PromptWriter(tokenizer, model)
-    found = []
-    for group in groups:
-        ids = [prompts.encode(prompts.write(chat)) for chat in group.prompts]
-        longest = max(map(len, ids)) + settings.max_tokens
-        if room is not None and longest > room:
-            raise BadInput(
-                f"its prompt and {settings.max_tokens} more tokens are {longest}, more than the "
-                f"model's context of {room}",
-                where=f"item {group.id}",
-                fix="lower --max-tokens, or leave such items out",
-            )
-        found.append(ids)
-    return found
+    """Token ids of every prompt of every group."""
+    prompts = [(group.id, chat) for group in groups for chat in group.prompts]
+    ids = iter(encode_prompts(prompts, tokenizer, model, max_tokens=settings.max_tokens, room=room))
+    return [[next(ids) for _ in group.prompts] for group in groups]
 
 
 def _arguments(groups: Sequence[Group], settings: GrpoSettings, work: Path) -> GRPOConfig:
@@ -186,6 +199,8 @@ def _arguments(groups: Sequence[Group], settings: GrpoSettings, work: Path) -> G
     return GRPOConfig(
         **arguments_of(settings, batch, work),
         **vllm,
+        **_entropy(settings.entropy),
+        epsilon_high=settings.clip_high,
         num_generations=settings.rollouts_per_prompt,
         max_completion_length=settings.max_tokens,
         temperature=settings.temperature,
@@ -196,6 +211,19 @@ def _arguments(groups: Sequence[Group], settings: GrpoSettings, work: Path) -> G
     )
 
 
+def _entropy(bonus: EntropyBonus | None) -> dict[str, Any]:
+    if bonus is None:
+        return {}
+    if bonus.target is None:
+        return {"entropy_coef": bonus.weight}
+    return {
+        "entropy_coef": bonus.weight,
+        "use_adaptive_entropy": True,
+        "entropy_target": bonus.target,
+        "entropy_coef_delta": bonus.delta,
+    }
+
+
 def _dataset(groups: Sequence[Group], settings: GrpoSettings) -> datasets.Dataset:
     """One row per prompt, in the order in which they are learned: whole shuffled epochs.
 
@@ -203,19 +231,13 @@ def _dataset(groups: Sequence[Group], settings: GrpoSettings) -> datasets.Datase
     elsewhere.
     """
     wanted = settings.num_steps * settings.groups_per_step
-    order = _epochs(len(groups), settings.seed)
+    order = epochs(len(groups), settings.seed)
     rows = [
         f"{group} {prompt}"
         for group in (next(order) for _ in range(wanted))
         for prompt in range(len(groups[group].prompts))
     ]
     return datasets.Dataset.from_dict({"prompt": rows})
-
-
-def _epochs(count: int, seed: int) -> Iterator[int]:
-    draw = random.Random(f"grpo/{seed}")
-    while True:
-        yield from draw.sample(range(count), count)
 
 
 class _Trainer(Quiet, GRPOTrainer):  # type: ignore[misc]

@@ -1,0 +1,215 @@
+"""A policy that is looked at from inside: what it draws, and every next-token distribution.
+
+    policy = Policy(open_checkpoint("./checkpoint"), name="hf:./checkpoint")
+    drawn = policy.draw(chats, n=8, max_tokens=64, seed=0)
+    texts = policy.texts(chats, drawn)
+    entropy_of(policy, texts).mean
+    changes(before, after, texts).token_kl
+
+Only local weights tell the exact entropy: over the whole vocabulary, at temperature 1, in nats,
+mean over completion tokens, of which the end of the sequence is one.
+
+Shape suffixes: B rows, T reply positions, N positions of all replies, V vocabulary, H hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from planish.methods.reheat.method import Preservation, TokenEntropy
+from planish.models.base import Watcher
+from planish.models.local import LocalModel
+from planish.models.local_batches import Batches, Row
+from planish.models.local_loading import Checkpoint
+from planish.models.local_prompts import PromptWriter, end_id
+from planish.records import Chat, Completion, Sampling
+from planish.sampling import entropy, kl
+
+__all__ = ["Policy", "Text", "changes", "entropy_of"]
+
+_TOP = 10
+_CKA_POSITIONS = 1024
+"""A layer's similarity is told from so many positions at most, evenly spaced: it costs N x N."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A prompt with a reply, as token ids; the reply ends with its end token if it has one."""
+
+    prompt_ids: tuple[int, ...]
+    reply_ids: tuple[int, ...]
+
+
+class Policy:
+    """A causal language model that is open.
+
+    Args:
+        checkpoint: its model is left as it was found but for its generation settings.
+        name: for messages.
+        batch_size: rows at once.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, name: str, batch_size: int = 64) -> None:
+        self.checkpoint, self.name = checkpoint, name
+        self.model = LocalModel(name, name=name, batch_size=batch_size, checkpoint=checkpoint)
+        self._writer = PromptWriter(checkpoint.tokenizer, name)
+        self._batches = Batches(checkpoint.model, pad_id=checkpoint.pad_id, size=batch_size)
+
+    def draw(
+        self,
+        chats: Sequence[Chat],
+        *,
+        n: int = 1,
+        max_tokens: int,
+        seed: int,
+        temperature: float = 1.0,
+        watcher: Watcher | None = None,
+    ) -> list[list[Completion]]:
+        """Replies to every chat; greedy at temperature 0. See `LocalModel.generate`."""
+        sampling = Sampling(temperature=temperature, n=n, max_tokens=max_tokens, seed=seed)
+        return self.model.generate(chats, sampling, watcher=watcher)
+
+    def texts(self, chats: Sequence[Chat], drawn: Sequence[Sequence[Completion]]) -> list[Text]:
+        """Every reply that came, in order, as token ids."""
+        end = end_id(self.checkpoint.tokenizer)
+        found = []
+        for chat, completions in zip(chats, drawn, strict=True):
+            prompt = tuple(self._writer.encode(self._writer.write(chat)))
+            for each in completions:
+                if each.finish != "error":
+                    ending = (end,) if each.finish == "stop" else ()
+                    found.append(Text(prompt, (*(each.token_ids or ()), *ending)))
+        return found
+
+    def read(self, texts: Sequence[Text], *, hidden: bool = False) -> Iterator[Reading]:
+        """The distribution before every token of every reply, batch by batch.
+
+        Batches are of similar length, so that they are not in the order of `texts`, and the same
+        for every policy of one tokenizer and batch size.
+        """
+        rows = [
+            Row(place, list(text.prompt_ids), list(text.reply_ids))
+            for place, text in enumerate(texts)
+            if text.reply_ids
+        ]
+        for batch in self._split(rows):
+            ids_BT, mask_BT = self._batches.left_padded(batch)
+            longest = max(len(row.reply_ids) for row in batch)
+            kept_BT = torch.zeros((len(batch), longest), dtype=torch.bool, device=ids_BT.device)
+            for place, row in enumerate(batch):
+                kept_BT[place, longest - len(row.reply_ids) :] = True
+            yield self._look(ids_BT, mask_BT, kept_BT, hidden)
+
+    def _split(self, rows: list[Row]) -> Iterator[list[Row]]:
+        ordered = sorted(rows, key=lambda row: (-len(row), row.index))
+        for start in range(0, len(ordered), self._batches.size):
+            yield ordered[start : start + self._batches.size]
+
+    def _look(self, ids_BT: Tensor, mask_BT: Tensor, kept_BT: Tensor, hidden: bool) -> Reading:
+        longest = kept_BT.shape[1]
+        if not hidden:
+            logits_BTV = self._batches.logits(ids_BT, mask_BT, longest + 1)[:, :-1]
+            return Reading(logits_BTV[kept_BT], ids_BT[:, -longest:][kept_BT], ())
+        position_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
+        with torch.inference_mode():
+            output: Any = self.checkpoint.model(
+                input_ids=ids_BT,
+                attention_mask=mask_BT,
+                position_ids=position_BT,
+                use_cache=False,
+                output_hidden_states=True,
+            )
+        layers = tuple(state[:, -longest - 1 : -1][kept_BT] for state in output.hidden_states[1:])
+        logits_BTV = output.logits[:, -longest - 1 : -1]
+        return Reading(logits_BTV[kept_BT], ids_BT[:, -longest:][kept_BT], layers)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a policy thinks before each of N tokens.
+
+    Args:
+        logits_NV: of the next token.
+        ids_N: the token that came.
+        layers_NH: the hidden state after every layer, if it was asked for.
+    """
+
+    logits_NV: Tensor
+    ids_N: Tensor
+    layers_NH: tuple[Tensor, ...]
+
+
+def entropy_of(policy: Policy, texts: Sequence[Text]) -> TokenEntropy:
+    """The exact entropy over the tokens of replies."""
+    found = [entropy(reading.logits_NV).cpu() for reading in policy.read(texts)]
+    return TokenEntropy.of(torch.cat(found).tolist() if found else [])
+
+
+def changes(before: Policy, after: Policy, texts: Sequence[Text]) -> Preservation:
+    """How far a policy has moved, token by token on frozen replies.
+
+    Args:
+        before: the policy as it was.
+        after: as it is, with the same tokenizer.
+        texts: replies that the policy drew before.
+
+    Raises:
+        ValueError: there is no reply.
+    """
+    divergence, overlap, retained, agreement = [], [], [], []
+    for old, new in zip(before.read(texts), after.read(texts), strict=True):
+        old_NV, new_NV = old.logits_NV.float(), new.logits_NV.float()
+        top = min(_TOP, old_NV.shape[-1])
+        ten_NK, mine_NK = old_NV.topk(top).indices, new_NV.topk(top).indices
+        same_N = (ten_NK[:, :, None] == mine_NK[:, None, :]).any(-1).float().mean(-1)
+        divergence.append(kl(old_NV, new_NV, "forward"))
+        overlap.append(same_N)
+        retained.append(_mass(new_NV, ten_NK) / _mass(old_NV, ten_NK))
+        agreement.append((old_NV.argmax(-1) == new_NV.argmax(-1)).float())
+    if not divergence:
+        raise ValueError("there is no reply to compare on")
+    means = [torch.cat(parts).mean().item() for parts in (divergence, overlap, retained, agreement)]
+    return Preservation(
+        num_tokens=sum(len(part) for part in divergence),
+        token_kl=means[0],
+        top10_overlap=means[1],
+        retained_mass=means[2],
+        greedy_agreement=means[3],
+        cka_per_layer=_similarities(before, after, texts),
+    )
+
+
+def _mass(logits_NV: Tensor, ids_NK: Tensor) -> Tensor:
+    return logits_NV.softmax(-1).gather(-1, ids_NK).sum(-1)
+
+
+def _similarities(before: Policy, after: Policy, texts: Sequence[Text]) -> tuple[float, ...]:
+    """Linear CKA of every layer (Kornblith et al., arXiv 1905.00414), of evenly spaced replies."""
+    chosen, positions = [], 0
+    for text in texts[:: max(1, sum(len(t.reply_ids) for t in texts) // _CKA_POSITIONS)]:
+        if positions >= _CKA_POSITIONS:
+            break
+        chosen.append(text)
+        positions += len(text.reply_ids)
+    pairs: list[tuple[list[Tensor], list[Tensor]]] = []
+    for old, new in zip(
+        before.read(chosen, hidden=True), after.read(chosen, hidden=True), strict=True
+    ):
+        pairs = pairs or [([], []) for _ in old.layers_NH]
+        for (olds, news), old_NH, new_NH in zip(pairs, old.layers_NH, new.layers_NH, strict=True):
+            olds.append(old_NH.float().cpu())
+            news.append(new_NH.float().cpu())
+    return tuple(_linear_cka(torch.cat(olds), torch.cat(news)) for olds, news in pairs)
+
+
+def _linear_cka(old_NH: Tensor, new_NH: Tensor) -> float:
+    """1 for representations that differ by a rotation and a scale at most; from Gram matrices."""
+    old_NH, new_NH = old_NH - old_NH.mean(0), new_NH - new_NH.mean(0)
+    old_NN, new_NN = (old_NH @ old_NH.T).double(), (new_NH @ new_NH.T).double()
+    joint = (old_NN * new_NN).sum()
+    return float(joint / (old_NN.norm() * new_NN.norm()).clamp(min=1e-30))

@@ -1,0 +1,393 @@
+"""On-policy self-distillation with TRL: the teacher is the policy itself, tempered.
+
+    prompts = [("item 1", chat), ...]
+    train_distill("./checkpoint", prompts, settings, work=work, out=out, recorder=recorder, watch=w)
+
+The student draws a reply to every prompt at temperature 1 and moves, over the whole vocabulary,
+towards softmax(teacher logits / T). The teacher is the policy as it was at first (frozen), as it
+was at most so many steps ago (refresh), or as it is (live, TS-OPSD, arXiv 2606.00755). Sampling,
+loss kernel and sharding are TRL's, which never holds a whole batch of logits.
+
+After every step a watch looks at the policy and says whether to go on, to stop, or to go back to
+the weights of the last step that it let pass.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.metadata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import datasets
+import torch
+from torch import Tensor
+from transformers import TrainerCallback
+from trl.models.utils import unwrap_model_for_generation
+from trl.trainer import distillation_trainer as theirs
+from trl.trainer.callbacks import SyncRefModelCallback
+from trl.trainer.distillation_config import DistillationConfig
+from trl.trainer.distillation_trainer import DistillationTrainer
+
+from planish.models.local_loading import Checkpoint
+from planish.models.local_prompts import end_id
+from planish.records import BadInput, Chat
+from planish.training.callbacks import Recorder, last_checkpoint, quiet
+from planish.training.checkpoint import Trained, stop_at
+from planish.training.prompts import encode_prompts, epochs
+from planish.training.trainer import (
+    Optimizer,
+    Quiet,
+    arguments_of,
+    carry_through,
+    lora_config,
+    open_network,
+    sharded,
+    size,
+)
+
+__all__ = ["DistillSettings", "Watch", "check_live", "temper", "train_distill"]
+
+LIVE_TRL = "1.16."
+"""The versions of TRL whose private loss kernel the live teacher was compared with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillSettings(Optimizer):
+    """One self-distillation; what is not said here is as in `Optimizer` and TRL's config.
+
+    Args:
+        temperature: of the teacher; above 1 it is less certain than the student, below 1 more.
+        prompts_per_step: different prompts that one optimizer step sees.
+        rollouts_per_prompt: replies to each.
+        max_tokens: budget of one reply.
+        direction: "fkl" is KL(teacher || student), "rkl" KL(student || teacher).
+        teacher: "frozen", "live", or the number of steps after which it becomes the student.
+        vllm: "server" lets a vLLM server draw the replies, "colocate" this process's GPU.
+        vllm_url: of the server.
+        vllm_memory: share of the GPU's memory that "colocate" takes.
+    """
+
+    temperature: float
+    prompts_per_step: int
+    rollouts_per_prompt: int
+    max_tokens: int
+    direction: Literal["fkl", "rkl"] = "fkl"
+    teacher: Literal["frozen", "live"] | int = "frozen"
+    vllm: Literal["server", "colocate"] | None = None
+    vllm_url: str | None = None
+    vllm_memory: float = 0.3
+
+
+Watch = Callable[[int, Checkpoint], Literal["go", "stop", "back"]]
+"""Takes the number of steps that are done and the policy, in eval mode; every process calls it.
+
+"back" restores the weights of the last step that was answered with "go".
+"""
+
+
+def check_live() -> None:
+    """Refuses a live teacher on a TRL whose kernel we do not know.
+
+    Raises:
+        BadInput: with the version that is needed.
+    """
+    version = importlib.metadata.version("trl")
+    if not version.startswith(LIVE_TRL) or not hasattr(theirs, "_chunked_divergence_loss"):
+        raise BadInput(
+            f"a live teacher uses a part of TRL that was checked in {LIVE_TRL}x; this is {version}",
+            where="--teacher live",
+            fix=f"pip install 'trl=={LIVE_TRL}*', or use --teacher refresh:1",
+        )
+
+
+def train_distill(
+    model: str,
+    prompts: Sequence[tuple[str, Chat]],
+    settings: DistillSettings,
+    *,
+    work: Path,
+    out: Path,
+    recorder: Recorder,
+    watch: Watch = lambda step, checkpoint: "go",
+    run: str = "",
+) -> Trained:
+    """Distils `model` into its own tempered self and saves the result as the checkpoint `out`.
+
+    Args:
+        model: a folder or a Hub id; with a launcher every process calls this alike.
+        prompts: (item, prompt), drawn in shuffled epochs.
+        settings: how.
+        work: where the training checkpoints go. It is removed once `out` is there.
+        out: a folder that does not exist yet.
+        recorder: hears of every step: loss, entropy of the step's replies, gradient norm.
+        watch: asked before the first step and after every one.
+        run: name of the run that it belongs to, kept beside the weights.
+
+    Raises:
+        BadInput: the model cannot be loaded, a prompt does not fit, or the batch does not divide.
+        TrainingFailed: a number is not finite; `work` holds the last whole checkpoint.
+        DiskFull: there is no room for a checkpoint; nothing is half written.
+    """
+    if settings.teacher == "live":
+        check_live()
+    if settings.lora is not None and isinstance(settings.teacher, int):
+        raise BadInput(
+            "a teacher that is refreshed needs whole weights",
+            where="--lora",
+            fix="leave it out, or use --teacher frozen",
+        )
+    with quiet():
+        batch = settings.prompts_per_step * settings.rollouts_per_prompt
+        arguments = _arguments(settings, batch, work)
+        checkpoint = open_network(model, settings)
+        network, tokenizer = checkpoint.model, checkpoint.tokenizer
+        check_untempered(network.config, model)
+        stop_at(network, end_id(tokenizer), checkpoint.eos_ids)
+        num_parameters = sum(map(size, network.parameters()))
+        prompt_ids = encode_prompts(
+            *(prompts, tokenizer, model),
+            max_tokens=settings.max_tokens,
+            room=checkpoint.max_positions,
+        )
+        teacher = None if settings.teacher == "live" else _teacher(model, network, settings)
+        trainer = _Trainer(
+            prompt_ids=prompt_ids,
+            settings=settings,
+            model=network,
+            teacher_model=teacher,
+            args=arguments,
+            train_dataset=_dataset(len(prompts), settings),
+            processing_class=copy.deepcopy(tokenizer),
+            callbacks=[recorder],
+            peft_config=lora_config(settings.lora),
+        )
+        if isinstance(settings.teacher, int):
+            trainer.add_callback(_Refresh(trainer, settings.teacher, last_checkpoint(work)))
+        trainer.add_callback(_Guard(trainer, checkpoint, watch))
+        return carry_through(
+            *(trainer, tokenizer, settings),
+            kind="reheat",
+            num_rows=len(prompts),
+            num_parameters=num_parameters,
+            run=run,
+            model=model,
+            work=work,
+            out=out,
+        )
+
+
+def _arguments(settings: DistillSettings, batch: int, work: Path) -> DistillationConfig:
+    vllm: dict[str, Any] = {}
+    if settings.vllm is not None:
+        vllm = {
+            "use_vllm": True,
+            "vllm_mode": settings.vllm,
+            "vllm_server_base_url": settings.vllm_url,
+            "vllm_gpu_memory_utilization": settings.vllm_memory,
+        }
+    common = arguments_of(settings, batch, work)
+    if isinstance(settings.teacher, int):
+        # A resume knows the teacher only where it has just become the student.
+        every = settings.teacher
+        common["save_steps"] = every * -(-settings.save_every // every)
+    return DistillationConfig(
+        **common,
+        **vllm,
+        beta=0.0 if settings.direction == "fkl" else 1.0,
+        temperature=1.0,  # of the draws and of both distributions; the teacher has its own
+        max_completion_length=settings.max_tokens,
+        disable_dropout=True,
+        shuffle_dataset=False,
+    )
+
+
+def _dataset(count: int, settings: DistillSettings) -> datasets.Dataset:
+    """One row per rollout, told by its prompt's number, for the text is encoded elsewhere."""
+    wanted = settings.num_steps * settings.prompts_per_step
+    rows = [
+        str(prompt)
+        for prompt in islice(epochs(count, settings.seed), wanted)
+        for _ in range(settings.rollouts_per_prompt)
+    ]
+    return datasets.Dataset.from_dict({"prompt": rows})
+
+
+def _teacher(model: str, network: Any, settings: DistillSettings) -> Any:
+    teacher = open_network(model, settings).model if sharded() else copy.deepcopy(network)
+    temper(teacher.config, settings.temperature)
+    return teacher.requires_grad_(False)
+
+
+def check_untempered(config: Any, model: str) -> None:
+    """Refuses a model whose logits somebody tempered by its config and forgot to restore.
+
+    Architectures that scale their logits say so in the defaults of their config.
+
+    Raises:
+        BadInput: `logit_scale` is there, and the architecture knows none.
+    """
+    text = config.get_text_config()
+    scale = getattr(text, "logit_scale", None)
+    if scale not in (None, 1.0) and not hasattr(type(text)(), "logit_scale"):
+        raise BadInput(
+            f"logit_scale is {scale} in its config, which {type(text).__name__} does not know: a "
+            "teacher's temperature was left in it",
+            where=model,
+            fix="remove logit_scale from config.json",
+        )
+
+
+def _scaling(config: Any) -> tuple[float, float | None]:
+    """By what TRL's kernel multiplies the logits of a model, and where it caps them."""
+    text = config.get_text_config()
+    for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"):
+        found = getattr(text, name, None)
+        if found is not None:
+            return float(found), getattr(text, "final_logit_softcapping", None)
+    scaling = getattr(text, "logits_scaling", None)
+    if scaling is None:
+        scale = 1.0
+    else:
+        scale = float(scaling) if text.model_type == "hyperclovax" else 1 / scaling
+    return scale, getattr(text, "final_logit_softcapping", None)
+
+
+def temper(config: Any, temperature: float) -> None:
+    """Makes a teacher of a model: TRL's kernel then divides its logits by the temperature.
+
+    Where logits are capped, c tanh(x / c) / T is c' tanh(x' / c') with x' = x / T, c' = c / T.
+    """
+    scale, cap = _scaling(config)
+    text = config.get_text_config()
+    text.logit_scale = scale / temperature
+    if cap is not None:
+        text.final_logit_softcapping = cap / temperature
+
+
+class _Trainer(Quiet, DistillationTrainer):  # type: ignore[misc]
+    """`DistillationTrainer` with our prompts, and with the student as its own live teacher."""
+
+    def __init__(
+        self, *, prompt_ids: Sequence[list[int]], settings: DistillSettings, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self._ids, self._settings = prompt_ids, settings
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        return [self._ids[int(prompt)] for prompt in prompts], None, {}
+
+    def _compute_loss(
+        self, unwrapped_student: Any, inputs: Any, num_items_in_batch: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if self.teacher_model is not None:
+            found: tuple[Tensor, Tensor, Tensor] = super()._compute_loss(
+                unwrapped_student, inputs, num_items_in_batch
+            )
+            return found
+        hidden_BTH = self._get_last_hidden_state(
+            unwrapped_student,
+            torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1),
+            torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1),
+            inputs["completion_ids"].size(1),
+        )
+        head = unwrapped_student.get_output_embeddings()
+        bias = head.bias
+        scale, cap = _scaling(unwrapped_student.config)
+        temperature = self._settings.temperature
+        loss, entropy_sum, count = theirs._chunked_divergence_loss(
+            hidden_BTH,
+            hidden_BTH.detach(),
+            head.weight,
+            head.weight.detach(),
+            inputs["completion_mask"],
+            self.beta,
+            num_items_in_batch=num_items_in_batch,
+            student_lm_head_bias=bias,
+            teacher_lm_head_bias=None if bias is None else bias.detach(),
+            student_logit_scale=scale,
+            teacher_logit_scale=scale / temperature,
+            student_final_logit_softcapping=cap,
+            teacher_final_logit_softcapping=None if cap is None else cap / temperature,
+        )
+        return loss, entropy_sum.detach(), count
+
+
+class _Refresh(TrainerCallback):
+    """The teacher becomes the student every so many steps, and after a resume."""
+
+    def __init__(self, trainer: Any, every: int, resumed: Path | None) -> None:
+        self._trainer, self._every, self._resumed = trainer, every, resumed
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._resumed is not None:
+            self._sync()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step % self._every == 0:
+            self._sync()
+
+    def _sync(self) -> None:
+        unwrap = self._trainer.accelerator.unwrap_model
+        student, teacher = unwrap(self._trainer.model_wrapped), unwrap(self._trainer.teacher_model)
+        with torch.no_grad():
+            SyncRefModelCallback.sync_target_model(student, teacher, 1.0)
+
+
+class _Guard(TrainerCallback):
+    """Asks the watch after every step, keeps the weights it let pass, and restores them."""
+
+    def __init__(self, trainer: Any, checkpoint: Checkpoint, watch: Watch) -> None:
+        self._trainer, self._checkpoint, self._watch = trainer, checkpoint, watch
+        self._kept: list[Tensor] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._look(state.global_step, control)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._look(state.global_step, control)
+
+    def _look(self, step: int, control: Any) -> None:
+        trainer = self._trainer
+        training = trainer.model.training
+        devices = [trainer.accelerator.device] if torch.cuda.is_available() else []
+        # The watch's own draws must not change those of the training.
+        with (
+            torch.random.fork_rng(devices),
+            unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as network,
+        ):
+            generation = network.generation_config
+            network.eval()
+            answer = self._watch(step, self._seen(network))
+            network.generation_config = generation
+        trainer.model.train(training)
+        if answer == "go":
+            self._kept = [held.to("cpu", copy=True) for held in self._held()]
+            return
+        if answer == "back":
+            with torch.no_grad():
+                for held, kept in zip(self._held(), self._kept, strict=True):
+                    held.copy_(kept)
+        control.should_training_stop = True
+
+    def _seen(self, network: Any) -> Checkpoint:
+        known = self._checkpoint
+        return Checkpoint(
+            model=network,
+            tokenizer=known.tokenizer,
+            eos_ids=known.eos_ids,
+            pad_id=known.pad_id,
+            max_positions=known.max_positions,
+            dtype=known.dtype,
+        )
+
+    def _held(self) -> list[Tensor]:
+        """What this process holds of the weights that are trained."""
+        return [
+            getattr(parameter, "to_local", lambda whole=parameter: whole)().detach()
+            for parameter in self._trainer.model.parameters()
+            if parameter.requires_grad
+        ]

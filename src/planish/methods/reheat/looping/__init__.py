@@ -1,0 +1,1 @@
+"""The parts of stage `loop`: reinforcement learning that is reheated where it collapses."""

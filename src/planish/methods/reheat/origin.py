@@ -1,0 +1,140 @@
+"""Which model, held against which, and on what: every stage of the room says it with the same
+options.
+
+    class Plan(Origin, Config): ...
+
+    plan = Plan(**origin_of(given), **resolve(preset_for(given["model"], preset), config).model_dump())
+    plan.load_task(), local_path(plan.model)
+"""  # noqa: E501 - one line of code
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from planish.records import BadInput
+from planish.runs.info import RunInfo, config_of
+from planish.runs.presets import Preset, digest
+from planish.tasks.base import Task
+from planish.tasks.load import load_task
+
+__all__ = ["Origin", "again", "local_path", "origin_of", "preset_for"]
+
+
+class Origin(BaseModel):
+    """The model, the one it is held against, and the task.
+
+    A file's path is whole, so that a run can go on from anywhere. The hash of the weights and of
+    the file are kept, for what is behind a name may change.
+
+    Args:
+        model: as it was typed.
+        model_fingerprint: of a folder's weights; "hub" for a Hub id, "" for what is not here.
+        reference: a healthy model, such as that before the reinforcement learning.
+        reference_fingerprint: of its weights.
+        task: as `load_task` takes it.
+        data_sha256: of the task's file, where it is one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    model_fingerprint: str
+    reference: str | None
+    reference_fingerprint: str | None
+    task: str
+    data_sha256: str | None
+
+    @property
+    def source(self) -> str:
+        """Where the prompts come from, for people."""
+        return f"task {self.task}" if self.data_sha256 is None else Path(self.task).name
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether the model is one that only shows the mechanism."""
+        return self.model.startswith(("embedded:", "scripted:"))
+
+    def load_task(self) -> Task:
+        """The task.
+
+        Raises:
+            BadInput: no such task, or a file that holds what is no question.
+        """
+        return load_task(self.task)
+
+
+def origin_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Origin` from the options `model`, `reference` and `task`.
+
+    Raises:
+        BadInput: an option is missing, or names what cannot be read.
+    """
+    for name in ("model", "task"):
+        if given[name] is None:
+            raise BadInput(
+                "is missing", where=f"--{name}", fix="give it, or --resume RUN to go on with a run"
+            )
+    reference, task = given.get("reference"), given["task"]
+    path = Path(task)
+    is_file = path.is_file()
+    return {
+        "model": given["model"],
+        "model_fingerprint": _fingerprint(given["model"]),
+        "reference": reference,
+        "reference_fingerprint": None if reference is None else _fingerprint(reference),
+        "task": str(path.resolve()) if is_file else task,
+        "data_sha256": digest(path) if is_file else None,
+    }
+
+
+def local_path(spec: str) -> str | None:
+    """The folder or Hub id of a model that runs in this process; None for any other.
+
+    Raises:
+        BadInput: no model of this name ships in the package.
+    """
+    from planish.embedded import path as embedded
+
+    scheme, _, rest = spec.partition(":")
+    target = rest.rpartition("?")[0] if "?" in rest else rest
+    if scheme not in ("hf", "embedded") or not target:
+        return None
+    return str(embedded(target)) if scheme == "embedded" else str(Path(target).expanduser())
+
+
+def _fingerprint(spec: str) -> str:
+    path = local_path(spec)
+    if path is None:
+        return ""
+    if not Path(path).is_dir():
+        return "hub"
+    from planish.models.local_loading import fingerprint
+
+    return fingerprint(path, None)
+
+
+def preset_for(model: str | None, preset: Preset | None) -> Preset | None:
+    """The preset to start from: the embedded models are tiny."""
+    embedded = (model or "").startswith("embedded:")
+    return "tiny" if preset is None and embedded else preset
+
+
+P = TypeVar("P", bound=Origin)
+
+
+def again(
+    info: RunInfo, stage: str, kind: type[P], given: Mapping[str, Any]
+) -> tuple[P, dict[str, Any]]:
+    """The plan of a run that goes on, and its options with whatever was given again on top.
+
+    Raises:
+        BadInput: a run of another stage, or of another version of this one.
+    """
+    before = config_of(info, "reheat", stage, kind)
+    return before, {
+        name: getattr(before, name) if value is None else value for name, value in given.items()
+    }

@@ -82,6 +82,11 @@ class LocalModel:
         self._ignored_ids = frozenset(self.tokenizer.all_special_ids)
 
     @property
+    def checkpoint(self) -> Checkpoint:
+        """What is open, for those who look inside."""
+        return self._checkpoint
+
+    @property
     def batch_size(self) -> int:
         """Rows at once, as far as the memory turned out to hold them."""
         return self._batches.size

@@ -68,7 +68,7 @@ class Batches:
         """
         waiting = sorted(rows, key=lambda row: -len(row))
         while waiting:
-            batch = waiting[: self._rows_at_once(waiting[: self.size])]
+            batch = waiting[: self.rows_at_once(waiting[: self.size])]
             results: list[Result] | None = None
             try:
                 results = work(batch)
@@ -109,6 +109,7 @@ class Batches:
         logits_BTV: Tensor = output.logits[:, -keep:]
         return logits_BTV
 
-    def _rows_at_once(self, rows: Sequence[Row]) -> int:
+    def rows_at_once(self, rows: Sequence[Row]) -> int:
+        """How many of the rows' logits are computed at once, from the first on."""
         positions = max(len(row.reply_ids) for row in rows) + 1
         return max(1, min(len(rows), _LOGITS_AT_ONCE // (positions * self._vocabulary)))

@@ -38,6 +38,7 @@ from planish.records import BadInput, Chat
 from planish.training.callbacks import Recorder, last_checkpoint, quiet
 from planish.training.checkpoint import Trained, stop_at
 from planish.training.prompts import encode_prompts, epochs
+from planish.training.tempered import check_untempered
 from planish.training.trainer import (
     Optimizer,
     Quiet,
@@ -220,25 +221,6 @@ def _teacher(model: str, network: Any, settings: DistillSettings) -> Any:
     teacher = open_network(model, settings).model if sharded() else copy.deepcopy(network)
     temper(teacher.config, settings.temperature)
     return teacher.requires_grad_(False)
-
-
-def check_untempered(config: Any, model: str) -> None:
-    """Refuses a model whose logits somebody tempered by its config and forgot to restore.
-
-    Architectures that scale their logits say so in the defaults of their config.
-
-    Raises:
-        BadInput: `logit_scale` is there, and the architecture knows none.
-    """
-    text = config.get_text_config()
-    scale = getattr(text, "logit_scale", None)
-    if scale not in (None, 1.0) and not hasattr(type(text)(), "logit_scale"):
-        raise BadInput(
-            f"logit_scale is {scale} in its config, which {type(text).__name__} does not know: a "
-            "teacher's temperature was left in it",
-            where=model,
-            fix="remove logit_scale from config.json",
-        )
 
 
 def _scaling(config: Any) -> tuple[float, float | None]:

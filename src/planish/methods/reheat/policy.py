@@ -30,9 +30,10 @@ from planish.models.local_prompts import PromptWriter, end_id
 from planish.records import Chat, Completion, Sampling
 from planish.sampling import entropy, kl
 
-__all__ = ["Policy", "Text", "changes", "entropy_of"]
+__all__ = ["Policy", "Text", "changes", "entropies_of", "entropy_of"]
 
 _TOP = 10
+_LOGITS_AT_ONCE = 2**26  # in float32 they are 256 MiB
 _CKA_POSITIONS = 1024
 """A layer's similarity is told from so many positions at most, evenly spaced: it costs N x N."""
 
@@ -87,10 +88,10 @@ class Policy:
         return found
 
     def read(self, texts: Sequence[Text], *, hidden: bool = False) -> Iterator[Reading]:
-        """The distribution before every token of every reply, batch by batch.
+        """The distribution before every token of every reply, a bounded number at a time.
 
         Batches are of similar length, so that they are not in the order of `texts`, and the same
-        for every policy of one tokenizer and batch size.
+        for every policy of one vocabulary and batch size.
         """
         rows = [
             Row(place, list(text.prompt_ids), list(text.reply_ids))
@@ -100,21 +101,24 @@ class Policy:
         for batch in self._split(rows):
             ids_BT, mask_BT = self._batches.left_padded(batch)
             longest = max(len(row.reply_ids) for row in batch)
-            kept_BT = torch.zeros((len(batch), longest), dtype=torch.bool, device=ids_BT.device)
+            text_BT = torch.full((len(batch), longest), -1, device=ids_BT.device)
             for place, row in enumerate(batch):
-                kept_BT[place, longest - len(row.reply_ids) :] = True
-            yield self._look(ids_BT, mask_BT, kept_BT, hidden)
+                text_BT[place, longest - len(row.reply_ids) :] = row.index
+            yield from self._look(ids_BT, mask_BT, text_BT, hidden).parts()
 
     def _split(self, rows: list[Row]) -> Iterator[list[Row]]:
-        ordered = sorted(rows, key=lambda row: (-len(row), row.index))
-        for start in range(0, len(ordered), self._batches.size):
-            yield ordered[start : start + self._batches.size]
+        waiting = sorted(rows, key=lambda row: (-len(row), row.index))
+        while waiting:
+            size = self._batches.rows_at_once(waiting[: self._batches.size])
+            yield waiting[:size]
+            waiting = waiting[size:]
 
-    def _look(self, ids_BT: Tensor, mask_BT: Tensor, kept_BT: Tensor, hidden: bool) -> Reading:
-        longest = kept_BT.shape[1]
+    def _look(self, ids_BT: Tensor, mask_BT: Tensor, text_BT: Tensor, hidden: bool) -> Reading:
+        longest, kept_BT = text_BT.shape[1], text_BT >= 0
+        text_N, ids_N = text_BT[kept_BT], ids_BT[:, -longest:][kept_BT]
         if not hidden:
             logits_BTV = self._batches.logits(ids_BT, mask_BT, longest + 1)[:, :-1]
-            return Reading(logits_BTV[kept_BT], ids_BT[:, -longest:][kept_BT], ())
+            return Reading(logits_BTV[kept_BT], ids_N, (), text_N)
         position_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
         with torch.inference_mode():
             output: Any = self.checkpoint.model(
@@ -126,7 +130,7 @@ class Policy:
             )
         layers = tuple(state[:, -longest - 1 : -1][kept_BT] for state in output.hidden_states[1:])
         logits_BTV = output.logits[:, -longest - 1 : -1]
-        return Reading(logits_BTV[kept_BT], ids_BT[:, -longest:][kept_BT], layers)
+        return Reading(logits_BTV[kept_BT], ids_N, layers, text_N)
 
 
 @dataclass(frozen=True)
@@ -137,17 +141,44 @@ class Reading:
         logits_NV: of the next token.
         ids_N: the token that came.
         layers_NH: the hidden state after every layer, if it was asked for.
+        text_N: which of the texts it belongs to.
     """
 
     logits_NV: Tensor
     ids_N: Tensor
     layers_NH: tuple[Tensor, ...]
+    text_N: Tensor
+
+    def parts(self) -> Iterator[Reading]:
+        """The same in stretches that leave room for sums over the vocabulary."""
+        most = max(1, _LOGITS_AT_ONCE // self.logits_NV.shape[-1])
+        for start in range(0, len(self.ids_N), most):
+            part = slice(start, start + most)
+            yield Reading(
+                self.logits_NV[part],
+                self.ids_N[part],
+                tuple(layer_NH[part] for layer_NH in self.layers_NH),
+                self.text_N[part],
+            )
 
 
 def entropy_of(policy: Policy, texts: Sequence[Text]) -> TokenEntropy:
-    """The exact entropy over the tokens of replies."""
-    found = [entropy(reading.logits_NV).cpu() for reading in policy.read(texts)]
-    return TokenEntropy.of(torch.cat(found).tolist() if found else [])
+    """The exact entropy over the tokens of replies.
+
+    Raises:
+        ValueError: there is no token.
+    """
+    return TokenEntropy.of([value for row in entropies_of(policy, texts) for value in row])
+
+
+def entropies_of(policy: Policy, texts: Sequence[Text]) -> list[list[float]]:
+    """The exact entropy of every token of every reply, in order."""
+    found: list[list[float]] = [[] for _ in texts]
+    for reading in policy.read(texts):
+        values = entropy(reading.logits_NV).tolist()
+        for place, value in zip(reading.text_N.tolist(), values, strict=True):
+            found[place].append(value)
+    return found
 
 
 def changes(before: Policy, after: Policy, texts: Sequence[Text]) -> Preservation:

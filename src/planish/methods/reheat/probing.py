@@ -20,6 +20,7 @@ from typing import Literal
 from planish.methods.reheat.data import PromptSet
 from planish.methods.reheat.method import TokenEntropy
 from planish.methods.reheat.policy import Policy, Text, entropy_of
+from planish.models.base import Watcher
 from planish.records import BadInput, write_text
 
 __all__ = ["Kind", "Probe"]
@@ -41,15 +42,31 @@ class Probe:
         self.frozen: Sequence[Text] = ()
 
     def draw(self, policy: Policy) -> list[Text]:
-        """One fresh reply to every prompt, at temperature 1."""
+        """One fresh reply to every prompt, at temperature 1.
+
+        Raises:
+            BadInput: nothing comes.
+        """
+        return list(self.replies(policy).values())
+
+    def replies(self, policy: Policy, watcher: Watcher | None = None) -> dict[str, Text]:
+        """The same by the prompt's id; a prompt without a reply is left out.
+
+        Raises:
+            BadInput: nothing comes.
+        """
         chats = self.prompts.chats
-        drawn = policy.draw(chats, max_tokens=self.max_tokens, seed=self.seed)
-        texts = policy.texts(chats, drawn)
-        if not any(text.reply_ids for text in texts):
+        drawn = policy.draw(chats, max_tokens=self.max_tokens, seed=self.seed, watcher=watcher)
+        texts = {
+            example.id: text
+            for example, row in zip(self.prompts.examples, drawn, strict=True)
+            for text in policy.texts([example.prompt], [row])
+        }
+        if not any(text.reply_ids for text in texts.values()):
             raise BadInput(
                 "it says nothing to any of the probe's prompts",
                 where=policy.name,
-                fix="check the prompts, or raise --max-tokens",
+                fix="check the prompts, or change --max-tokens",
             )
         return texts
 

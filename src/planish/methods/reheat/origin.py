@@ -21,7 +21,7 @@ from planish.runs.presets import Preset, digest
 from planish.tasks.base import Task
 from planish.tasks.load import load_task
 
-__all__ = ["Origin", "again", "local_path", "origin_of", "preset_for"]
+__all__ = ["Origin", "again", "check_models", "local_path", "origin_of", "preset_for"]
 
 
 class Origin(BaseModel):
@@ -104,6 +104,47 @@ def local_path(spec: str) -> str | None:
     if scheme not in ("hf", "embedded") or not target:
         return None
     return str(embedded(target)) if scheme == "embedded" else str(Path(target).expanduser())
+
+
+def check_models(model: str, reference: str | None) -> None:
+    """Refuses what would make entropies mean something else, before anything is loaded or drawn.
+
+    Args:
+        model: as it was typed; one that is not local is let pass.
+        reference: the same of what it is held against.
+
+    Raises:
+        BadInput: a temperature was left in a config, or the two do not share a vocabulary.
+    """
+    found = {}
+    for option, spec in (("--model", model), ("--reference", reference)):
+        path = None if spec is None else local_path(spec)
+        if path is not None and spec is not None:
+            found[option] = _vocabulary(path, spec)
+    if len(found) == 2 and found["--model"] != found["--reference"]:
+        (ours, size), (theirs, other) = found.values()
+        what = f"{other} tokens, the model {size}"
+        if size == other:
+            apart = min(word for word in ours.keys() | theirs if ours.get(word) != theirs.get(word))
+            what = f"as many tokens, but not the same ones: {apart!r} is another"
+        raise BadInput(
+            f"{reference} has another vocabulary than the model: {what}",
+            where="--reference",
+            fix="entropies compare over one vocabulary only: name a model of the same tokenizer",
+        )
+
+
+def _vocabulary(path: str, spec: str) -> tuple[dict[str, int], int]:
+    """Its tokens, and how many logits it has."""
+    from transformers import AutoConfig
+
+    from planish.models.local_loading import open_tokenizer
+    from planish.training.tempered import check_untempered
+
+    tokenizer, _ = open_tokenizer(path)  # says what is wrong with a folder
+    config: Any = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    check_untempered(config, spec)
+    return tokenizer.get_vocab(), int(config.get_text_config().vocab_size)
 
 
 def _fingerprint(spec: str) -> str:

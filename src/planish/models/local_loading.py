@@ -13,7 +13,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import torch
 
 from planish.records import BadInput
 
-__all__ = ["Checkpoint", "fingerprint", "open_checkpoint", "open_tokenizer"]
+__all__ = ["Checkpoint", "fingerprint", "open_checkpoint", "open_tokenizer", "opened"]
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 # Without one of these, transformers makes up an empty tokenizer and says nothing.
@@ -89,21 +89,28 @@ def open_checkpoint(
         model, fresh_head = _load_model(path, chosen, dtype, scalar)
         tokenizer = _load_tokenizer(path)
     _check_vocabulary(path, model, tokenizer)
-    eos_ids = _eos_ids(model, tokenizer)
-    if not eos_ids or tokenizer.eos_token_id is None:
+    if tokenizer.eos_token_id is None:
         raise _no_end(path)
-    pad_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    found = opened(model, tokenizer)
+    if not scalar:
+        return found
     text = model.config.get_text_config()
-    if scalar and (fresh_head or text.pad_token_id is None):
-        text.pad_token_id = pad_id
+    if fresh_head or text.pad_token_id is None:
+        text.pad_token_id = found.pad_id
+    # The head knows padding by its id.
+    return replace(found, pad_id=text.pad_token_id, fresh_head=fresh_head)
+
+
+def opened(model: Any, tokenizer: Any) -> Checkpoint:
+    """A model that is open already, such as one in training; its tokenizer has an end token."""
+    pad_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     return Checkpoint(
         model=model,
         tokenizer=tokenizer,
-        eos_ids=eos_ids,
-        pad_id=text.pad_token_id if scalar else pad_id,  # the head knows padding by its id
+        eos_ids=_eos_ids(model, tokenizer),
+        pad_id=pad_id,
         max_positions=_max_positions(model.config),
         dtype=str(model.dtype).removeprefix("torch."),
-        fresh_head=fresh_head,
     )
 
 

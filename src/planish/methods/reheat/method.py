@@ -47,13 +47,13 @@ Answer = Literal["go", "stop", "back"]
 
 
 class TokenEntropy(Record):
-    """Entropies of the tokens of some replies."""
+    """Entropies of the tokens of some replies; percentiles are None where only the mean is told."""
 
     num_tokens: int
     mean: float
-    p10: float
-    p50: float
-    p90: float
+    p10: float | None = None
+    p50: float | None = None
+    p90: float | None = None
 
     @classmethod
     def of(cls, entropies: Sequence[float]) -> TokenEntropy:
@@ -84,8 +84,9 @@ class EntropyProbe(Record):
     Args:
         step: of its phase.
         phase: what was going on.
-        kind: of replies that the policy just drew, or of replies drawn before the first step.
-        probe_set_hash: of the prompts.
+        kind: of replies that the policy just drew, of replies drawn before the first step, or of
+            the rollouts that it was trained on.
+        probe_set_hash: of the prompts; "" for rollouts.
         entropy: of the replies' tokens.
         entropy_ref: what it is compared with; None where there is no reference.
         ratio: entropy over reference.
@@ -95,7 +96,7 @@ class EntropyProbe(Record):
 
     step: int
     phase: Phase
-    kind: Literal["on_policy", "frozen"]
+    kind: Literal["on_policy", "frozen", "rollouts"]
     probe_set_hash: str
     entropy: TokenEntropy
     entropy_ref: float | None

@@ -33,6 +33,7 @@ from planish.methods.reheat.method import (
     TokenEntropy,
     Trigger,
     reference_entropy,
+    window_steps,
 )
 from planish.methods.reheat.policy import Policy
 from planish.methods.reheat.probing import Probe
@@ -120,14 +121,13 @@ class ReheatCallback(TrainerCallback, ExportableState):
             BadInput: the training does not tell what is to be watched.
         """
         self._check(args)
-        if state.global_step > 0:
-            self._recall(state)
+        known = state.global_step == 0 or self._recall(state)
         # The trainer cannot save what it did not know of from the first step on.
         state.stateful_callbacks.setdefault(type(self).__name__, self.state())
         if self.fired is not None and self.decide:
             control.should_training_stop = True
             return
-        self._check_reference(state)
+        self._check_reference(state, known)
         if self.probe is not None and state.global_step == 0:
             self._look(state, self.probe, model, processing_class)
 
@@ -182,29 +182,35 @@ class ReheatCallback(TrainerCallback, ExportableState):
                 fix="give it a probe",
             )
 
-    def _check_reference(self, state: Any) -> None:
-        """A reference that can no longer come would mean that nothing ever fires."""
+    def _check_reference(self, state: Any, known: bool) -> None:
+        """A reference that cannot come would mean that nothing ever fires."""
         if self.trigger.level(self.reference) is not None:
             return
-        begun = self.probes[0].step if self.probes else state.global_step
-        if begun > self.trigger.window[0] * state.max_steps:
+        steps = window_steps(self.trigger.window, state.max_steps, self.every)
+        what = ""
+        if not steps:
+            what = f"looks at no step of the window {self.trigger.window} of {state.max_steps}"
+        elif not known and state.global_step >= steps[0]:
+            what = f"has not seen the first {state.global_step} steps, which the reference is of"
+        if what:
             raise BadInput(
-                f"it has not seen the steps before {begun}, which the reference is of",
+                what,
                 where="ReheatCallback",
-                fix="give it a reference, or a Trigger with an absolute threshold",
+                fix="give it a reference, a Trigger with an absolute threshold, or a smaller every",
             )
 
-    def _recall(self, state: Any) -> None:
-        """What a checkpoint says of this callback."""
+    def _recall(self, state: Any) -> bool:
+        """Takes in what a checkpoint says of this callback, if it does."""
         saved = state.stateful_callbacks.get(type(self).__name__)
         if not isinstance(saved, dict) or saved["attributes"].get("saved") is None:
-            return
+            return False
         known = saved["attributes"]["saved"]
         self.reference = known["reference"]
         self.probes = [EntropyProbe.model_validate(each) for each in known["probes"]]
         self._zero_variance = known["zero_variance"]
         if known["fired"] is not None:
             self.fired = Decision.model_validate(known["fired"])
+        return True
 
     def _look(self, state: Any, probe: Probe, model: Any, tokenizer: Any) -> None:
         """Fresh replies of the policy as it is; every process draws the same."""

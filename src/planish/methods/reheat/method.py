@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb
+from math import ceil, comb
 from statistics import median
 from typing import Literal
 
@@ -40,9 +40,10 @@ __all__ = [
     "pass_at_k",
     "reference_entropy",
     "verdict",
+    "window_steps",
 ]
 
-Phase = Literal["rl", "reheat", "resume"]
+Phase = Literal["diagnosis", "rl", "reheat", "resume"]
 Answer = Literal["go", "stop", "back"]
 
 
@@ -187,6 +188,12 @@ def reference_entropy(
     inside = [entropy for step, entropy in probes if low <= step <= high]
     over = bool(probes) and probes[-1][0] >= high
     return median(inside) if inside and over else None
+
+
+def window_steps(window: tuple[float, float], num_steps: int, every: int) -> range:
+    """The steps of a window that are probed when every so many are; empty: it has no reference."""
+    first = max(1, ceil(window[0] * num_steps / every)) * every
+    return range(first, int(window[1] * num_steps) + 1, every)
 
 
 @dataclass(frozen=True)

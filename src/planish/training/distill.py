@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,21 +24,21 @@ from typing import Any, Literal
 
 import datasets
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import TrainerCallback
-from trl.models.utils import unwrap_model_for_generation
 from trl.trainer import distillation_trainer as theirs
 from trl.trainer.callbacks import SyncRefModelCallback
 from trl.trainer.distillation_config import DistillationConfig
 from trl.trainer.distillation_trainer import DistillationTrainer
 
-from planish.models.local_loading import Checkpoint
 from planish.models.local_prompts import end_id
 from planish.records import BadInput, Chat
 from planish.training.callbacks import Recorder, last_checkpoint, quiet
 from planish.training.checkpoint import Trained, stop_at
+from planish.training.guard import Guard, Guarded, Watch
 from planish.training.prompts import encode_prompts, epochs
-from planish.training.tempered import check_untempered
+from planish.training.tempered import check_untempered, scaling, temper
 from planish.training.trainer import (
     Optimizer,
     Quiet,
@@ -50,7 +50,9 @@ from planish.training.trainer import (
     size,
 )
 
-__all__ = ["DistillSettings", "Watch", "check_live", "temper", "train_distill"]
+__all__ = ["DistillSettings", "check_live", "train_distill"]
+
+_NAMED = 4  # items in a message
 
 LIVE_TRL = "1.16."
 """The versions of TRL whose private loss kernel the live teacher was compared with."""
@@ -81,13 +83,6 @@ class DistillSettings(Optimizer):
     vllm: Literal["server", "colocate"] | None = None
     vllm_url: str | None = None
     vllm_memory: float = 0.3
-
-
-Watch = Callable[[int, Checkpoint], Literal["go", "stop", "back"]]
-"""Takes the number of steps that are done and the policy, in eval mode; every process calls it.
-
-"back" restores the weights of the last step that was answered with "go".
-"""
 
 
 def check_live() -> None:
@@ -135,18 +130,14 @@ def train_distill(
     """
     if settings.teacher == "live":
         check_live()
-    if settings.lora is not None and isinstance(settings.teacher, int):
-        raise BadInput(
-            "a teacher that is refreshed needs whole weights",
-            where="--lora",
-            fix="leave it out, or use --teacher frozen",
-        )
+    _check_adapter(settings)
     with quiet():
         batch = settings.prompts_per_step * settings.rollouts_per_prompt
         arguments = _arguments(settings, batch, work)
         checkpoint = open_network(model, settings)
         network, tokenizer = checkpoint.model, checkpoint.tokenizer
         check_untempered(network.config, model)
+        _without_dropout(network)
         stop_at(network, end_id(tokenizer), checkpoint.eos_ids)
         num_parameters = sum(map(size, network.parameters()))
         prompt_ids = encode_prompts(
@@ -156,6 +147,7 @@ def train_distill(
         )
         teacher = None if settings.teacher == "live" else _teacher(model, network, settings)
         trainer = _Trainer(
+            items=[item for item, _ in prompts],
             prompt_ids=prompt_ids,
             settings=settings,
             model=network,
@@ -168,7 +160,7 @@ def train_distill(
         )
         if isinstance(settings.teacher, int):
             trainer.add_callback(_Refresh(trainer, settings.teacher, last_checkpoint(work)))
-        trainer.add_callback(_Guard(trainer, checkpoint, watch))
+        trainer.add_callback(Guard(trainer, checkpoint, watch))
         return carry_through(
             *(trainer, tokenizer, settings),
             kind="reheat",
@@ -179,6 +171,31 @@ def train_distill(
             work=work,
             out=out,
         )
+
+
+def _check_adapter(settings: DistillSettings) -> None:
+    if settings.lora is None:
+        return
+    if isinstance(settings.teacher, int):
+        raise BadInput(
+            "a teacher that is refreshed needs whole weights",
+            where="--lora",
+            fix="leave it out, or use --teacher frozen",
+        )
+    if settings.lora.dropout:
+        raise BadInput(
+            "has no effect: policy and teacher are compared without dropout",
+            where="--lora-dropout",
+            fix="leave it out",
+        )
+
+
+def _without_dropout(network: Any) -> None:
+    """TRL silences dropout layers alone; attention reads its rate from a number."""
+    for module in network.modules():
+        for name, value in list(vars(module).items()):
+            if "dropout" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
 
 
 def _arguments(settings: DistillSettings, batch: int, work: Path) -> DistillationConfig:
@@ -223,44 +240,48 @@ def _teacher(model: str, network: Any, settings: DistillSettings) -> Any:
     return teacher.requires_grad_(False)
 
 
-def _scaling(config: Any) -> tuple[float, float | None]:
-    """By what TRL's kernel multiplies the logits of a model, and where it caps them."""
-    text = config.get_text_config()
-    for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"):
-        found = getattr(text, name, None)
-        if found is not None:
-            return float(found), getattr(text, "final_logit_softcapping", None)
-    scaling = getattr(text, "logits_scaling", None)
-    if scaling is None:
-        scale = 1.0
-    else:
-        scale = float(scaling) if text.model_type == "hyperclovax" else 1 / scaling
-    return scale, getattr(text, "final_logit_softcapping", None)
-
-
-def temper(config: Any, temperature: float) -> None:
-    """Makes a teacher of a model: TRL's kernel then divides its logits by the temperature.
-
-    Where logits are capped, c tanh(x / c) / T is c' tanh(x' / c') with x' = x / T, c' = c / T.
-    """
-    scale, cap = _scaling(config)
-    text = config.get_text_config()
-    text.logit_scale = scale / temperature
-    if cap is not None:
-        text.final_logit_softcapping = cap / temperature
-
-
-class _Trainer(Quiet, DistillationTrainer):  # type: ignore[misc]
+class _Trainer(Guarded, Quiet, DistillationTrainer):  # type: ignore[misc]
     """`DistillationTrainer` with our prompts, and with the student as its own live teacher."""
 
     def __init__(
-        self, *, prompt_ids: Sequence[list[int]], settings: DistillSettings, **options: Any
+        self,
+        *,
+        items: Sequence[str],
+        prompt_ids: Sequence[list[int]],
+        settings: DistillSettings,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
-        self._ids, self._settings = prompt_ids, settings
+        self._items, self._ids, self._settings = items, prompt_ids, settings
+        self._asked: list[str] = []
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        self._asked = [self._items[int(prompt)] for prompt in prompts]
         return [self._ids[int(prompt)] for prompt in prompts], None, {}
+
+    def compute_loss(self, *arguments: Any, **options: Any) -> Any:
+        """As TRL's; a loss that is not finite ends the training before it does any harm.
+
+        Raises:
+            TrainingFailed: with the items of the batch.
+        """
+        loss: Tensor = super().compute_loss(*arguments, **options)
+        if not self.everywhere(bool(torch.isfinite(loss.detach()))):
+            self.refuse_step("the loss is not finite")
+        return loss
+
+    def refuse_step(self, what: str) -> None:
+        """Ends the training before a step.
+
+        Raises:
+            TrainingFailed: with the items of the batch.
+        """
+        asked = self._asked
+        if self.accelerator.num_processes > 1:
+            asked = gather_object(asked)
+        items = list(dict.fromkeys(asked))
+        more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+        super().refuse_step(f"{what} on items {', '.join(items[:_NAMED])}{more}")
 
     def _compute_loss(
         self, unwrapped_student: Any, inputs: Any, num_items_in_batch: Any
@@ -278,7 +299,7 @@ class _Trainer(Quiet, DistillationTrainer):  # type: ignore[misc]
         )
         head = unwrapped_student.get_output_embeddings()
         bias = head.bias
-        scale, cap = _scaling(unwrapped_student.config)
+        scale, cap = scaling(unwrapped_student.config)
         temperature = self._settings.temperature
         loss, entropy_sum, count = theirs._chunked_divergence_loss(
             hidden_BTH,
@@ -317,59 +338,3 @@ class _Refresh(TrainerCallback):
         student, teacher = unwrap(self._trainer.model_wrapped), unwrap(self._trainer.teacher_model)
         with torch.no_grad():
             SyncRefModelCallback.sync_target_model(student, teacher, 1.0)
-
-
-class _Guard(TrainerCallback):
-    """Asks the watch after every step, keeps the weights it let pass, and restores them."""
-
-    def __init__(self, trainer: Any, checkpoint: Checkpoint, watch: Watch) -> None:
-        self._trainer, self._checkpoint, self._watch = trainer, checkpoint, watch
-        self._kept: list[Tensor] = []
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._look(state.global_step, control)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._look(state.global_step, control)
-
-    def _look(self, step: int, control: Any) -> None:
-        trainer = self._trainer
-        training = trainer.model.training
-        devices = [trainer.accelerator.device] if torch.cuda.is_available() else []
-        # The watch's own draws must not change those of the training.
-        with (
-            torch.random.fork_rng(devices),
-            unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as network,
-        ):
-            generation = network.generation_config
-            network.eval()
-            answer = self._watch(step, self._seen(network))
-            network.generation_config = generation
-        trainer.model.train(training)
-        if answer == "go":
-            self._kept = [held.to("cpu", copy=True) for held in self._held()]
-            return
-        if answer == "back":
-            with torch.no_grad():
-                for held, kept in zip(self._held(), self._kept, strict=True):
-                    held.copy_(kept)
-        control.should_training_stop = True
-
-    def _seen(self, network: Any) -> Checkpoint:
-        known = self._checkpoint
-        return Checkpoint(
-            model=network,
-            tokenizer=known.tokenizer,
-            eos_ids=known.eos_ids,
-            pad_id=known.pad_id,
-            max_positions=known.max_positions,
-            dtype=known.dtype,
-        )
-
-    def _held(self) -> list[Tensor]:
-        """What this process holds of the weights that are trained."""
-        return [
-            getattr(parameter, "to_local", lambda whole=parameter: whole)().detach()
-            for parameter in self._trainer.model.parameters()
-            if parameter.requires_grad
-        ]

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,6 +39,7 @@ __all__ = [
     "carry_out",
     "check_lora",
     "check_out",
+    "check_vllm",
     "clear_checkpoints",
     "logged",
     "model_path",
@@ -102,6 +104,25 @@ def check_lora(plan: BaseModel, typed: BaseModel) -> None:
             "has no effect without --lora",
             where=f"--{idle[0].replace('_', '-')}",
             fix="add --lora, or leave it out",
+        )
+
+
+def check_vllm(plan: BaseModel) -> None:
+    """Refuses half of what a vLLM server needs, and vLLM where it is not installed.
+
+    Raises:
+        BadInput: with what is missing or has no effect.
+    """
+    vllm, url = getattr(plan, "vllm", None), getattr(plan, "vllm_url", None)
+    if vllm != "server" and url is not None:
+        raise BadInput("has no effect without --vllm server", where="--vllm-url", fix="add it")
+    if vllm == "server" and url is None:
+        raise BadInput("is missing", where="--vllm-url", fix="say where the vLLM server is")
+    if vllm is not None and find_spec("vllm") is None:
+        raise BadInput(
+            "vLLM is not installed, and its client is a part of it",
+            where="--vllm",
+            fix="pip install 'trl[vllm]', or leave it out",
         )
 
 

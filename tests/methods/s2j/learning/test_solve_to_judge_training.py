@@ -561,7 +561,7 @@ def test_wrong_options_are_one_line_and_leave_nothing(
 def test_vllm_that_is_not_installed_is_told_before_anything_is_loaded(
     capsys, tmp_path, monkeypatch, where
 ):
-    monkeypatch.setattr("planish.methods.s2j.learning.plan.find_spec", lambda name: None)
+    monkeypatch.setattr("planish.training.job.find_spec", lambda name: None)
     code, _, err = train(capsys, tmp_path, "additive", "--vllm", *where)
     assert code == 2
     assert "--vllm: vLLM is not installed" in err

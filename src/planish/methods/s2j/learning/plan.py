@@ -7,7 +7,6 @@ plan.arm, plan.template
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from planish.judges.formats import Format
@@ -17,7 +16,7 @@ from planish.methods.s2j.origin import preset_for, source_of
 from planish.records import BadInput
 from planish.runs.info import config_of, read_info
 from planish.runs.presets import Preset, digest, regiven, resolve
-from planish.training.job import check_lora, model_path
+from planish.training.job import check_lora, check_vllm, model_path
 from planish.training.launch import num_processes
 
 __all__ = ["Given", "Plan", "make_plan", "resumed_plan"]
@@ -123,20 +122,7 @@ def _check_rewards(plan: Plan) -> None:
         raise BadInput(
             f"is 0 and arm {plan.arm} rewards nothing else", where=_option(name), fix="raise it"
         )
-    _check_vllm(plan)
-
-
-def _check_vllm(plan: Plan) -> None:
-    if plan.vllm != "server" and plan.vllm_url is not None:
-        raise BadInput("has no effect without --vllm server", where="--vllm-url", fix="add it")
-    if plan.vllm == "server" and plan.vllm_url is None:
-        raise BadInput("is missing", where="--vllm-url", fix="say where the vLLM server is")
-    if plan.vllm is not None and find_spec("vllm") is None:
-        raise BadInput(
-            "vLLM is not installed, and its client is a part of it",
-            where="--vllm",
-            fix="pip install 'trl[vllm]', or leave it out",
-        )
+    check_vllm(plan)
 
 
 def _option(name: str) -> str:

@@ -41,6 +41,9 @@ class Recorder(TrainerCallback):
         log: takes a step and its numbers.
         advance: called once per step that is done.
         before: what was logged before a resume, by step; these steps are not logged again.
+
+    Attributes:
+        also: numbers to keep beside those of a step; none unless it is set.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Recorder(TrainerCallback):
         self._log, self._advance = log, advance
         self._before = dict(before or {})
         self._tokens_before = 0.0
+        self.also: Callable[[int], Numbers] = lambda step: {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Most of TRL's trainers count tokens from zero after a resume, and some go on counting."""
@@ -81,7 +85,7 @@ class Recorder(TrainerCallback):
         if "num_tokens" in numbers:
             numbers["num_tokens"] += self._tokens_before
         if state.is_world_process_zero and state.global_step not in self._before:
-            self._log(state.global_step, numbers)
+            self._log(state.global_step, {**numbers, **self.also(state.global_step)})
         for name in ("loss", "grad_norm"):
             if not math.isfinite(numbers.get(name, 0.0)):
                 what = "gradient" if name == "grad_norm" else "loss"

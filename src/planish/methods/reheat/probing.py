@@ -84,6 +84,14 @@ class Probe:
             rows = [[text.prompt_ids, text.reply_ids] for text in self.frozen]
             write_text(keep, json.dumps(rows) + "\n")
 
+    def recall(self, keep: Path) -> None:
+        """Takes the frozen replies that `freeze` kept.
+
+        Raises:
+            BadInput: `keep` holds something else.
+        """
+        self.frozen = _read(keep)
+
     def look(self, policy: Policy) -> dict[Kind, TokenEntropy]:
         """The entropy of fresh replies, and of the frozen ones where there are any."""
         found: dict[Kind, TokenEntropy] = {"on_policy": entropy_of(policy, self.draw(policy))}

@@ -200,10 +200,19 @@ def line_plot(
     ylabel: str = "",
     title: str = "",
     ylim: tuple[float, float] | None = None,
+    doubling: bool = False,
     width: float = 8.5,
     height: float = 3.5,
 ) -> Figure:
-    """Lines over a common axis, told apart by colour, dash and marker; bands where given."""
+    """Lines over a common axis, told apart by colour, dash and marker; bands where given.
+
+    Args:
+        series: the lines.
+        xlabel, ylabel, title: in words.
+        ylim: ends of the y axis.
+        doubling: an x axis on which every doubling is as wide, marked where the lines are.
+        width, height: in inches.
+    """
     from matplotlib.figure import Figure
 
     with style():
@@ -221,6 +230,11 @@ def line_plot(
         axes.set_title(title, loc="left")
         if ylim is not None:
             axes.set_ylim(*ylim)
+        if doubling:
+            ticks = sorted({value for line in series for value in line.x})
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.set_xticks([], minor=True)
         if len(series) > 1:
             figure.legend(loc="outside upper left", ncols=min(len(series), 4), handlelength=3)
     return figure

@@ -22,6 +22,7 @@ from planish.stats.calibration import LengthSlope, brier, expected_calibration_e
 from planish.stats.estimates import Estimate, mean, paired_bootstrap, ratio
 from planish.stats.nested import nested_bootstrap
 from planish.stats.paired import Paired, paired
+from planish.stats.relative import relative
 
 __all__ = [
     "Estimate",
@@ -41,4 +42,5 @@ __all__ = [
     "paired",
     "paired_bootstrap",
     "ratio",
+    "relative",
 ]

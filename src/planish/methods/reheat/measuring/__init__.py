@@ -1,0 +1,1 @@
+"""The parts of stage `diagnose`: what is drawn, and what follows from it."""

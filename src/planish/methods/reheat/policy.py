@@ -87,18 +87,30 @@ class Policy:
                     found.append(Text(prompt, (*(each.token_ids or ()), *ending)))
         return found
 
-    def read(self, texts: Sequence[Text], *, hidden: bool = False) -> Iterator[Reading]:
+    @property
+    def batch_size(self) -> int:
+        """Rows at once."""
+        return self._batches.size
+
+    def read(
+        self, texts: Sequence[Text], *, hidden: bool = False, size: int | None = None
+    ) -> Iterator[Reading]:
         """The distribution before every token of every reply, a bounded number at a time.
 
         Batches are of similar length, so that they are not in the order of `texts`, and the same
-        for every policy of one vocabulary and batch size.
+        for every policy of one vocabulary.
+
+        Args:
+            texts: prompts with replies.
+            hidden: whether the hidden states are wanted, too.
+            size: rows at once, in place of the policy's own.
         """
         rows = [
             Row(place, list(text.prompt_ids), list(text.reply_ids))
             for place, text in enumerate(texts)
             if text.reply_ids
         ]
-        for batch in self._split(rows):
+        for batch in self._split(rows, size or self.batch_size):
             ids_BT, mask_BT = self._batches.left_padded(batch)
             longest = max(len(row.reply_ids) for row in batch)
             text_BT = torch.full((len(batch), longest), -1, device=ids_BT.device)
@@ -106,12 +118,12 @@ class Policy:
                 text_BT[place, longest - len(row.reply_ids) :] = row.index
             yield from self._look(ids_BT, mask_BT, text_BT, hidden).parts()
 
-    def _split(self, rows: list[Row]) -> Iterator[list[Row]]:
+    def _split(self, rows: list[Row], size: int) -> Iterator[list[Row]]:
         waiting = sorted(rows, key=lambda row: (-len(row), row.index))
         while waiting:
-            size = self._batches.rows_at_once(waiting[: self._batches.size])
-            yield waiting[:size]
-            waiting = waiting[size:]
+            fit = self._batches.rows_at_once(waiting[:size])
+            yield waiting[:fit]
+            waiting = waiting[fit:]
 
     def _look(self, ids_BT: Tensor, mask_BT: Tensor, text_BT: Tensor, hidden: bool) -> Reading:
         longest, kept_BT = text_BT.shape[1], text_BT >= 0
@@ -193,7 +205,8 @@ def changes(before: Policy, after: Policy, texts: Sequence[Text]) -> Preservatio
         ValueError: there is no reply.
     """
     divergence, overlap, retained, agreement = [], [], [], []
-    for old, new in zip(before.read(texts), after.read(texts), strict=True):
+    size = min(before.batch_size, after.batch_size)
+    for old, new in zip(before.read(texts, size=size), after.read(texts, size=size), strict=True):
         old_NV, new_NV = old.logits_NV.float(), new.logits_NV.float()
         top = min(_TOP, old_NV.shape[-1])
         ten_NK, mine_NK = old_NV.topk(top).indices, new_NV.topk(top).indices
@@ -228,8 +241,11 @@ def _similarities(before: Policy, after: Policy, texts: Sequence[Text]) -> tuple
         chosen.append(text)
         positions += len(text.reply_ids)
     pairs: list[tuple[list[Tensor], list[Tensor]]] = []
+    size = min(before.batch_size, after.batch_size)
     for old, new in zip(
-        before.read(chosen, hidden=True), after.read(chosen, hidden=True), strict=True
+        before.read(chosen, hidden=True, size=size),
+        after.read(chosen, hidden=True, size=size),
+        strict=True,
     ):
         pairs = pairs or [([], []) for _ in old.layers_NH]
         for (olds, news), old_NH, new_NH in zip(pairs, old.layers_NH, new.layers_NH, strict=True):

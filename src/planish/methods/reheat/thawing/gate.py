@@ -8,32 +8,49 @@ verdict.missed          # in words; empty: it is what it was, but for its warmth
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from planish.methods.reheat.method import Limits, Preservation, TokenEntropy, missed
-from planish.methods.reheat.policy import Policy, changes, entropy_of
+from planish.methods.reheat.policy import Policy, Text, changes, entropies_of
 from planish.methods.reheat.probing import Probe
 from planish.records import Record
 from planish.stats import Estimate, ratio
 from planish.tasks.ability import grade
 from planish.tasks.base import Task
 
-__all__ = ["Gate", "Start", "accuracy_of", "judge", "measure"]
+__all__ = ["Gate", "Start", "Warmth", "accuracy_of", "judge", "measure", "warmth_of"]
+
+
+class Warmth(Record):
+    """The entropy of a policy's fresh replies.
+
+    Args:
+        tokens: over all tokens.
+        sums: of every reply.
+        counts: tokens of every reply.
+    """
+
+    tokens: TokenEntropy
+    sums: tuple[float, ...]
+    counts: tuple[int, ...]
+
+    @property
+    def mean(self) -> Estimate:
+        """Over tokens, with its interval over prompts."""
+        return ratio(self.sums, self.counts)
 
 
 class Start(Record):
     """The policy of before, on the probe's prompts.
 
     Args:
-        on_policy: entropy of fresh replies.
-        frozen: entropy of the replies that stay the same from now on.
+        warmth: entropy of the replies that stay the same from now on, which were fresh then.
         right: prompt -> score of its greedy reply; None where no reply came.
         seconds: what it took.
     """
 
-    on_policy: TokenEntropy
-    frozen: TokenEntropy
+    warmth: Warmth
     right: dict[str, float | None]
     seconds: float
 
@@ -42,12 +59,14 @@ class Gate(Record):
     """The policy afterwards, held against that of before.
 
     Args:
+        warmth: entropy of fresh replies.
         preservation: how far it moved, on the frozen replies.
         right: prompt -> score of its greedy reply; None where no reply came.
         missed: what is refused, in words.
         seconds: what it took.
     """
 
+    warmth: Warmth
     preservation: Preservation
     right: dict[str, float | None]
     missed: tuple[str, ...]
@@ -65,10 +84,8 @@ def measure(policy: Policy, probe: Probe, task: Task, *, keep: Path) -> Start:
     """
     begin = time.perf_counter()
     probe.freeze(policy, keep)
-    entropy = entropy_of(policy, probe.frozen)  # what it would draw now is what was just drawn
     return Start(
-        on_policy=entropy,
-        frozen=entropy,
+        warmth=warmth_of(policy, probe.frozen),
         right=_greedy(policy, probe, task),
         seconds=time.perf_counter() - begin,
     )
@@ -88,10 +105,21 @@ def judge(
         floor=accuracy_of(start.right).low,
     )
     return Gate(
+        warmth=warmth_of(after, probe.draw(after)),
         preservation=preservation,
         right=right,
         missed=tuple(words),
         seconds=time.perf_counter() - begin,
+    )
+
+
+def warmth_of(policy: Policy, texts: Sequence[Text]) -> Warmth:
+    """The exact entropy over the tokens of replies that the policy just drew."""
+    found = entropies_of(policy, texts)
+    return Warmth(
+        tokens=TokenEntropy.of([value for row in found for value in row]),
+        sums=tuple(map(sum, found)),
+        counts=tuple(map(len, found)),
     )
 
 

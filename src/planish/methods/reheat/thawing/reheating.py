@@ -24,26 +24,36 @@ from planish.methods.reheat.config import ReheatConfig
 from planish.methods.reheat.data import PromptSets
 from planish.methods.reheat.method import (
     Decision,
-    EntropyProbe,
     Limits,
     Preservation,
-    StopRule,
     TokenEntropy,
 )
-from planish.methods.reheat.policy import Policy
 from planish.methods.reheat.probing import Probe
-from planish.methods.reheat.thawing.gate import Gate, Start, accuracy_of, judge, measure
+from planish.methods.reheat.thawing.gate import (
+    Gate,
+    Start,
+    accuracy_of,
+    judge,
+    measure,
+)
 from planish.methods.reheat.thawing.ledger import Ledger
-from planish.methods.reheat.thawing.watching import Sight, Watching
-from planish.records import BadInput, Example
+from planish.methods.reheat.thawing.settings import (
+    opened_policy,
+    refusal,
+    rule_of,
+    settings_of,
+    teacher_of,
+)
+from planish.methods.reheat.thawing.watching import Sight, Watching, reached
+from planish.records import Example
 from planish.stats import Estimate
 from planish.tasks.base import Task
-from planish.training.distill import DistillSettings, train_distill
+from planish.training.distill import train_distill
 from planish.training.job import Job, logged
 from planish.training.launch import is_main
-from planish.training.trainer import Lora, open_network, share
+from planish.training.trainer import share
 
-__all__ = ["Ended", "Thawed", "settings_of", "teacher_of", "thaw"]
+__all__ = ["Ended", "Thawed", "thaw"]
 
 Ended = Literal["target", "ceiling", "exhausted"]
 
@@ -63,6 +73,8 @@ class Thawed:
         reference: entropy in nats that target and ceiling are shares of.
         before: entropy of fresh replies.
         after: the same of the weights in `checkpoint`.
+        mean_before: the mean of `before` with its interval over prompts.
+        mean_after: that of `after`.
         preservation: how far the policy moved.
         accuracy_before: share of right greedy replies to held-out prompts.
         accuracy_after: the same afterwards.
@@ -78,6 +90,8 @@ class Thawed:
     reference: float
     before: TokenEntropy
     after: TokenEntropy
+    mean_before: Estimate
+    mean_after: Estimate
     preservation: Preservation
     accuracy_before: Estimate
     accuracy_after: Estimate
@@ -124,21 +138,12 @@ def thaw(
         BadInput: the model or a prompt cannot be used, or the policy is warm and refused.
         TrainingFailed: a number is not finite.
     """
-    rule = StopRule(
-        target=config.stop_ratio * reference,
-        ceiling=config.ceiling_ratio * reference,
-        max_steps=config.max_steps,
-    )
+    rule = rule_of(config, reference)
     probe = Probe(sets.probe, max_tokens=config.max_tokens, seed=config.seed)
     work = _Work(model, task, probe, config, job, Ledger(job.run, name), name)
     start = work.start()
-    if start.on_policy.mean >= rule.target and warm == "refuse":
-        raise BadInput(
-            f"its entropy of {start.on_policy.mean:.3f} nats is above the stop level of "
-            f"{rule.target:.3f}: it has not collapsed",
-            where=model,
-            fix="continue its training, raise --stop-ratio, or add --force",
-        )
+    if warm == "refuse" and reached(rule, start.warmth.tokens.mean):
+        raise refusal(model, config, start, rule)
     sight = Sight(
         probe=probe,
         start=start,
@@ -159,41 +164,6 @@ def thaw(
     return work.result(attempt, sight, decision, gate, out)
 
 
-def teacher_of(config: ReheatConfig) -> Literal["frozen", "live"] | int:
-    """The teacher in `DistillSettings`' words."""
-    if config.teacher == "live":
-        return "live"
-    return "frozen" if config.teacher == "frozen" else int(config.teacher.partition(":")[2])
-
-
-def settings_of(config: ReheatConfig, attempt: int = 1) -> DistillSettings:
-    """The settings of an attempt; every further one has half the learning rate."""
-    return DistillSettings(
-        learning_rate=config.reheat_learning_rate / 2 ** (attempt - 1),
-        num_steps=config.max_steps,
-        seed=config.seed,
-        micro_batch_size=config.micro_batch_size,
-        schedule=config.schedule,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        save_every=config.save_every,
-        weights=config.weights,
-        gradient_checkpointing=config.gradient_checkpointing,
-        lora=Lora(config.lora_rank, config.lora_alpha, config.lora_dropout)
-        if config.lora
-        else None,
-        temperature=config.reheat_temperature,
-        prompts_per_step=config.reheat_prompts,
-        rollouts_per_prompt=config.reheat_rollouts,
-        max_tokens=config.max_tokens,
-        direction=config.direction,
-        teacher=teacher_of(config),
-        vllm=config.vllm,
-        vllm_url=config.vllm_url,
-        vllm_memory=config.vllm_memory,
-    )
-
-
 @dataclass(frozen=True)
 class _Work:
     """One reheating of one run."""
@@ -211,7 +181,7 @@ class _Work:
         keep = self._artifact("frozen.json")
 
         def make() -> Start:
-            return measure(self._open(self.model), self.probe, self.task, keep=keep)
+            return measure(opened_policy(self.model, self.config), self.probe, self.task, keep=keep)
 
         found = self.ledger.once("start", "before", Start, make)
         if is_main():
@@ -243,8 +213,6 @@ class _Work:
         """All of it in numbers, the same on every process."""
         ended = _ENDED[decision.action]
         steps = decision.step - (ended == "ceiling")
-        probed = self.ledger.told("probe", f"{attempts}/{steps}/on_policy", EntropyProbe)
-        assert probed is not None
         passed = ended == "target" and not gate.missed
         seconds, updates = share(self._cost(sight.start, attempts))
         return Thawed(
@@ -252,8 +220,10 @@ class _Work:
             steps=steps,
             attempts=attempts,
             reference=sight.reference,
-            before=sight.start.on_policy,
-            after=probed.entropy,
+            before=sight.start.warmth.tokens,
+            after=gate.warmth.tokens,
+            mean_before=sight.start.warmth.mean,
+            mean_after=gate.warmth.mean,
             preservation=gate.preservation,
             accuracy_before=accuracy_of(sight.start.right),
             accuracy_after=accuracy_of(gate.right),
@@ -288,7 +258,8 @@ class _Work:
             torch.cuda.empty_cache()
 
     def _judge(self, number: int, start: Start) -> Gate:
-        before, after = self._open(self.model), self._open(str(self._weights(number)))
+        before = opened_policy(self.model, self.config)
+        after = opened_policy(str(self._weights(number)), self.config)
         limits = Limits(self.config.max_kl, self.config.min_top10, self.config.min_agreement)
         return judge(before, after, self.probe, self.task, start, limits)
 
@@ -318,12 +289,6 @@ class _Work:
             for row in logged(self.job.run, stage=f"{self.name}-{number}")
         ]
         return seconds + sum(row["wall_s"] for row in rows), len(rows)
-
-    def _open(self, path: str) -> Policy:
-        checkpoint = open_network(path, settings_of(self.config))
-        if torch.cuda.is_available():
-            checkpoint.model.to("cuda")
-        return Policy(checkpoint, name=path, batch_size=self.config.batch_size)
 
     def _weights(self, number: int) -> Path:
         return self._artifact(str(number))

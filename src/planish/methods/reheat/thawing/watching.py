@@ -31,7 +31,7 @@ from planish.training.callbacks import TrainingFailed
 from planish.training.launch import is_main
 from planish.training.trainer import share
 
-__all__ = ["Sight", "Watching"]
+__all__ = ["Cooling", "Sight", "Watching", "reached"]
 
 _POSITIONS = 128
 """The teacher's logits are kept at so many positions at most: 77 MB of a large vocabulary."""
@@ -64,6 +64,24 @@ class Sight:
     rollouts_per_step: int
     batch_size: int
     forced: bool = False
+
+
+@dataclass(frozen=True)
+class Cooling(StopRule):
+    """The rule of the other way: it ends once the entropy is low enough."""
+
+    def answer(self, step: int, entropy: float) -> Answer:
+        """What to do after a step with this entropy."""
+        return "stop" if self.reached(entropy) or step >= self.max_steps else "go"
+
+    def reached(self, entropy: float) -> bool:
+        """Whether that is enough."""
+        return entropy <= self.target
+
+
+def reached(rule: StopRule, entropy: float) -> bool:
+    """Whether a policy with this entropy is where it should be."""
+    return rule.reached(entropy) if isinstance(rule, Cooling) else entropy >= rule.target
 
 
 class Watching:
@@ -114,7 +132,7 @@ class Watching:
             {kind: probe.entropy for kind, probe in known.items() if probe is not None}
         )
         if told is None or len(told) < len(_KINDS):
-            told = {"on_policy": start.on_policy, "frozen": start.frozen}
+            told = dict.fromkeys(_KINDS, start.warmth.tokens)
             if step > 0:
                 told = share(self._sight.probe.look(policy))
             assert told is not None
@@ -142,7 +160,7 @@ class Watching:
     def _answer(self, step: int, entropy: float) -> Answer:
         rule = self._sight.rule
         if step == 0:
-            done = entropy >= rule.target and not self._sight.forced
+            done = reached(rule, entropy) and not self._sight.forced
             answer: Answer = "stop" if done else "go"
         else:
             answer = rule.answer(step, entropy)
@@ -159,7 +177,7 @@ class Watching:
             "entropy": entropy,
             "reference": self._sight.reference,
         }
-        if step > 0 and entropy > rule.ceiling:
+        if step > 0 and rule.answer(step, entropy) == "back":
             return Decision(
                 step=step,
                 action="rollback",
@@ -167,7 +185,7 @@ class Watching:
                 f"step {step} is taken back",
                 thresholds=thresholds,
             )
-        if entropy >= rule.target:
+        if reached(rule, entropy):
             return Decision(
                 step=step,
                 action="stop",
@@ -177,7 +195,8 @@ class Watching:
         return Decision(
             step=step,
             action="exhausted",
-            reason=f"entropy {entropy:.3f} nats is below {rule.target:.3f} after {step} steps",
+            reason=f"entropy {entropy:.3f} nats has not reached {rule.target:.3f} after {step} "
+            "steps",
             thresholds=thresholds,
         )
 

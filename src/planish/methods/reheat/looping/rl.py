@@ -100,7 +100,11 @@ def train_policy(
 
 def _steps_to(work: Path, steps: int) -> int:
     """Where training ends: where it was stopped, if a kill came between that and its end."""
-    return steps
+    from planish.methods.reheat.callback import stopped_at
+    from planish.training.callbacks import last_checkpoint
+
+    last = last_checkpoint(work)
+    return steps if last is None else stopped_at(last) or steps
 
 
 def grpo_settings(

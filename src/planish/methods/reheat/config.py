@@ -179,7 +179,13 @@ class LoopConfig(ReheatConfig):
     @classmethod
     def tiny(cls) -> Self:
         """The embedded walkers, on one core (measured: our pilot)."""
-        return cls(**_TINY, steps=300, learning_rate=1e-3, prompts_per_step=32)
+        # Below the level that they are reheated to, or they would be reheated again at once.
+        return cls(
+            **_TINY | {"collapse_ratio": 0.15},
+            steps=300,
+            learning_rate=1e-3,
+            prompts_per_step=32,
+        )
 
     @classmethod
     def laptop(cls) -> Self:

@@ -2,6 +2,7 @@
 
 planish reheat run --model hf:./collapsed --reference hf:./before --task countdown:4 --out warm
 planish reheat run --model hf:./collapsed --reference-entropy 0.4 --task q.jsonl --out warm
+planish reheat loop --model hf:./before --task countdown:4 --out policy
 planish reheat run --resume runs/reheat/20250102-030405-run-warm
 accelerate launch --num_processes 8 -m planish.cli reheat run ...
 
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from planish.methods.reheat.config import ReheatConfig
+from planish.methods.reheat.config import LoopConfig, ReheatConfig
+from planish.methods.reheat.looping import plan as looping
+from planish.methods.reheat.looping.stage import carry_loop
 from planish.methods.reheat.thawing.plan import Material, Plan, make_plan, prepare, resumed_plan
 from planish.runs import Run
 from planish.runs.console import Screen
@@ -37,7 +40,7 @@ from planish.training.job import (
 if TYPE_CHECKING:
     from planish.methods.reheat.thawing.reheating import Thawed
 
-__all__ = ["run"]
+__all__ = ["loop", "run"]
 
 
 def run(
@@ -148,3 +151,42 @@ def _close(run: Run, plan: Plan, brought: tuple[Estimate, Thawed], screen: Scree
         screen.warn(reason)
     screen.close(summary, run=run.path, report=run.report_path, then=next_commands(plan, thawed))
     return 0 if thawed.is_warm else 1
+
+
+def loop(
+    *,
+    model: str | None = None,
+    task: str | None = None,
+    reference_entropy: float | None = None,
+    out: Path | None = None,
+    preset: Preset | None = None,
+    config: LoopConfig = LoopConfig(),  # noqa: B008 - frozen
+    resume: str | None = None,
+    runs: RunsDir = RUNS,
+    json: Json = False,
+) -> int:
+    """Train by RL, reheat the policy where it collapses, and let the same RL go on.
+
+    Args:
+        model: hf:PATH-OR-ID or embedded:NAME, before RL.
+        task: Prompts with a grader: countdown:4, routes:64:4:7:0, or a file of questions with
+            targets.
+        reference_entropy: Nats of a healthy policy, for the trigger and the reheating; by default
+            the median over 10-25 % of the steps.
+        out: Folder for the trained checkpoint; it must not exist yet.
+        preset: Settings to start from; single options override them. An embedded model gets tiny.
+        resume: Go on with this run (a path, a name, or last) from its last checkpoint.
+        runs: Folder that holds the runs.
+        json: One JSON object on stdout.
+    """
+    given = {"model": model, "task": task, "reference_entropy": reference_entropy, "out": out}
+
+    def stage() -> int:
+        before = find(runs, resume).path if resume else None
+        if before is None:
+            plan = looping.make_plan(given, config, preset)
+        else:
+            plan = looping.resumed_plan(read_info(before), given, config, preset)
+        return carry_loop(plan, before, runs, Screen(json=json))
+
+    return said_once(stage)

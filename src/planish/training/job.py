@@ -12,6 +12,7 @@ What is done is not done again, and what was killed goes on from its last checkp
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 import tempfile
@@ -74,7 +75,10 @@ def model_path(spec: str, option: str = "--model") -> str:
             where=option,
             fix="name a local model without options: hf:PATH-OR-ID or embedded:reasoner",
         )
-    return str(embedded(target)) if scheme == "embedded" else str(Path(target).expanduser())
+    if scheme == "embedded":
+        return str(embedded(target))
+    # Not through Path, which takes the dot from ./folder and makes a Hub id of it.
+    return os.path.expanduser(target)
 
 
 def check_out(out: Path, *, resumed: bool) -> None:

@@ -9,6 +9,7 @@ options.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -103,7 +104,7 @@ def local_path(spec: str) -> str | None:
     target = rest.rpartition("?")[0] if "?" in rest else rest
     if scheme not in ("hf", "embedded") or not target:
         return None
-    return str(embedded(target)) if scheme == "embedded" else str(Path(target).expanduser())
+    return str(embedded(target)) if scheme == "embedded" else os.path.expanduser(target)
 
 
 def check_models(model: str, reference: str | None) -> None:

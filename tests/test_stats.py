@@ -28,6 +28,7 @@ from planish.stats import (
     paired,
     paired_bootstrap,
     ratio,
+    relative,
 )
 from planish.stats.estimates import bootstrap_weights
 
@@ -606,3 +607,38 @@ def test_nested_bootstrap_is_wider_than_its_items_alone():
 def test_nested_bootstrap_of_one_run_has_no_interval(runs, value, n):
     found = nested_bootstrap(runs)
     assert (found.value, found.low, found.high, found.n) == (value, None, None, n)
+
+
+# --- one rate beside another ---------------------------------------------------------------
+
+
+def test_relative_is_the_bootstrap_of_both_rates_together() -> None:
+    rng = np.random.default_rng(0)
+    tops, under = rng.uniform(0, 5, 40), rng.integers(1, 9, 40).astype(float)
+    others, beneath = rng.uniform(1, 5, 40), rng.integers(1, 9, 40).astype(float)
+    found = relative(tops, under, others, beneath)
+    assert found.value == pytest.approx(
+        tops.sum() / under.sum() / (others.sum() / beneath.sum()), rel=1e-12
+    )
+    draws = rng.integers(40, size=(4000, 40))
+    plain = (
+        tops[draws].sum(1) / under[draws].sum(1) / (others[draws].sum(1) / beneath[draws].sum(1))
+    )
+    assert found.low == pytest.approx(np.quantile(plain, 0.025), rel=0.05)
+    assert found.high == pytest.approx(np.quantile(plain, 0.975), rel=0.05)
+    assert found.n == 40
+
+
+def test_relative_of_the_same_is_one_and_pairing_makes_it_narrow() -> None:
+    tops, under = [1.0, 2.0, 7.0, 0.5], [2.0, 2.0, 3.0, 1.0]
+    found = relative(tops, under, tops, under)
+    assert (found.value, found.low, found.high) == pytest.approx((1.0, 1.0, 1.0))
+
+
+def test_relative_without_something_to_divide_by_is_undefined() -> None:
+    assert relative([1.0], [1.0], [0.0], [1.0]).value is None
+    assert relative([], [], [], []).value is None
+    assert relative([0.0], [0.0], [1.0], [1.0]).value is None
+    assert relative([1.0, 1.0], [1.0, 1.0], [2.0, 2.0], [1.0, 1.0]) == Estimate(value=0.5, n=2)
+    with pytest.raises(ValueError, match="lengths differ"):
+        relative([1.0], [1.0], [1.0, 2.0], [1.0, 1.0])

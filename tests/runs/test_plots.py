@@ -175,3 +175,12 @@ def test_pyplot_is_never_imported():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_doublings_are_marked_where_the_lines_are():
+    lines = [Series("a", [1, 2, 4, 8, 12], [0.1, 0.2, 0.3, 0.4, 0.5])]
+    figure = line_plot(lines, xlabel="k", doubling=True)
+    [axes] = figure.axes
+    assert axes.get_xscale() == "log"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "2", "4", "8", "12"]
+    assert ">12</text>" in svg(figure, "x")

@@ -280,6 +280,13 @@ def test_a_given_entropy_stands_for_a_reference(capsys, pair, runs):
     assert near["level_inside_interval"]
 
 
+def test_as_many_draws_as_k_are_told_to_be_few(capsys, endpoint, runs):
+    _, model = endpoint()
+    code, out, err = call(capsys, *model, *SMALL, "--pass-k", 4, *runs)
+    assert code == 0, err
+    assert "pass@4 from 4 draws hangs on few of them: --samples 8" in out
+
+
 def commands(out):
     return [shlex.split(line) for line in out.partition("next ")[2].strip().splitlines()]
 

@@ -129,6 +129,11 @@ def _sentences(found: Found) -> list[str]:
         )
     if told.entropy_reference.value == 0:
         lines.append("the reference has no entropy left: it is no healthy model")
+    if plan.samples < 2 * plan.pass_k:
+        lines.append(
+            f"pass@{plan.pass_k} from {plan.samples} draws hangs on few of them: "
+            f"--samples {2 * plan.pass_k} makes it steady"
+        )
     return [*lines, *_reach(found)]
 
 
@@ -194,17 +199,16 @@ def write_report(run: Run, found: Found) -> None:
     """The page of a run."""
     plan, told = found.plan, found.told
     page = Report(
-        f"{plan.model}: is it still trying anything?",
+        f"{plan.model}: {told.sentence}",
         subtitle=f"{plan.source}, {told.num_prompts} prompts with {plan.samples} draws each at "
         "temperature 1",
-        claim=told.sentence,
         run=run,
         tiny=plan.is_tiny,
     )
     page.numbers(
         {
             "entropy (nats)": told.model.entropy,
-            "of the reference's": told.entropy_ratio,
+            **({} if told.collapsed is None else {"of the reference's": told.entropy_ratio}),
             "groups without variance": told.model.zero_variance,
             "pass@1": told.model.pass_at[1],
             f"pass@{plan.pass_k}": told.model.pass_at[plan.pass_k],

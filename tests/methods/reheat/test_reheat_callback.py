@@ -41,14 +41,6 @@ FEW = GrpoSettings(
 NEVER, ALWAYS = Trigger(absolute=-1.0), Trigger(absolute=99.0, patience=2)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def probe():
     return Probe(SETS.probe, max_tokens=8, seed=0)
 

@@ -78,10 +78,13 @@ def make_plan(
             "is missing", where="--out", fix="give it, or --resume RUN to go on with a run"
         )
     model_path(given["model"])
+    entropy = given["reference_entropy"]
+    if entropy is not None and not (math.isfinite(entropy) and entropy > 0):
+        raise BadInput(f"must be above 0 nats, not {entropy:g}", where="--reference-entropy")
     plan = Plan(
         **origin,
         **resolve(preset_for(given["model"], preset), config).model_dump(),
-        reference_entropy=given["reference_entropy"],
+        reference_entropy=entropy,
         out=str(Path(given["out"]).resolve()),
         num_processes=num_processes(),
     )
@@ -105,9 +108,6 @@ def resumed_plan(
 
 def _check_rounds(plan: Plan) -> None:
     """Refuses rounds that could not begin, or would begin again at once."""
-    entropy = plan.reference_entropy
-    if entropy is not None and not (math.isfinite(entropy) and entropy > 0):
-        raise BadInput(f"must be above 0 nats, not {entropy:g}", where="--reference-entropy")
     if not plan.rounds:
         return
     if plan.inverse or plan.reheat_temperature <= 1:
@@ -130,7 +130,7 @@ def _check_rounds(plan: Plan) -> None:
             fix="raise it",
         )
     window = plan.trigger.window
-    if entropy is None and not window_steps(window, plan.steps, plan.probe_every):
+    if plan.reference_entropy is None and not window_steps(window, plan.steps, plan.probe_every):
         low, high = (round(share * plan.steps) for share in window)
         raise BadInput(
             f"no probe falls between the steps {low} and {high} of {plan.steps}, whose entropy is "

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from planish.methods.reheat.looping.plan import Plan, Ready
 from planish.methods.reheat.looping.rl import train_policy
-from planish.methods.reheat.method import Decision
+from planish.methods.reheat.method import Decision, EntropyProbe, reference_entropy
 from planish.methods.reheat.thawing.ledger import Ledger
 from planish.methods.reheat.thawing.reheating import Thawed, thaw
+from planish.runs.rows import read_rows
 from planish.training.checkpoint import Trained
 from planish.training.job import Job, model_path
 from planish.training.launch import is_main
@@ -103,7 +104,17 @@ def take_turns(plan: Plan, ready: Ready, job: Job) -> Course:
         model = str(thawed.checkpoint if thawed.is_warm else done.checkpoint)
         _go_on(job, turn, thawed, model, left)
     _hand_over(job, rounds[-1].checkpoint, Path(plan.out))
-    return Course(tuple(rounds), reference)
+    return Course(tuple(rounds), reference or share(_early(plan, job)))
+
+
+def _early(plan: Plan, job: Job) -> float | None:
+    """The reference of a trigger that never fired, which nothing else needs to know."""
+    if job.run is None:
+        return None
+    rows = [row for row in read_rows(job.run.path, "probe") if row.id.startswith("rl-1/")]
+    probes = [row.read(EntropyProbe) for row in rows]
+    told = sorted((each.step, each.entropy.mean) for each in probes)
+    return reference_entropy(told, plan.trigger.window, plan.steps)
 
 
 def _train(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import copy
 import importlib.metadata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -53,6 +53,7 @@ from planish.training.trainer import (
 __all__ = ["DistillSettings", "check_live", "train_distill"]
 
 _NAMED = 4  # items in a message
+_FINAL_NORMS = ("norm", "final_layernorm", "ln_f", "final_norm", "final_layer_norm")
 
 LIVE_TRL = "1.16."
 """The versions of TRL whose private loss kernel the live teacher was compared with."""
@@ -69,6 +70,11 @@ class DistillSettings(Optimizer):
         max_tokens: budget of one reply.
         direction: "fkl" is KL(teacher || student), "rkl" KL(student || teacher).
         teacher: "frozen", "live", or the number of steps after which it becomes the student.
+        anchor: a folder or Hub id of a reference, whose distribution r the teacher then approaches
+            as T grows, in place of the uniform one: p is proportional to q^(1/T) r^(1 - 1/T). What
+            the reference knows to be impossible stays so.
+        trains: all weights, or only the norm before the head, which scales the logits: the policy
+            gets as warm as one temperature makes it, and the ranking of its tokens stays.
         vllm: "server" lets a vLLM server draw the replies, "colocate" this process's GPU.
         vllm_url: of the server.
         vllm_memory: share of the GPU's memory that "colocate" takes.
@@ -80,6 +86,8 @@ class DistillSettings(Optimizer):
     max_tokens: int
     direction: Literal["fkl", "rkl"] = "fkl"
     teacher: Literal["frozen", "live"] | int = "frozen"
+    anchor: str | None = None
+    trains: Literal["all", "final_norm"] = "all"
     vllm: Literal["server", "colocate"] | None = None
     vllm_url: str | None = None
     vllm_memory: float = 0.3
@@ -138,6 +146,8 @@ def train_distill(
         network, tokenizer = checkpoint.model, checkpoint.tokenizer
         check_untempered(network.config, model)
         _without_dropout(network)
+        if settings.trains == "final_norm":
+            _train_final_norm(network, model)
         stop_at(network, end_id(tokenizer), checkpoint.eos_ids)
         num_parameters = sum(map(size, network.parameters()))
         prompt_ids = encode_prompts(
@@ -152,6 +162,7 @@ def train_distill(
             settings=settings,
             model=network,
             teacher_model=teacher,
+            anchor=_anchor(settings, network),
             args=arguments,
             train_dataset=_dataset(len(prompts), settings),
             processing_class=copy.deepcopy(tokenizer),
@@ -198,6 +209,24 @@ def _without_dropout(network: Any) -> None:
                 setattr(module, name, 0.0)
 
 
+def _train_final_norm(network: Any, model: str) -> None:
+    """Freezes all but the norm before the head.
+
+    Raises:
+        BadInput: the architecture has no such norm under a name that we know.
+    """
+    decoder = network.get_decoder()
+    norm = next((getattr(decoder, name) for name in _FINAL_NORMS if hasattr(decoder, name)), None)
+    if norm is None:
+        raise BadInput(
+            f"{type(network).__name__} has no norm before its head that we know",
+            where=model,
+            fix="train all weights",
+        )
+    network.requires_grad_(False)
+    norm.requires_grad_(True)
+
+
 def _arguments(settings: DistillSettings, batch: int, work: Path) -> DistillationConfig:
     vllm: dict[str, Any] = {}
     if settings.vllm is not None:
@@ -240,6 +269,26 @@ def _teacher(model: str, network: Any, settings: DistillSettings) -> Any:
     return teacher.requires_grad_(False)
 
 
+def _anchor(settings: DistillSettings, network: Any) -> Any:
+    if settings.anchor is None:
+        return None
+    anchor = open_network(settings.anchor, settings).model
+    here, there = network.config.get_text_config(), anchor.config.get_text_config()
+    if here.vocab_size != there.vocab_size:
+        raise BadInput(
+            f"it has {there.vocab_size} tokens, the model {here.vocab_size}",
+            where=f"anchor {settings.anchor}",
+            fix="name an earlier checkpoint of the same model",
+        )
+    if scaling(network.config)[1] is not None or scaling(anchor.config)[1] is not None:
+        raise BadInput(
+            "its logits are capped, and such logits cannot be added up before the head",
+            where=f"anchor {settings.anchor}",
+            fix="reheat without an anchor",
+        )
+    return anchor.requires_grad_(False)
+
+
 class _Trainer(Guarded, Quiet, DistillationTrainer):  # type: ignore[misc]
     """`DistillationTrainer` with our prompts, and with the student as its own live teacher."""
 
@@ -249,9 +298,13 @@ class _Trainer(Guarded, Quiet, DistillationTrainer):  # type: ignore[misc]
         items: Sequence[str],
         prompt_ids: Sequence[list[int]],
         settings: DistillSettings,
+        anchor: Any,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        if anchor is not None:
+            anchor = self.accelerator.prepare_model(anchor, evaluation_mode=True)
+        self._anchor = anchor
         self._items, self._ids, self._settings = items, prompt_ids, settings
         self._asked: list[str] = []
 
@@ -286,37 +339,95 @@ class _Trainer(Guarded, Quiet, DistillationTrainer):  # type: ignore[misc]
     def _compute_loss(
         self, unwrapped_student: Any, inputs: Any, num_items_in_batch: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
-        if self.teacher_model is not None:
+        if self.teacher_model is not None and self._anchor is None:
             found: tuple[Tensor, Tensor, Tensor] = super()._compute_loss(
                 unwrapped_student, inputs, num_items_in_batch
             )
             return found
-        hidden_BTH = self._get_last_hidden_state(
-            unwrapped_student,
+        hidden_BTH = self._hidden(unwrapped_student, inputs)
+        head = unwrapped_student.get_output_embeddings()
+        scale, cap = scaling(unwrapped_student.config)
+        live = _Logits(hidden_BTH.detach(), head.weight.detach(), _detached(head.bias), scale, cap)
+        teacher = live if self.teacher_model is None else self._look(self.teacher_model, inputs)
+        teacher = replace(teacher, scale=scale, cap=cap).tempered(self._settings.temperature)
+        if self._anchor is not None:
+            share = 1 - 1 / self._settings.temperature
+            teacher = teacher.plus(self._look(self._anchor, inputs), share)
+        loss, entropy_sum, count = theirs._chunked_divergence_loss(
+            hidden_BTH,
+            teacher.hidden_BTH,
+            head.weight,
+            teacher.weight_VH,
+            inputs["completion_mask"],
+            self.beta,
+            num_items_in_batch=num_items_in_batch,
+            student_lm_head_bias=head.bias,
+            teacher_lm_head_bias=teacher.bias_V,
+            student_logit_scale=scale,
+            teacher_logit_scale=teacher.scale,
+            student_final_logit_softcapping=cap,
+            teacher_final_logit_softcapping=teacher.cap,
+        )
+        return loss, entropy_sum.detach(), count
+
+    def _hidden(self, network: Any, inputs: Any) -> Tensor:
+        """What stands before the head at every completion token."""
+        hidden_BTH: Tensor = self._get_last_hidden_state(
+            network,
             torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1),
             torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1),
             inputs["completion_ids"].size(1),
         )
-        head = unwrapped_student.get_output_embeddings()
-        bias = head.bias
-        scale, cap = scaling(unwrapped_student.config)
-        temperature = self._settings.temperature
-        loss, entropy_sum, count = theirs._chunked_divergence_loss(
-            hidden_BTH,
-            hidden_BTH.detach(),
-            head.weight,
-            head.weight.detach(),
-            inputs["completion_mask"],
-            self.beta,
-            num_items_in_batch=num_items_in_batch,
-            student_lm_head_bias=bias,
-            teacher_lm_head_bias=None if bias is None else bias.detach(),
-            student_logit_scale=scale,
-            teacher_logit_scale=scale / temperature,
-            student_final_logit_softcapping=cap,
-            teacher_final_logit_softcapping=None if cap is None else cap / temperature,
+        return hidden_BTH
+
+    def _look(self, wrapped: Any, inputs: Any) -> _Logits:
+        """What a frozen network says, through its wrapper, which may hold its weights in shards."""
+        network = self.accelerator.unwrap_model(wrapped.eval())
+        with torch.no_grad():
+            hidden_BTH = self._forward_redirection(wrapped, network, self._hidden, network, inputs)
+        head = network.get_output_embeddings()
+        return _Logits(hidden_BTH, head.weight, head.bias, *scaling(network.config))
+
+
+@dataclass(frozen=True)
+class _Logits:
+    """Logits that are not computed yet: cap(scale * (hidden @ weight + bias))."""
+
+    hidden_BTH: Tensor
+    weight_VH: Tensor
+    bias_V: Tensor | None
+    scale: float
+    cap: float | None
+
+    def tempered(self, temperature: float) -> _Logits:
+        """Divided by the temperature; see `tempered.temper`."""
+        cap = None if self.cap is None else self.cap / temperature
+        return replace(self, scale=self.scale / temperature, cap=cap)
+
+    def plus(self, other: _Logits, share: float) -> _Logits:
+        """With a share of other logits added: the hidden states stand side by side, and the heads
+        do, so that the kernel adds the two up without holding either.
+        """
+        parts = ((self, self.scale), (other, share * other.scale))
+        biases = [factor * each.bias_V for each, factor in parts if each.bias_V is not None]
+        return _Logits(
+            torch.cat([each.hidden_BTH for each, _ in parts], dim=-1),
+            torch.cat([factor * _whole(each.weight_VH) for each, factor in parts], dim=1),
+            sum(biases[1:], biases[0]) if biases else None,
+            1.0,
+            None,
         )
-        return loss, entropy_sum.detach(), count
+
+
+def _whole(weight: Tensor) -> Tensor:
+    """A weight that FSDP has spread over processes, in one piece."""
+    gather = getattr(weight, "full_tensor", None)
+    found: Tensor = weight if gather is None else gather()
+    return found
+
+
+def _detached(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach()
 
 
 class _Refresh(TrainerCallback):

@@ -101,6 +101,14 @@ class _Reheating(BaseModel):
     teacher: str = Field(
         "frozen", description="frozen, live (the paper's), or refresh:K: the policy K steps ago."
     )
+    anchor: str | None = Field(
+        None,
+        description="Warm towards this earlier checkpoint (hf:PATH-OR-ID), not towards chance.",
+    )
+    trains: Literal["all", "final_norm"] = Field(
+        "all",
+        description="All weights, or the norm before the head: as warm, and no ranking moves.",
+    )
     direction: Literal["fkl", "rkl"] = Field(
         "fkl", description="KL(teacher || policy), or the reverse."
     )

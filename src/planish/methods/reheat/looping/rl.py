@@ -13,7 +13,7 @@ killed goes on from its last checkpoint; a callback that had stopped it has stop
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from planish.methods.reheat.config import LoopConfig
 from planish.methods.reheat.data import PromptSet, TaskRewarder
 from planish.records import Example
 from planish.tasks.base import Task
+from planish.training.groups import Scored
 from planish.training.job import Job
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def train_policy(
     entropy: EntropyBonus | None = None,
     temperature: float | None = None,
     learning_rate: float | None = None,
+    observe: Callable[[Sequence[Scored]], None] = lambda scored: None,
 ) -> Trained:
     """Trains `model` on a task by GRPO, with a fresh optimizer, and saves it as `out`.
 
@@ -64,6 +66,7 @@ def train_policy(
         entropy: a bonus on the entropy, or how it is controlled.
         temperature: of the rollouts.
         learning_rate: in place of the config's.
+        observe: hears on every process of its scored rollouts, once per step.
 
     Raises:
         BadInput: the model cannot be loaded, a prompt does not fit, or the batch does not divide.
@@ -94,6 +97,7 @@ def train_policy(
             out=out,
             recorder=recorder,
             run=job.folder.name,
+            observe=observe,
             callbacks=() if callback is None else (callback,),
         )
 

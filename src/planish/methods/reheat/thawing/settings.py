@@ -102,6 +102,7 @@ def settings_of(config: ReheatConfig, attempt: int = 1) -> DistillSettings:
         max_tokens=config.max_tokens,
         direction=config.direction,
         teacher=teacher_of(config),
+        trains=config.trains,
         anchor=None if config.anchor is None else model_path(config.anchor, "--anchor"),
         vllm=config.vllm,
         vllm_url=config.vllm_url,

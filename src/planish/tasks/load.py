@@ -9,6 +9,7 @@ from planish.records import BadInput
 from planish.tasks.base import Task
 from planish.tasks.chain import ChainTask
 from planish.tasks.countdown import CountdownTask
+from planish.tasks.gym import gym_task
 from planish.tasks.questions import SUFFIXES, QuestionTask
 from planish.tasks.routes import RoutesTask
 
@@ -24,6 +25,8 @@ def load_task(spec: str) -> Task:
     countdown:3:9:99    3 numbers from 1 to 9 and a target up to 99
     routes:64:4:7:0     64 nodes, 4 edges from each, walks of at most 7 steps, world 0; with
                         `:shown` at the end the question shows the graph
+    gym:countdown:2000  the first 2,000 items of reasoning-gym's countdown; options of the data set
+                        follow: gym:countdown:2000:min_numbers=3:max_numbers=3
     FILE                questions with targets: JSON Lines (`.gz` too) or parquet
 
     Raises:
@@ -38,7 +41,7 @@ def load_task(spec: str) -> Task:
         f"no task is called {spec!r}",
         where="task",
         fix="use chain, chain:N, chain:N:OPERATORS, countdown[:NUMBERS:LARGEST:TARGET], "
-        "routes[:NODES:EDGES:STEPS:WORLD][:shown], or a file of questions "
+        "routes[:NODES:EDGES:STEPS:WORLD][:shown], gym:NAME[:SIZE], or a file of questions "
         f"({', '.join(SUFFIXES)})",
     )
 
@@ -74,5 +77,6 @@ def _numbers(spec: str, words: list[str], *, like: str, most: int) -> list[int]:
 _TASKS: dict[str, Callable[[str, str], Task]] = {
     "chain": _chain,
     "countdown": _countdown,
+    "gym": gym_task,
     "routes": _routes,
 }

@@ -3,7 +3,7 @@
     python benchmarks/bench_reheat.py [--worlds 8] [--first-world 10] [--work DIR]
 
 Fixed before any of these worlds was trained in (development: worlds 0, 1 and 2). Worlds: random
-graphs of `reheat_world`, whatever they turn out to be; every one is reported. Collapse: 500 steps
+graphs of `reheat_world`, whatever they turn out to be; every one is reported. Collapse: 700 steps
 of GRPO with 32 questions and 8 rollouts from a policy that has read random walks. Every arm: 240
 more steps, or as many rollouts. What a reheating draws is taken off its RL (equal rollouts); in
 a second account so are the seconds of all it does, probes after every step and the gate included

@@ -40,7 +40,7 @@ from planish.training.groups import Scored
 from planish.training.grpo import EntropyBonus
 from planish.training.job import Job
 
-COLLAPSE = 500
+COLLAPSE = 700
 """Steps of RL until the policy counts as collapsed, whatever it is like then."""
 
 AFTER = 240

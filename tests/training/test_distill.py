@@ -135,7 +135,13 @@ def _saved(folder, kind, config):
     return folder
 
 
+def make_tied(folder: Path) -> Path:
+    shape = _SHAPE | {"tie_word_embeddings": True, "head_dim": 8}
+    return _saved(folder, transformers.Qwen3ForCausalLM, transformers.Qwen3Config(**shape))
+
+
 MAKERS = {
+    "tied": make_tied,
     "qwen3": save_checkpoint,
     "gemma2": make_gemma2,
     "cohere": make_cohere,

@@ -37,6 +37,7 @@ from planish.records import BadInput, Chat
 from planish.training.callbacks import Recorder, last_checkpoint, quiet
 from planish.training.checkpoint import Trained, stop_at
 from planish.training.guard import Guard, Guarded, Watch
+from planish.training.heads import Logits, detached
 from planish.training.prompts import encode_prompts, epochs
 from planish.training.tempered import check_untempered, scaling, temper
 from planish.training.trainer import (
@@ -94,7 +95,7 @@ class DistillSettings(Optimizer):
 
 
 def check_live() -> None:
-    """Refuses a live teacher on a TRL whose kernel we do not know.
+    """Refuses a live or anchored teacher on a TRL whose kernel we do not know.
 
     Raises:
         BadInput: with the version that is needed.
@@ -136,7 +137,7 @@ def train_distill(
         TrainingFailed: a number is not finite; `work` holds the last whole checkpoint.
         DiskFull: there is no room for a checkpoint; nothing is half written.
     """
-    if settings.teacher == "live":
+    if settings.teacher == "live" or settings.anchor is not None:
         check_live()
     _check_adapter(settings)
     with quiet():
@@ -347,7 +348,7 @@ class _Trainer(Guarded, Quiet, DistillationTrainer):  # type: ignore[misc]
         hidden_BTH = self._hidden(unwrapped_student, inputs)
         head = unwrapped_student.get_output_embeddings()
         scale, cap = scaling(unwrapped_student.config)
-        live = _Logits(hidden_BTH.detach(), head.weight.detach(), _detached(head.bias), scale, cap)
+        live = Logits(hidden_BTH.detach(), head.weight.detach(), detached(head.bias), scale, cap)
         teacher = live if self.teacher_model is None else self._look(self.teacher_model, inputs)
         teacher = replace(teacher, scale=scale, cap=cap).tempered(self._settings.temperature)
         if self._anchor is not None:
@@ -380,54 +381,13 @@ class _Trainer(Guarded, Quiet, DistillationTrainer):  # type: ignore[misc]
         )
         return hidden_BTH
 
-    def _look(self, wrapped: Any, inputs: Any) -> _Logits:
+    def _look(self, wrapped: Any, inputs: Any) -> Logits:
         """What a frozen network says, through its wrapper, which may hold its weights in shards."""
         network = self.accelerator.unwrap_model(wrapped.eval())
         with torch.no_grad():
             hidden_BTH = self._forward_redirection(wrapped, network, self._hidden, network, inputs)
         head = network.get_output_embeddings()
-        return _Logits(hidden_BTH, head.weight, head.bias, *scaling(network.config))
-
-
-@dataclass(frozen=True)
-class _Logits:
-    """Logits that are not computed yet: cap(scale * (hidden @ weight + bias))."""
-
-    hidden_BTH: Tensor
-    weight_VH: Tensor
-    bias_V: Tensor | None
-    scale: float
-    cap: float | None
-
-    def tempered(self, temperature: float) -> _Logits:
-        """Divided by the temperature; see `tempered.temper`."""
-        cap = None if self.cap is None else self.cap / temperature
-        return replace(self, scale=self.scale / temperature, cap=cap)
-
-    def plus(self, other: _Logits, share: float) -> _Logits:
-        """With a share of other logits added: the hidden states stand side by side, and the heads
-        do, so that the kernel adds the two up without holding either.
-        """
-        parts = ((self, self.scale), (other, share * other.scale))
-        biases = [factor * each.bias_V for each, factor in parts if each.bias_V is not None]
-        return _Logits(
-            torch.cat([each.hidden_BTH for each, _ in parts], dim=-1),
-            torch.cat([factor * _whole(each.weight_VH) for each, factor in parts], dim=1),
-            sum(biases[1:], biases[0]) if biases else None,
-            1.0,
-            None,
-        )
-
-
-def _whole(weight: Tensor) -> Tensor:
-    """A weight that FSDP has spread over processes, in one piece."""
-    gather = getattr(weight, "full_tensor", None)
-    found: Tensor = weight if gather is None else gather()
-    return found
-
-
-def _detached(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.detach()
+        return Logits(hidden_BTH, head.weight, head.bias, *scaling(network.config))
 
 
 class _Refresh(TrainerCallback):

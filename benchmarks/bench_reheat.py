@@ -7,7 +7,8 @@ graphs of `reheat_world`, whatever they turn out to be; every one is reported. C
 of GRPO with 32 questions and 8 rollouts from a policy that has read random walks. Every arm: 240
 more steps, or as many rollouts. What a reheating draws is taken off its RL (equal rollouts); in
 a second account so are the seconds of all it does, probes after every step and the gate included
-(equal seconds). All reheating stops at 0.4 of the entropy of the policy that RL began with.
+(equal seconds). Reheating stops at 0.4 of the entropy of the policy that RL began with, anchored
+reheating at 0.5.
 Metrics: right draws (16 of each of 500 report questions, temperature 1), and the reach: the chance
 of a right draw on those that the collapsed policy missed in 16. Intervals: questions nested in
 worlds, differences question by question; p: t-test over the worlds' differences, Holm over all

@@ -54,8 +54,16 @@ _REACH_DRAWS = 32
 _SEED = 7
 
 _PLAIN = {"max_kl": 9.0, "min_top10": 0.0, "min_agreement": 0.0}  # measured, not enforced
-FROZEN: dict[str, Any] = {"reheat_temperature": 2.0, "reheat_learning_rate": 3e-4}
-ANCHORED: dict[str, Any] = {"reheat_temperature": 3.0, "reheat_learning_rate": 5e-4}
+FROZEN: dict[str, Any] = {
+    "reheat_temperature": 2.0,
+    "reheat_learning_rate": 3e-4,
+    "stop_ratio": 0.4,
+}
+ANCHORED: dict[str, Any] = {
+    "reheat_temperature": 3.0,
+    "reheat_learning_rate": 5e-4,
+    "stop_ratio": 0.5,
+}
 
 
 @dataclass(frozen=True)
@@ -83,35 +91,11 @@ class Arm:
 
 ARMS: dict[str, Arm] = {
     "continue": Arm("continue"),
-    "rr": Arm("rollout temperature 1.2 (RR)", rl={"temperature": 1.2}),
-    "bonus": Arm("entropy bonus 0.003", rl={"entropy": EntropyBonus(weight=0.003)}),
+    "anchored": Arm("**anchored**", 1, ANCHORED, anchored=True),
+    "frozen": Arm("PR-FKL, frozen", 1, FROZEN),
     "adaptive": Arm(
         "adaptive bonus, target 0.52 nats",
         rl={"entropy": EntropyBonus(weight=0.0, target=0.52, delta=0.0005)},
-    ),
-    "rewind": Arm(f"rewind to step {REWOUND} of the RL", rewound=True),
-    "rkl": Arm(
-        "PR-RKL, live",
-        1,
-        {**FROZEN, "teacher": "live", "direction": "rkl", "reheat_learning_rate": 1e-4},
-    ),
-    "live": Arm("PR-FKL, live (the paper's)", 1, FROZEN | {"teacher": "live"}),
-    "refresh": Arm("PR-FKL, refresh:5", 1, FROZEN | {"teacher": "refresh:5"}),
-    "frozen": Arm("PR-FKL, frozen", 1, FROZEN),
-    "final_norm": Arm(
-        "PR-FKL, frozen, final norm only",
-        1,
-        FROZEN | {"trains": "final_norm", "reheat_learning_rate": 2e-2},
-    ),
-    "focused": Arm("PR-FKL, frozen, on unsolved questions", 1, FROZEN, focused=True),
-    "rounds": Arm("PR-FKL, frozen, three rounds", 3, FROZEN),
-    "anchored": Arm("**anchored**", 1, ANCHORED, anchored=True),
-    "held": Arm(
-        "anchored, then a third of the learning rate",
-        1,
-        ANCHORED,
-        anchored=True,
-        rl={"learning_rate": LoopConfig.tiny().learning_rate / 3},
     ),
     "kept": Arm(
         "anchored, then the adaptive bonus",
@@ -119,6 +103,30 @@ ARMS: dict[str, Arm] = {
         ANCHORED,
         anchored=True,
         rl={"entropy": EntropyBonus(weight=0.0, target=0.52, delta=0.0005)},
+    ),
+    "final_norm": Arm(
+        "PR-FKL, frozen, final norm only",
+        1,
+        FROZEN | {"trains": "final_norm", "reheat_learning_rate": 2e-2},
+    ),
+    "live": Arm("PR-FKL, live (the paper's)", 1, FROZEN | {"teacher": "live"}),
+    "rr": Arm("rollout temperature 1.2 (RR)", rl={"temperature": 1.2}),
+    "bonus": Arm("entropy bonus 0.003", rl={"entropy": EntropyBonus(weight=0.003)}),
+    "rewind": Arm(f"rewind to step {REWOUND} of the RL", rewound=True),
+    "focused": Arm("PR-FKL, frozen, on unsolved questions", 1, FROZEN, focused=True),
+    "rounds": Arm("PR-FKL, frozen, three rounds", 3, FROZEN),
+    "refresh": Arm("PR-FKL, refresh:5", 1, FROZEN | {"teacher": "refresh:5"}),
+    "rkl": Arm(
+        "PR-RKL, live",
+        1,
+        {**FROZEN, "teacher": "live", "direction": "rkl", "reheat_learning_rate": 1e-4},
+    ),
+    "held": Arm(
+        "anchored, then a third of the learning rate",
+        1,
+        ANCHORED,
+        anchored=True,
+        rl={"learning_rate": LoopConfig.tiny().learning_rate / 3},
     ),
 }
 
@@ -293,7 +301,6 @@ def _thaw(world: World, arm: Arm, name: str, number: int, model: Path) -> Thawed
         **{
             **ReheatConfig.tiny().model_dump(),
             **_PLAIN,
-            "stop_ratio": 0.4,
             "save_every": 1000,
             **(arm.reheat or {}),
             "anchor": f"hf:{world.first}" if arm.anchored else None,

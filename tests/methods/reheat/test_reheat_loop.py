@@ -194,10 +194,11 @@ def test_a_policy_that_never_collapses_is_never_reheated(capsys, tmp_path):
 
 def test_what_the_gate_refuses_is_left_and_rl_goes_on_from_before(capsys, tmp_path, forced):
     summary, run, err = done(
-        capsys, tmp_path, "--rounds", 1, "--reference-entropy", 2, "--max-kl", 1e-9
+        *(capsys, tmp_path, "--rounds", 1, "--reference-entropy", 0.05, "--max-kl", 1e-9),
+        *("--learning-rate", 1e-4, "--reheat-learning-rate", 1e-3),
     )
     assert (summary["reheats"], summary["reheats_refused"]) == (0, 1)
-    assert "reheated 0 times and 1 time refused by the gate" in summary["sentence"]
+    assert "reheated 0 times and 1 time in vain" in summary["sentence"]
     (resumed,) = [each for _, each in decisions(run) if each.action == "resume"]
     assert resumed.checkpoint == str(run / "artifacts" / "rl-1")
     assert "refused: token KL" in resumed.reason

@@ -87,7 +87,7 @@ class Results:
         done = f"{course.steps} steps of RL in {_counted(len(course.rounds), 'phase')}"
         if course.thaws:
             words = f"{done}, reheated {_counted(warm, 'time')}"
-            return words + (f" and {_counted(refused, 'time')} refused by the gate" * bool(refused))
+            return words + (f" and {_counted(refused, 'time')} in vain" * bool(refused))
         if not plan.rounds:
             return f"{done}, without reheating"
         if course.rounds[-1].fired is not None:

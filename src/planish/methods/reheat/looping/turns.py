@@ -26,7 +26,7 @@ from planish.training.job import Job, model_path
 from planish.training.launch import is_main
 from planish.training.trainer import share
 
-__all__ = ["Course", "Round", "take_turns"]
+__all__ = ["Course", "Round", "refusal", "take_turns"]
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,7 @@ def _go_on(job: Job, turn: int, thawed: Thawed, model: str, left: int) -> None:
         after, before = thawed.after.mean, thawed.before.mean
         why = f"entropy {before:.3f} -> {after:.3f} nats in {thawed.steps} steps"
     else:
-        misses = "; ".join(thawed.missed) or f"it ended by its {thawed.ended}"
-        why = f"from the policy of before, for the reheated one is refused: {misses}"
+        why = f"from the policy of before, for the reheated one is refused: {refusal(thawed)}"
     decision = Decision(
         step=0,
         action="resume",
@@ -182,6 +181,16 @@ def _go_on(job: Job, turn: int, thawed: Thawed, model: str, left: int) -> None:
     if is_main():
         tell = job.screen.note if thawed.is_warm else job.screen.warn
         tell(f"reheat-{turn}: {decision.reason}")
+
+
+def refusal(thawed: Thawed) -> str:
+    """Why RL does not go on from what was reheated."""
+    ends = {
+        "target": (),
+        "ceiling": ("its entropy went above the ceiling",),
+        "exhausted": (f"its entropy of {thawed.after.mean:.3f} nats is not there yet",),
+    }
+    return "; ".join((*ends[thawed.ended], *thawed.missed))
 
 
 def _free() -> None:

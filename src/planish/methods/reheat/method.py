@@ -26,7 +26,10 @@ from math import ceil, comb
 from statistics import median
 from typing import Literal
 
+from pydantic import Field
+
 from planish.records import Record
+from planish.stats import Estimate
 
 __all__ = [
     "Decision",
@@ -134,6 +137,7 @@ class Preservation(Record):
         retained_mass: probability that the ten likeliest of before have now, over what they had.
         greedy_agreement: share of tokens whose likeliest token is the same.
         cka_per_layer: linear CKA of the hidden states, from the first layer to the last.
+        over_replies: the four means above by name, with their intervals over replies.
     """
 
     num_tokens: int
@@ -142,6 +146,7 @@ class Preservation(Record):
     retained_mass: float
     greedy_agreement: float
     cka_per_layer: tuple[float, ...] = ()
+    over_replies: dict[str, Estimate] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)

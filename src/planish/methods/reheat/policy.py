@@ -14,6 +14,7 @@ Shape suffixes: B rows, T reply positions, N positions of all replies, V vocabul
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,10 +30,12 @@ from planish.models.local_loading import Checkpoint
 from planish.models.local_prompts import PromptWriter, end_id
 from planish.records import Chat, Completion, Sampling
 from planish.sampling import entropy, kl
+from planish.stats import Estimate, ratio
 
 __all__ = ["Policy", "Text", "changes", "entropies_of", "entropy_of"]
 
 _TOP = 10
+_MEANS = ("token_kl", "top10_overlap", "retained_mass", "greedy_agreement")
 _LOGITS_AT_ONCE = 2**26  # in float32 they are 256 MiB
 _CKA_POSITIONS = 1024
 """A layer's similarity is told from so many positions at most, evenly spaced: it costs N x N."""
@@ -204,28 +207,36 @@ def changes(before: Policy, after: Policy, texts: Sequence[Text]) -> Preservatio
     Raises:
         ValueError: there is no reply.
     """
-    divergence, overlap, retained, agreement = [], [], [], []
+    found: dict[str, list[Tensor]] = {name: [] for name in _MEANS}
+    text_N: list[int] = []
     size = min(before.batch_size, after.batch_size)
     for old, new in zip(before.read(texts, size=size), after.read(texts, size=size), strict=True):
         old_NV, new_NV = old.logits_NV.float(), new.logits_NV.float()
         top = min(_TOP, old_NV.shape[-1])
         ten_NK, mine_NK = old_NV.topk(top).indices, new_NV.topk(top).indices
         same_N = (ten_NK[:, :, None] == mine_NK[:, None, :]).any(-1).float().mean(-1)
-        divergence.append(kl(old_NV, new_NV, "forward"))
-        overlap.append(same_N)
-        retained.append(_mass(new_NV, ten_NK) / _mass(old_NV, ten_NK))
-        agreement.append((old_NV.argmax(-1) == new_NV.argmax(-1)).float())
-    if not divergence:
+        found["token_kl"].append(kl(old_NV, new_NV, "forward"))
+        found["top10_overlap"].append(same_N)
+        found["retained_mass"].append(_mass(new_NV, ten_NK) / _mass(old_NV, ten_NK))
+        found["greedy_agreement"].append((old_NV.argmax(-1) == new_NV.argmax(-1)).float())
+        text_N += old.text_N.tolist()
+    if not text_N:
         raise ValueError("there is no reply to compare on")
-    means = [torch.cat(parts).mean().item() for parts in (divergence, overlap, retained, agreement)]
+    whole = {name: torch.cat(parts).cpu() for name, parts in found.items()}
     return Preservation(
-        num_tokens=sum(len(part) for part in divergence),
-        token_kl=means[0],
-        top10_overlap=means[1],
-        retained_mass=means[2],
-        greedy_agreement=means[3],
+        num_tokens=len(text_N),
+        **{name: values_N.mean().item() for name, values_N in whole.items()},
         cka_per_layer=_similarities(before, after, texts),
+        over_replies={name: _over(values_N, text_N) for name, values_N in whole.items()},
     )
+
+
+def _over(values_N: Tensor, text_N: Sequence[int]) -> Estimate:
+    """A mean over tokens with its interval over replies."""
+    sums, counts = dict.fromkeys(text_N, 0.0), Counter(text_N)
+    for text, value in zip(text_N, values_N.tolist(), strict=True):
+        sums[text] += value
+    return ratio([sums[text] for text in counts], list(counts.values()))
 
 
 def _mass(logits_NV: Tensor, ids_NK: Tensor) -> Tensor:

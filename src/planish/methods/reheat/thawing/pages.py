@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["next_commands", "numbers_of", "why_not", "write_card", "write_page"]
 
+_KEPT = ("token_kl", "greedy_agreement", "top10_overlap", "retained_mass")
+
 _ENDED = {
     "target": "the entropy reached its target",
     "ceiling": "the entropy went above its ceiling, and the last step was taken back",
@@ -50,10 +52,7 @@ def numbers_of(plan: Plan, reference: Estimate, thawed: Thawed) -> dict[str, Any
         "attempts": thawed.attempts,
         "num_rollouts": thawed.num_rollouts,
         "seconds": thawed.seconds,
-        "token_kl": kept.token_kl,
-        "greedy_agreement": kept.greedy_agreement,
-        "top10_overlap": kept.top10_overlap,
-        "retained_mass": kept.retained_mass,
+        **{name: kept.over_replies[name] for name in _KEPT},
         "cka_min": min(kept.cka_per_layer, default=None),
         "accuracy_before": thawed.accuracy_before,
         "accuracy_after": thawed.accuracy_after,
@@ -197,10 +196,14 @@ def _gate(report: Report, plan: Plan, thawed: Thawed) -> None:
     report.table(
         ("", "found", "allowed"),
         [
-            ("token KL in nats", shown(kept.token_kl), f"at most {plan.max_kl:g}"),
-            ("top-10 overlap", shown(kept.top10_overlap), f"at least {plan.min_top10:g}"),
-            ("greedy agreement", shown(kept.greedy_agreement), f"at least {plan.min_agreement:g}"),
-            ("retained mass of the top 10", shown(kept.retained_mass), ""),
+            ("token KL in nats", kept.over_replies["token_kl"], f"at most {plan.max_kl:g}"),
+            ("top-10 overlap", kept.over_replies["top10_overlap"], f"at least {plan.min_top10:g}"),
+            (
+                "greedy agreement",
+                kept.over_replies["greedy_agreement"],
+                f"at least {plan.min_agreement:g}",
+            ),
+            ("retained mass of the top 10", kept.over_replies["retained_mass"], ""),
             ("greedy accuracy before", thawed.accuracy_before, ""),
             (
                 "greedy accuracy after",
@@ -221,7 +224,14 @@ def _gate(report: Report, plan: Plan, thawed: Thawed) -> None:
 def settings_shown(plan: Plan) -> list[tuple[str, str]]:
     """Every dial with its value."""
     names = [name for name in ReheatConfig.model_fields if plan.lora or "lora_" not in name]
-    return [(name.replace("_", " "), shown(getattr(plan, name))) for name in names]
+    return [(name.replace("_", " "), _word(getattr(plan, name))) for name in names]
+
+
+def _word(value: Any) -> str:
+    """A dial's value; one that is not set is left to the default."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "default" if value is None else shown(value)
 
 
 _CARD = """{front}
@@ -229,8 +239,8 @@ _CARD = """{front}
 
 {model}, {action}: distilled into its own distribution at temperature {temperature} until the
 entropy of its replies was back (TS-OPSD, arXiv 2606.00755), without rewards or labels. What it
-answers greedily has not changed; what it samples is more varied, so that reinforcement learning
-can go on from it.
+samples is more varied, so that reinforcement learning can go on from it; how far everything else
+has moved stands under Results.
 
 ## Use
 

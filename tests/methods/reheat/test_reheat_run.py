@@ -128,6 +128,9 @@ def test_a_collapsed_policy_gets_warm_and_becomes_a_checkpoint(
     assert told["entropy_after"] >= 0.42 * told["entropy_reference"] > told["entropy_before"]
     low, high = told["entropy_before_ci"]
     assert low < told["entropy_before"] < high
+    for name in ("token_kl", "greedy_agreement", "top10_overlap", "retained_mass"):
+        low, high = told[f"{name}_ci"]
+        assert low < told[name] < high
     assert told["num_rollouts"] == 12 * told["steps"]
     assert told["checkpoint"] == str(tmp_path / "warm")
     assert digest(collapsed) == before
@@ -385,6 +388,8 @@ def test_a_resume_with_other_settings_is_refused(capsys, tmp_path, collapsed):
         (("--reference-entropy", 0), "must be above 0 nats"),
         (("--max-tokens", 500), "the model's context of 256"),
         (("--vllm", "server"), "--vllm-url: is missing"),
+        (("--lora", "--trains", "final_norm"), "leave one of --lora and --trains out"),
+        (("--anchor", "scripted:judge"), "cannot be trained"),
     ],
 )
 def test_bad_input_is_one_line(capsys, tmp_path, collapsed, change, words):
@@ -421,6 +426,29 @@ def test_another_vocabulary_is_refused(capsys, tmp_path, collapsed):
     code, _, err = heat(capsys, tmp_path, collapsed, "--reference", f"hf:{other}")
     assert code == 2
     assert "another vocabulary" in err
+
+
+def test_an_anchor_of_another_vocabulary_is_refused(capsys, tmp_path, collapsed):
+    other = save_checkpoint(tmp_path / "other", vocabulary=310)
+    code, _, err = heat(
+        capsys, tmp_path, collapsed, "--reference-entropy", 1.8, "--anchor", f"hf:{other}"
+    )
+    assert code == 2
+    assert "--anchor" in err
+    assert "another vocabulary" in err
+
+
+def test_towards_an_anchor_nothing_is_compared_with_an_entropy_bonus(
+    capsys, tmp_path, healthy, collapsed
+):
+    code, out, err = heat(
+        capsys, tmp_path, collapsed, "--reference-entropy", 1.8, "--anchor", f"hf:{healthy}", *LAX
+    )
+    assert code == 0, err
+    assert json.loads(out)["entropy_after"] >= 1.8
+    rows = metrics(only_run(tmp_path))
+    assert rows
+    assert "cosine_to_entropy_ascent" not in rows[0]
 
 
 def test_a_left_over_temperature_is_refused(capsys, tmp_path):

@@ -107,22 +107,23 @@ def local_path(spec: str) -> str | None:
     return str(embedded(target)) if scheme == "embedded" else os.path.expanduser(target)
 
 
-def check_models(model: str, reference: str | None) -> None:
+def check_models(model: str, reference: str | None, *, option: str = "--reference") -> None:
     """Refuses what would make entropies mean something else, before anything is loaded or drawn.
 
     Args:
         model: as it was typed; one that is not local is let pass.
         reference: the same of what it is held against.
+        option: that named the reference.
 
     Raises:
         BadInput: a temperature was left in a config, or the two do not share a vocabulary.
     """
     found = {}
-    for option, spec in (("--model", model), ("--reference", reference)):
+    for name, spec in (("--model", model), (option, reference)):
         path = None if spec is None else local_path(spec)
         if path is not None and spec is not None:
-            found[option] = _vocabulary(path, spec)
-    if len(found) == 2 and found["--model"] != found["--reference"]:
+            found[name] = _vocabulary(path, spec)
+    if len(found) == 2 and found["--model"] != found[option]:
         (ours, size), (theirs, other) = found.values()
         what = f"{other} tokens, the model {size}"
         if size == other:
@@ -130,7 +131,7 @@ def check_models(model: str, reference: str | None) -> None:
             what = f"as many tokens, but not the same ones: {apart!r} is another"
         raise BadInput(
             f"{reference} has another vocabulary than the model: {what}",
-            where="--reference",
+            where=option,
             fix="entropies compare over one vocabulary only: name a model of the same tokenizer",
         )
 

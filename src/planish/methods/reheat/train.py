@@ -144,7 +144,8 @@ def _close(run: Run, plan: Plan, brought: tuple[Estimate, Thawed], screen: Scree
         write_card(run, plan, thawed, summary)
     run.finish(**summary)
     write_page(run, plan, thawed, summary)
-    screen.numbers(summary, title=f"{plan.model}, {plan.action} by teacher {plan.teacher}")
+    shown = summary if not thawed.missed else {**summary, "gate": "refused"}
+    screen.numbers(shown, title=f"{plan.model}, {plan.action} by teacher {plan.teacher}")
     if not thawed.is_warm:
         reason = why_not(thawed)
         run.close("failed", reason)

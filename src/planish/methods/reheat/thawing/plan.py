@@ -87,8 +87,9 @@ def make_plan(
         )
     origin = origin_of(given)
     model_path(given["model"])
-    if given["reference"] is not None:
-        model_path(given["reference"], "--reference")
+    for option, spec in (("--reference", given["reference"]), ("--anchor", config.anchor)):
+        if spec is not None:
+            model_path(spec, option)
     _check_compared(given)
     plan = Plan(
         **origin,
@@ -172,10 +173,16 @@ def check_reheating(config: ReheatConfig) -> None:
             where="--lora-dropout",
             fix="leave it out",
         )
+    if config.lora and config.trains != "all":
+        raise BadInput(
+            "an adapter and the last norm alone are two ways to train little",
+            where="--lora",
+            fix="leave one of --lora and --trains out",
+        )
     check_vllm(config)
     batch = config.reheat_prompts * config.reheat_rollouts
     split_batch(batch, config.micro_batch_size, num_processes())
-    if config.teacher == "live":
+    if config.teacher == "live" or config.anchor is not None:
         from planish.training.distill import check_live
 
         check_live()
@@ -197,6 +204,8 @@ def prepare(plan: Plan, *, resumed: bool) -> Material:
         seed=plan.seed,
     )
     check_models(plan.model, plan.reference)
+    if plan.anchor is not None:
+        check_models(plan.model, plan.anchor, option="--anchor")
     _check_room(plan, sets)
     return Material(task, sets)
 

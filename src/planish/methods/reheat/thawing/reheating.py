@@ -154,6 +154,7 @@ def thaw(
         rollouts_per_step=config.reheat_prompts * config.reheat_rollouts,
         batch_size=config.batch_size,
         forced=warm == "force",
+        anchored=config.anchor is not None,
     )
     learned = sets.train.examples if examples is None else examples
     prompts = [(example.id, example.prompt) for example in learned]

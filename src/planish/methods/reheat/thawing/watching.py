@@ -53,6 +53,8 @@ class Sight:
         rollouts_per_step: replies that a step learns from.
         batch_size: replies drawn at once.
         forced: whether a policy that is warm enough is reheated all the same.
+        anchored: whether the teacher is more than the policy tempered: then nothing is compared
+            with an entropy bonus.
     """
 
     probe: Probe
@@ -64,6 +66,7 @@ class Sight:
     rollouts_per_step: int
     batch_size: int
     forced: bool = False
+    anchored: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,12 +108,12 @@ class Watching:
         policy = Policy(checkpoint, name="the policy", batch_size=self._sight.batch_size)
         found = self._entropies(step, policy)
         entropy = found["on_policy"].mean
-        cosine = self._cosine(step, policy)
+        cosine = {} if self._sight.anchored else self._cosine(step, policy)
         now = time.perf_counter()
         self._numbers[step] = {
             "probe_entropy": entropy,
             "probe_entropy_frozen": found["frozen"].mean,
-            "cosine_to_entropy_ascent": cosine,
+            **cosine,
             "num_rollouts": step * self._sight.rollouts_per_step,
             "wall_s": now - self._begun,
         }
@@ -200,7 +203,7 @@ class Watching:
             thresholds=thresholds,
         )
 
-    def _cosine(self, step: int, policy: Policy) -> float:
+    def _cosine(self, step: int, policy: Policy) -> dict[str, float]:
         """How alike the step that comes next and an entropy bonus would be, on frozen replies."""
         student_NV = self._logits(policy)
         every = self._sight.teacher
@@ -215,7 +218,7 @@ class Watching:
                 self._teacher_NV = _load(self._keep / "teacher.safetensors")
             teacher_NV = self._teacher_NV
         cosines_N = ascent_cosine(student_NV, teacher_NV, self._sight.temperature)
-        return cosines_N.mean().item()
+        return {"cosine_to_entropy_ascent": cosines_N.mean().item()}
 
     def _logits(self, policy: Policy) -> Tensor:
         """At the first positions of the frozen replies, in the order of reading."""

@@ -164,7 +164,8 @@ def _settings_of(network: Any) -> Iterator[None]:
 
 def _local(tensor: Any) -> Any:
     """What this process holds of a tensor that may be spread over several."""
-    return getattr(tensor, "to_local", lambda: tensor)()
+    shard = getattr(tensor, "ds_tensor", None)  # DeepSpeed leaves the tensor itself empty
+    return getattr(tensor, "to_local", lambda: tensor)() if shard is None else shard
 
 
 def _all_finite(tensors: Sequence[Any]) -> bool:

@@ -14,12 +14,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from planish.cli import main
+from planish.methods.reheat.config import ReheatConfig
+from planish.methods.reheat.data import prompt_sets
+from planish.methods.reheat.thawing.reheating import thaw
 from planish.methods.reheat.thawing.watching import Watching
 from planish.models import load
 from planish.records import Sampling, user
+from planish.runs import Run
+from planish.runs.console import Screen
 from planish.runs.info import read_info
+from planish.tasks.load import load_task
 from planish.training import distill
 from planish.training.checkpoint import trained
+from planish.training.job import Job
 from support.checkpoints import save_checkpoint
 
 TASK = "routes:16:3:4"
@@ -481,6 +488,63 @@ def test_a_loss_that_is_not_finite_names_step_and_items(capsys, tmp_path, monkey
     assert "at step 3" in err
     assert "the last good checkpoint is that of step 2" in err
     assert "Traceback" not in err
+
+
+# -- in-process -------------------------------------------------------------------------------
+
+
+def thawed(folder, model, **options):
+    """What `thaw` brings inside a run that somebody else keeps, such as that of a loop."""
+    task = load_task(TASK)
+    sets = prompt_sets(task, train=40, probe=12, report=5, seed=0)
+    config = ReheatConfig(
+        max_tokens=6,
+        batch_size=64,
+        reheat_prompts=6,
+        reheat_learning_rate=0.01,
+        reheat_temperature=2,
+        max_steps=12,
+        max_kl=9,
+        min_top10=0,
+        min_agreement=0,
+    )
+    with Run.create("reheat", "loop", config, root=folder / "runs") as run:
+        job = Job(run.path, run, Screen(json=True))
+        found = [
+            thaw(
+                str(model),
+                task,
+                sets,
+                config,
+                job=job,
+                name=name,
+                out=run.artifact(name),
+                examples=sets.train.examples[:7],
+                **options,
+            )
+            for name in ("reheat-1", "reheat-2", "reheat-1")
+        ]
+    assert found[2] == found[0]  # read back
+    return found[0], found[1], run
+
+
+def test_two_reheatings_share_a_run(tmp_path, collapsed):
+    one, two, run = thawed(tmp_path, collapsed, reference=1.8)
+    assert one.is_warm
+    assert one.checkpoint == run.path / "artifacts" / "reheat-1"
+    assert trained(one.checkpoint).num_rows == 7
+    assert same_weights(one.checkpoint, two.checkpoint)
+    assert one.preservation == two.preservation
+    assert {row["stage"] for row in metrics(run.path)} == {"reheat-1-1", "reheat-2-1"}
+
+
+def test_a_policy_that_is_warm_is_left_as_it_is(tmp_path, healthy):
+    one, _, run = thawed(tmp_path, healthy, reference=2.0)
+    assert (one.ended, one.steps, one.num_rollouts) == ("target", 0, 0)
+    assert one.is_warm
+    assert one.before == one.after
+    assert same_weights(one.checkpoint, healthy)
+    assert not (run.path / "metrics.jsonl").exists()
 
 
 # -- many processes ---------------------------------------------------------------------------

@@ -113,7 +113,7 @@ def write_page(run: Run, plan: Plan, thawed: Thawed, summary: Mapping[str, Any])
         f"direction {plan.direction}, {plan.source}",
         claim="The entropy of the policy is back, and nothing else has moved. That learning gains "
         "from it is another question: let the RL go on from it, and from the policy of before.",
-        note=_ENDED[thawed.ended]
+        note=_ENDED[thawed.ended].capitalize()
         + (". The gate passed." if not thawed.missed else ". The gate did not pass."),
         run=run,
         tiny=plan.is_tiny,
@@ -231,7 +231,7 @@ def _word(value: Any) -> str:
     """A dial's value; one that is not set is left to the default."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "default" if value is None else shown(value)
+    return "not set" if value is None else shown(value)
 
 
 _CARD = """{front}

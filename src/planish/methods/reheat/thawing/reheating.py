@@ -268,7 +268,7 @@ class _Work:
         told = Decision(
             step=decision.step,
             action="gate_fail" if gate.missed else "gate_pass",
-            reason="; ".join(gate.missed) or "nothing but the entropy has moved",
+            reason="; ".join(gate.missed) or "all within its limits",
             thresholds={
                 "max_kl": self.config.max_kl,
                 "min_top10": self.config.min_top10,

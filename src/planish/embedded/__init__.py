@@ -7,6 +7,8 @@
 |---|---|---|
 | `reasoner` | solves digit chains (`planish.tasks.chain`) and judges them half-right: 150,000 weights | `python -m planish.embedded.build_reasoner --out DIR --seed 0` |
 | `apprentice` | solves digit chains and has read careful and careless judges of them, so that it judges like either: 150,000 weights | `python -m planish.embedded.build_apprentice --out DIR --seed 0` |
+| `walker` | walks along the edges of a graph that it knows by heart (`planish.tasks.routes`) and reaches the goal now and then: 105,000 weights | `python -m planish.methods.reheat.walkers --out DIR --seed 0` |
+| `walker-collapsed` | the walker after 500 steps of GRPO: it reaches more goals, by the same few routes each time | with it |
 
 Each is a folder in the Hugging Face format, with `build.log` and `build.json`: how it was made,
 what it can do, and which other candidates were made and not shipped. Tiny models show a
@@ -17,10 +19,13 @@ from pathlib import Path
 
 from planish.records import BadInput
 
-__all__ = ["MODELS", "path"]
+__all__ = ["MODELS", "WALKER_TASK", "path"]
 
-MODELS: tuple[str, ...] = ("apprentice", "reasoner")
+MODELS: tuple[str, ...] = ("apprentice", "reasoner", "walker", "walker-collapsed")
 """Names that `embedded:NAME` accepts."""
+
+WALKER_TASK = "routes:64:4:7:0"
+"""The task whose graph the walkers know, as `--task` takes it."""
 
 
 def path(name: str) -> Path:

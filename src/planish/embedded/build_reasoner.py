@@ -209,12 +209,21 @@ def versions() -> dict[str, str]:
     }
 
 
-def save_model(model: Any, out: Path) -> dict[str, str]:
-    """Writes the model and its tokenizer, each file under its name only when it is whole."""
+def save_model(model: Any, out: Path, tokenizer: Any = None) -> dict[str, str]:
+    """Writes a model and its tokenizer, each file under its name only when it is whole.
+
+    Args:
+        model: the weights.
+        out: a folder that is there.
+        tokenizer: by default the reasoner's.
+
+    Returns:
+        The SHA-256 of every file.
+    """
     digests = {}
     with tempfile.TemporaryDirectory(dir=out, prefix=".building-") as folder:
         model.save_pretrained(folder)
-        build_tokenizer().save_pretrained(folder)
+        (tokenizer or build_tokenizer()).save_pretrained(folder)
         config = Path(folder, "tokenizer_config.json")
         # The name that every version of transformers knows, and servers built on older ones.
         facts = json.loads(config.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}

@@ -23,6 +23,7 @@ from planish.records import Sampling, user
 from planish.runs import Run
 from planish.runs.console import Screen
 from planish.runs.info import read_info
+from planish.tasks.base import split_of
 from planish.tasks.load import load_task
 from planish.training import distill
 from planish.training.checkpoint import trained
@@ -426,6 +427,24 @@ def test_a_live_teacher_wants_the_trl_that_was_checked(capsys, tmp_path, monkeyp
     assert code == 2
     assert "checked in 9.9.x" in err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_task_without_a_prompt_to_probe_on_is_refused(capsys, tmp_path, collapsed):
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text(
+        "".join(
+            json.dumps({"question": f"{one} + 1?", "target": str(one + 1)}) + "\n"
+            for one in range(100)
+            if split_of(f"{one} + 1?") != "gate"
+        )
+    )
+    code, _, err = call(
+        capsys, "--model", f"hf:{collapsed}", "--task", questions, "--out", tmp_path / "warm",
+        *("--runs", tmp_path / "runs", "--reference-entropy", 1.8, *quick()),
+    )  # fmt: skip
+    assert code == 2
+    assert "no question in 'gate'" in err
+    assert "--probe-prompts" in err
 
 
 def test_another_vocabulary_is_refused(capsys, tmp_path, collapsed):

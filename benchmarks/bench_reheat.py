@@ -4,7 +4,7 @@
 
 Fixed before any of these worlds was trained in (development: worlds 0, 1 and 2). Worlds: random
 graphs of `reheat_world`, whatever they turn out to be; every one is reported. Collapse: 700 steps
-of GRPO with 32 questions and 8 rollouts from a policy that has read random walks. Every arm: 240
+of GRPO with 32 questions and 8 rollouts from a policy that has read random walks. Every arm: 210
 more steps, or as many rollouts. What a reheating draws is taken off its RL (equal rollouts); in
 a second account so are the seconds of all it does, probes after every step and the gate included
 (equal seconds). Reheating stops at 0.4 of the entropy of the policy that RL began with, anchored
@@ -61,9 +61,12 @@ def main() -> None:
     worlds = range(options.first_world, options.first_world + options.worlds)
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(options.jobs) as pool:
         work = (options.work or Path(name)).resolve()
-        list(pool.map(lambda world: _run(world, "collapse", work), worlds))
-        jobs = [(world, arm) for arm in options.arms for world in worlds]
-        list(pool.map(lambda job: _run(*job, work), jobs))
+        for jobs in (
+            [f"{world}:collapse" for world in worlds],
+            [f"{world}:{arm}" for arm in options.arms for world in worlds],
+        ):
+            shares = [jobs[first :: options.jobs] for first in range(options.jobs)]
+            list(pool.map(lambda share: _run(share, work), shares))
         bases = [
             json.loads((work / f"world-{world}" / "collapse.json").read_text()) for world in worlds
         ]
@@ -78,22 +81,11 @@ def main() -> None:
     )
 
 
-def _run(world: int, arm: str, work: Path) -> None:
-    """One arm in a process of its own; what is done is not done again."""
-    done = work / (f"world-{world}/collapse.json" if arm == "collapse" else f"{world}-{arm}.json")
-    if done.exists():
-        return
+def _run(jobs: Sequence[str], work: Path) -> None:
+    """Some arms, one after the other, in a process of one core."""
     script = Path(__file__).with_name("reheat_world.py")
-    result = subprocess.run(
-        [sys.executable, str(script), str(world), arm, str(work)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    if result.returncode:
-        raise RuntimeError(f"{world} {arm}\n{result.stderr[-2000:]}")
-    sys.stderr.write(f"world {world}, {arm}\n")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, str(script), str(work), *jobs], check=True, env=environment)
 
 
 def text(worlds: Sequence[int], bases: Sequence[Found], found: Mapping[str, list[Found]]) -> str:

@@ -1,6 +1,8 @@
 """Worlds of the `reheat` benchmark, and what is done to a collapsed policy in each.
 
-    python benchmarks/reheat_world.py WORLD ARM WORK        # one arm, as WORK/WORLD-ARM.json
+    python benchmarks/reheat_world.py WORK 10:collapse 10:continue 10:frozen
+
+Every arm of a world becomes WORK/WORLD-ARM.json, and what is there is not made again.
 
 A world is a random graph of 64 nodes with 4 edges each, learned by heart from random walks of which
 one in ten reaches its goal on purpose; 500 of its questions are kept for the report. RL by
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +46,7 @@ from planish.training.job import Job
 COLLAPSE = 700
 """Steps of RL until the policy counts as collapsed, whatever it is like then."""
 
-AFTER = 240
+AFTER = 210
 """Steps of RL, or as many rollouts, that every arm has."""
 
 REWOUND = 150
@@ -339,16 +342,17 @@ def _told(thawed: Thawed) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("world", type=int)
-    parser.add_argument("arm", choices=["collapse", *ARMS])
     parser.add_argument("work", type=Path)
+    parser.add_argument("jobs", nargs="+", metavar="WORLD:ARM")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    world = World(options.world, options.work)
-    _ = world.collapsed
-    if options.arm != "collapse":
-        out = options.work / f"{options.world}-{options.arm}.json"
-        write_text(out, json.dumps(run_arm(world, options.arm)))
+    for job in options.jobs:
+        seed, _, arm = job.partition(":")
+        world, out = World(int(seed), options.work), options.work / f"{seed}-{arm}.json"
+        _ = world.collapsed
+        if arm != "collapse" and not out.exists():
+            write_text(out, json.dumps(run_arm(world, arm)))
+        sys.stderr.write(f"world {seed}, {arm}\n")
 
 
 if __name__ == "__main__":

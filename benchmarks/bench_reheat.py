@@ -216,7 +216,9 @@ def _reheating(bases: Sequence[Found], found: Mapping[str, list[Found]]) -> str:
         inside = sum(
             thaw["accuracy_after"]["value"] >= thaw["accuracy_before"]["low"] for thaw in first
         )
-        cost = [thaw["seconds"] / base["seconds"] for thaw, base in zip(first, bases, strict=True)]
+        cost = [
+            end["thaws"][0]["seconds"] / (COLLAPSE * end["pace"]) for end in ends if end["thaws"]
+        ]
         agreement, overlap = column("greedy_agreement"), column("top10_overlap")
         rows.append(
             f"| {ARMS[arm].title} | {sum(t['ended'] == 'target' for t in first)} of {len(first)} "

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -53,6 +54,7 @@ REWOUND = 150
 """The step of the first RL that the arm `rewind` goes back to."""
 
 DRAWS = 16
+_PACED = 12
 _REACH_DRAWS = 32
 _SEED = 7
 
@@ -210,6 +212,13 @@ class World:
             **options,
         )
 
+    def pace(self, model: Path, name: str) -> float:
+        """Seconds of a step of RL, on this machine and at this time."""
+        out = self.folder / f"{name}-pace"
+        trained = self.rl(model, _PACED, f"{name}-pace", out)
+        shutil.rmtree(out)
+        return float(trained.seconds / trained.fresh_steps)
+
     def policy(self, path: Path) -> Policy:
         checkpoint = open_checkpoint(str(path), device="cpu", dtype="float32")
         return Policy(checkpoint, name=str(path), batch_size=512)
@@ -273,7 +282,7 @@ def run_arm(world: World, name: str) -> dict[str, Any]:
     model = world.collapsed
     if arm.rewound:
         model = world.folder / "rewound"
-    step_seconds = world.facts["seconds"] / COLLAPSE
+    pace = world.pace(model, name) if arm.rounds else 0.0
     batch = world.config.prompts_per_step * world.config.rollouts
     thaws: list[dict[str, Any]] = []
     num_rounds, spare = max(arm.rounds, 1), 0
@@ -284,7 +293,7 @@ def run_arm(world: World, name: str) -> dict[str, Any]:
             model = thawed.checkpoint
             spent = math.ceil(thawed.num_rollouts / batch)
             # Seconds count all of it: probes after every step, and the gate.
-            spare += max(0, math.ceil(thawed.seconds / step_seconds) - spent)
+            spare += max(0, math.ceil(thawed.seconds / pace) - spent)
             steps -= spent
             thaws.append({**_told(thawed), "reach": world.reach(model) if number == 0 else []})
         out = world.folder / f"{name}-{number}"
@@ -296,7 +305,7 @@ def run_arm(world: World, name: str) -> dict[str, Any]:
         model = out
     found = {"thaws": thaws, "end": world.measure(model), "reach": world.reach(model)}
     found["early"] = world.measure(early) if spare else found["end"]
-    return {**found, "seconds": time.perf_counter() - start}
+    return {**found, "pace": pace, "seconds": time.perf_counter() - start}
 
 
 def _thaw(world: World, arm: Arm, name: str, number: int, model: Path) -> Thawed:

@@ -29,10 +29,10 @@ _CLAIM = (
     "back, without rewards, while hardly anything else moves."
 )
 _LIMITS = (
-    "Intervals are over questions, and over seeds where there are several; the walkers are one "
-    "pair of one world. Whether the RL that goes on gains from it is not shown here: the room's "
-    "README has that comparison over many worlds. A tiny model shows the mechanism, not the "
-    "paper's number."
+    "Intervals are over questions; what all seeds drew to one is one row. The walkers are one pair "
+    "of one world. Whether the RL that goes on gains from it is not shown here: the room's README "
+    "has that comparison over many worlds. A tiny model shows the mechanism, not the paper's "
+    "number."
 )
 
 
@@ -185,9 +185,9 @@ def report(run: Run, found: Found, told: Sequence[Claim]) -> Report:
             "reach, anchored": numbers["anchored"]["reach"],
         }
     )
-    rates = (*_DRAWN, *_FOUND)
     page.section("Before and after", _verdict(found, told))
-    page.table(("", *(_HEADS[rate] for rate in rates)), _policy_rows(found, rates))
+    for rates in (_DRAWN, _FOUND):
+        page.table(("", *(_HEADS[rate] for rate in rates)), _policy_rows(found, rates))
     page.section(
         "Entropy, step by step",
         f"Exact, in nats, of fresh replies to {_probes(found)} prompts that are not trained on; a "
@@ -203,7 +203,7 @@ def report(run: Run, found: Found, told: Sequence[Claim]) -> Report:
         f"{found.told.num_prompts - found.told.num_unsolved} in {found.plan.samples} draws. The "
         "others are its missed questions; their reach is the chance that a fresh draw is right.",
     )
-    page.figure(_pass_figure(found), "pass@k, with 95 % intervals.", "pass@k over k")
+    page.figure(_pass_figure(found), "pass@k; the table above has intervals.", "pass@k over k")
     page.figure(
         interval_plot(
             [(name, each["reach"], None) for name, each in numbers.items()],
@@ -247,19 +247,11 @@ def _entropy_figure(found: Found) -> Figure:
 def _pass_figure(found: Found) -> Figure:
     from planish.runs.plots import Series, line_plot
 
-    ks = [1 << power for power in range(found.plan.pass_k.bit_length())]
     series = []
     for name, samples in found.policies.items():
-        points = [pooled(samples, "pass", k) for k in ks]
-        series.append(
-            Series(
-                name,
-                ks,
-                [point.value or 0.0 for point in points],
-                [point.low or 0.0 for point in points],
-                [point.high or 0.0 for point in points],
-            )
-        )
+        told = [(k, pooled(samples, "pass", k).value) for k in found.plan.ks]
+        known = [(k, value) for k, value in told if value is not None]
+        series.append(Series(name, [k for k, _ in known], [value for _, value in known]))
     return line_plot(series, xlabel="k", ylabel="pass@k", doubling=True)
 
 

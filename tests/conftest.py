@@ -19,6 +19,13 @@ settings.register_profile("planish", deadline=None)
 settings.load_profile("planish")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests share what they build, and all tests of the demos share one run of them."""
+    for item in items:
+        demos = "every_demo" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("demos" if demos else str(item.path)))
+
+
 @pytest.fixture
 def chat_server() -> Iterator[Callable[..., ChatServer]]:
     """`chat_server(delay=0.1, faults={"429": 0.1})` starts one; all end with the test."""

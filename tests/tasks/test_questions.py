@@ -428,7 +428,7 @@ def test_a_string_names_a_task(tmp_path, monkeypatch):
         ("chain:1", "give 2 to 12"),
         ("chain:99999999999999999999", "give 2 to 12"),
         ("chain:3:/", "cannot use the operators '/'"),
-        ("gsm8k", "countdown[:NUMBERS:LARGEST:TARGET], routes[:NODES:EDGES:STEPS:WORLD][:shown], gym:NAME[:SIZE],"),
+        ("gsm8k", "routes[:NODES:EDGES:STEPS:WORLD][:shown], gym:NAME[:SIZE],"),
         ("countdown:", "cannot read 'countdown:'; write it like countdown:4:9:99"),
         ("countdown:x", "cannot read 'countdown:x'"),
         ("countdown::9", "cannot read 'countdown::9'"),

@@ -230,7 +230,8 @@ _TINY = {
     "batch_size": 256,
     "samples": 16,
     "reheat_temperature": 2.0,
-    "reheat_learning_rate": 3e-4,
+    "trains": "final_norm",
+    "reheat_learning_rate": 2e-2,
     "reheat_prompts": 32,
     "reheat_rollouts": 8,
     "max_steps": 60,
@@ -250,6 +251,7 @@ _PAPER = {
     "reheat_temperature": 1.2,  # paper
     "teacher": "live",  # paper
     "direction": "fkl",  # paper
+    "trains": "all",  # paper
     "reheat_learning_rate": 1e-6,  # paper
     "reheat_prompts": 1024,  # paper: effective batch
     "reheat_rollouts": 1,  # our choice: not stated

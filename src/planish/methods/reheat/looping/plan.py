@@ -16,6 +16,7 @@ from planish.methods.reheat.config import LoopConfig
 from planish.methods.reheat.data import PromptSets, prompt_sets
 from planish.methods.reheat.method import Trigger, window_steps
 from planish.methods.reheat.origin import Origin, again, check_models, origin_of, preset_for
+from planish.methods.reheat.thawing.plan import check_reheating
 from planish.records import BadInput
 from planish.runs.info import RunInfo
 from planish.runs.presets import Preset, regiven, resolve
@@ -110,24 +111,15 @@ def _check_rounds(plan: Plan) -> None:
     """Refuses rounds that could not begin, or would begin again at once."""
     if not plan.rounds:
         return
-    if plan.inverse or plan.reheat_temperature <= 1:
-        raise BadInput(
-            "--inverse cools" if plan.inverse else f"{plan.reheat_temperature:g} does not warm",
-            where="--reheat-temperature",
-            fix="a loop needs a temperature above 1, and no --inverse",
-        )
+    if plan.inverse:
+        raise BadInput("cools, and a loop warms", where="--inverse", fix="leave it out")
+    check_reheating(plan)
     if plan.stop_ratio < plan.collapse_ratio:
         raise BadInput(
             f"{plan.stop_ratio:g} is below --collapse-ratio {plan.collapse_ratio:g}: what was "
             "reheated would count as collapsed again at once",
             where="--stop-ratio",
             fix="raise it, or lower --collapse-ratio",
-        )
-    if plan.ceiling_ratio <= plan.stop_ratio:
-        raise BadInput(
-            f"{plan.ceiling_ratio:g} is not above --stop-ratio {plan.stop_ratio:g}",
-            where="--ceiling-ratio",
-            fix="raise it",
         )
     window = plan.trigger.window
     if plan.reference_entropy is None and not window_steps(window, plan.steps, plan.probe_every):
@@ -155,14 +147,8 @@ def prepare(plan: Plan, *, resumed: bool) -> Ready:
         report=plan.report_prompts,
         seed=plan.seed,
     )
-    rows = [plan.prompts_per_step * plan.rollouts]
-    if plan.rounds:
-        rows.append(plan.reheat_prompts * plan.reheat_rollouts)
-    for number in rows:
-        split_batch(number, plan.micro_batch_size, plan.num_processes)
+    split_batch(plan.prompts_per_step * plan.rollouts, plan.micro_batch_size, plan.num_processes)
     check_models(plan.model, None)
-    if plan.rounds and plan.teacher == "live":
-        from planish.training.distill import check_live
-
-        check_live()
+    if plan.rounds and plan.anchor is not None:
+        check_models(plan.model, plan.anchor, option="--anchor")
     return Ready(task, sets)

@@ -33,7 +33,7 @@ def test_documented_outputs_are_read(tmp_path, index, rows):
     assert len(read_outputs(path)) == rows
 
 
-@pytest.mark.parametrize("page", ["rise.md", "s2j.md"])
+@pytest.mark.parametrize("page", ["reheat.md", "rise.md", "s2j.md"])
 def test_documented_python_names_exist(page):
     for block in blocks(page, "python"):
         for line in block.splitlines():

@@ -204,10 +204,11 @@ def report(run: Run, found: Found, told: Sequence[Claim]) -> Report:
         "others are its missed questions; their reach is the chance that a fresh draw is right.",
     )
     page.figure(_pass_figure(found), "pass@k; the table above has intervals.", "pass@k over k")
+    reach = {name: each["reach"] for name, each in numbers.items()}
+    widest = max(each.high or each.value or 0.0 for each in reach.values())
     page.figure(
         interval_plot(
-            [(name, each["reach"], None) for name, each in numbers.items()],
-            axis=(0.0, 0.05),
+            [(name, each, None) for name, each in reach.items()], axis=(0.0, 1.05 * widest or 1.0)
         ),
         "Reach of the missed questions, with 95 % intervals.",
         "a dot with its interval for each policy",

@@ -30,7 +30,8 @@ COMMON += ("--steps", 12, "--prompts-per-step", 4, "--rollouts", 4, "--probe-eve
 COMMON += ("--save-every", 2, "--batch-size", 64, "--max-tokens", 6, "--learning-rate", 1e-3)
 OPEN_GATE = ("--max-kl", 99, "--min-top10", 0, "--min-agreement", 0, "--ceiling-ratio", 99)
 WARMING = ("--reheat-temperature", 2, "--reheat-learning-rate", 3e-3, "--max-steps", 20)
-WARMING += ("--reheat-prompts", 8, "--reheat-rollouts", 2)
+WARMING += ("--reheat-prompts", 8, "--reheat-rollouts", 2, "--trains", "all")
+HELD = ("--hold-delta", 0.01)
 CLOCK = ("step_time", "wall_s")
 
 
@@ -108,7 +109,7 @@ def test_two_rounds_on_a_fresh_qwen3_with_a_chat_template(
 ):
     base = checkpoint("qwen3")
     summary, run, err = done(
-        capsys, tmp_path, "--rounds", 2, "--reference-entropy", 4.9, model=f"hf:{base}"
+        *(capsys, tmp_path, "--rounds", 2, "--reference-entropy", 4.9, *HELD), model=f"hf:{base}"
     )
     assert (summary["steps"], summary["reheats"], summary["reheats_refused"]) == (12, 2, 0)
     assert summary["sentence"] == "12 steps of RL in 3 phases, reheated 2 times"
@@ -120,6 +121,9 @@ def test_two_rounds_on_a_fresh_qwen3_with_a_chat_template(
     assert steps["rl-1"] + steps["rl-2"] + steps["rl-3"] == 12
     assert summary["reheat_steps"] == steps["reheat-1"] + steps["reheat-2"] > 0
     assert [trained(artifacts / name).kind for name in phases] == ["grpo", "reheat"] * 2 + ["grpo"]
+
+    held = {row["phase"] for row in metrics(run) if "entropy_coef" in row}
+    assert held == {"rl-2", "rl-3"}  # the bonus that holds the warmth follows a reheating
 
     told = decisions(run)
     assert [id.partition("/")[0] for id, each in told if each.action == "fire"] == [

@@ -181,6 +181,12 @@ class LoopConfig(ReheatConfig):
     clip_high: float = Field(0.28, gt=0, description="Upper clip of the RL's ratio (DAPO).")
     kl: float = Field(0.0, ge=0, description="Weight of the KL from the first model in RL.")
     warmup: int = Field(0, ge=0, description="Steps in which the RL's learning rate rises.")
+    hold_delta: float = Field(
+        0.0,
+        ge=0,
+        description="After a reheating RL gets a bonus that holds the entropy at the stop level; "
+        "its weight moves by so much a step. 0: none.",
+    )
     patience: int = Field(3, ge=1, description="Probes running below the level that trigger.")
     probe_every: int = Field(10, ge=1, description="Steps of RL between two probes.")
 
@@ -220,6 +226,7 @@ class LoopConfig(ReheatConfig):
             clip_high=0.28,  # paper
             kl=0.0,  # paper
             warmup=10,  # paper
+            hold_delta=0.0,  # paper: the resumed RL is unchanged
             patience=3,  # our choice: the paper's trigger is absolute, below 0.08 nats
             probe_every=10,  # our choice
         )

@@ -14,6 +14,7 @@ import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from planish.methods.reheat.looping.plan import Plan, Ready
 from planish.methods.reheat.looping.rl import train_policy
@@ -25,6 +26,9 @@ from planish.training.checkpoint import Trained
 from planish.training.job import Job, model_path
 from planish.training.launch import is_main
 from planish.training.trainer import share
+
+if TYPE_CHECKING:
+    from planish.training.grpo import EntropyBonus
 
 __all__ = ["Course", "Round", "refusal", "take_turns"]
 
@@ -154,12 +158,22 @@ def _train(
         name=name,
         out=out,
         callback=watch,
+        entropy=_hold(plan, reference) if turn > 1 else None,
     )
     _free()
     fired = ledger.told("decision", "fire", Decision)
     if fired is not None:
         job.screen.note(f"{name}: {fired.reason}")
     return Round(name, model, trained, out, fired)
+
+
+def _hold(plan: Plan, reference: float | None) -> EntropyBonus | None:
+    """The bonus that holds the entropy where the reheating has brought it, if it is wanted."""
+    from planish.training.grpo import EntropyBonus
+
+    if not plan.hold_delta or reference is None:
+        return None
+    return EntropyBonus(weight=0.0, target=plan.stop_ratio * reference, delta=plan.hold_delta)
 
 
 def _go_on(job: Job, turn: int, thawed: Thawed, model: str, left: int) -> None:

@@ -2,7 +2,8 @@
 
     python benchmarks/reheat_world.py WORK 10:collapse 10:continue 10:frozen
 
-Every arm of a world becomes WORK/WORLD-ARM.json, and what is there is not made again.
+Every arm of a world becomes WORK/WORLD-ARM.json, and what is there is not made again; a third part,
+10:frozen:1, is another seed of all that happens after the collapse.
 
 A world is a random graph of 64 nodes with 4 edges each, learned by heart from random walks of which
 one in ten reaches its goal on purpose; 500 of its questions are kept for the report. RL by
@@ -276,9 +277,15 @@ class _Keep(TrainerCallback):
             build_tokenizer().save_pretrained(self.out)
 
 
-def run_arm(world: World, name: str) -> dict[str, Any]:
+def result_path(work: Path, world: int, arm: str, seed: int) -> Path:
+    """Where an arm's numbers are."""
+    return work / (f"{world}-{arm}.json" if seed == 0 else f"{world}-{arm}-{seed}.json")
+
+
+def run_arm(world: World, arm_name: str, seed: int = 0) -> dict[str, Any]:
     """Reheats and trains, and measures at equal rollouts and at equal seconds."""
-    arm, start = ARMS[name], time.perf_counter()
+    arm, start = ARMS[arm_name], time.perf_counter()
+    name = arm_name if seed == 0 else f"{arm_name}-{seed}"
     model = world.collapsed
     if arm.rewound:
         model = world.folder / "rewound"
@@ -289,7 +296,7 @@ def run_arm(world: World, name: str) -> dict[str, Any]:
     for number in range(num_rounds):
         steps = AFTER // num_rounds
         if arm.rounds:
-            thawed = _thaw(world, arm, name, number, model)
+            thawed = _thaw(world, arm, f"{name}-{number}", seed, model)
             model = thawed.checkpoint
             spent = math.ceil(thawed.num_rollouts / batch)
             # Seconds count all of it: probes after every step, and the gate.
@@ -300,7 +307,13 @@ def run_arm(world: World, name: str) -> dict[str, Any]:
         early = world.folder / f"{name}-{number}-early"
         keep = _Keep(steps - spare, early)
         world.rl(
-            model, steps, f"{name}-{number}", out, keep=keep, seed=_SEED + number, **(arm.rl or {})
+            model,
+            steps,
+            f"{name}-{number}",
+            out,
+            keep=keep,
+            seed=_SEED + 1000 * seed + number,
+            **(arm.rl or {}),
         )
         model = out
     found = {"thaws": thaws, "end": world.measure(model), "reach": world.reach(model)}
@@ -308,19 +321,20 @@ def run_arm(world: World, name: str) -> dict[str, Any]:
     return {**found, "pace": pace, "seconds": time.perf_counter() - start}
 
 
-def _thaw(world: World, arm: Arm, name: str, number: int, model: Path) -> Thawed:
+def _thaw(world: World, arm: Arm, name: str, seed: int, model: Path) -> Thawed:
     config = ReheatConfig(
         **{
             **ReheatConfig.tiny().model_dump(),
             **_PLAIN,
             "save_every": 1000,
+            "seed": seed,
             **(arm.reheat or {}),
             "anchor": f"hf:{world.first}" if arm.anchored else None,
         }
     )
     missed = set(world.facts["unsolved"])
     examples = [each for each in world.sets.train.examples if each.id in missed]
-    run = Run.create("reheat", f"{name}-{number}", config, seed=0, root=world.folder / "runs")
+    run = Run.create("reheat", name, config, seed=seed, root=world.folder / "runs")
     with run:
         return thaw(
             str(model),
@@ -330,7 +344,7 @@ def _thaw(world: World, arm: Arm, name: str, number: int, model: Path) -> Thawed
             reference=world.facts["first"]["entropy"],
             job=Job(run.path, run, Screen(json=True)),
             name="reheat",
-            out=world.folder / f"{name}-{number}-warm",
+            out=world.folder / f"{name}-warm",
             examples=examples if arm.focused else None,
             warm="force",
         )
@@ -352,16 +366,18 @@ def _told(thawed: Thawed) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("work", type=Path)
-    parser.add_argument("jobs", nargs="+", metavar="WORLD:ARM")
+    parser.add_argument("jobs", nargs="+", metavar="WORLD:ARM[:SEED]")
     options = parser.parse_args()
     torch.set_num_threads(1)
     for job in options.jobs:
-        seed, _, arm = job.partition(":")
-        world, out = World(int(seed), options.work), options.work / f"{seed}-{arm}.json"
+        number, arm, *more = job.split(":")
+        seed = int(more[0]) if more else 0
+        world = World(int(number), options.work)
+        out = result_path(options.work, world.seed, arm, seed)
         _ = world.collapsed
         if arm != "collapse" and not out.exists():
-            write_text(out, json.dumps(run_arm(world, arm)))
-        sys.stderr.write(f"world {seed}, {arm}\n")
+            write_text(out, json.dumps(run_arm(world, arm, seed)))
+        sys.stderr.write(f"{job}\n")
 
 
 if __name__ == "__main__":

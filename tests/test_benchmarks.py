@@ -16,8 +16,13 @@ def benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    _forget()  # the tests have a `support` of their own
     yield
     torch.set_num_threads(threads)
+    _forget()
+
+
+def _forget():
     for path in BENCHMARKS.glob("*.py"):
         sys.modules.pop(path.stem, None)
 
@@ -156,3 +161,33 @@ def test_every_arm_is_an_option_of_the_command(benchmarks):
         names = {str(option)[2:].replace("-", "_") for option in options[::2]}
         assert names <= {"arm", "steps", *TrainConfig.model_fields}
         assert ("steps" in names) == (arm != "dpo")
+
+
+def test_an_arm_pays_for_its_reheating_with_steps_of_rl(benchmarks, monkeypatch, tmp_path):
+    import bench_reheat
+    import reheat_world
+
+    for name, value in (("COLLAPSE", 3), ("REWOUND", 2), ("AFTER", 6), ("DRAWS", 4), ("_PACED", 2)):
+        monkeypatch.setattr(reheat_world, name, value)
+    monkeypatch.setattr(reheat_world, "_REACH_DRAWS", 2)
+    monkeypatch.setattr(bench_reheat, "DRAWS", 4)
+    made = reheat_world.train_walker
+    monkeypatch.setattr(reheat_world, "train_walker", lambda *a: made(*a, steps=60))
+    world = reheat_world.World(3, tmp_path)
+    sets = reheat_world.prompt_sets(world.task, train=64, probe=8, report=12, seed=0)
+    world.__dict__["sets"] = sets
+    drawn = []
+    plain = world.rl
+    monkeypatch.setattr(
+        world,
+        "rl",
+        lambda model, steps, *a, **o: drawn.append(steps) or plain(model, steps, *a, **o),
+    )
+    _ = world.collapsed
+    arms = {name: [reheat_world.run_arm(world, name)] * 2 for name in ("continue", "anchored")}
+    assert drawn[:2] == [3, 6]
+    [warm] = arms["anchored"][0]["thaws"]
+    assert drawn[2:] == [2, 6 - warm["steps"] - (warm["ended"] == "ceiling")]
+    page = bench_reheat.text([3, 4], [world.facts] * 2, arms)
+    assert page.count("| **anchored** |") == 3
+    assert "| continue | 3 | 4 |" not in page

@@ -71,6 +71,8 @@ ANCHORED: dict[str, Any] = {
     "stop_ratio": 0.5,
 }
 
+THIRD: dict[str, Any] = {"learning_rate": LoopConfig.tiny().learning_rate / 3}
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -128,12 +130,10 @@ ARMS: dict[str, Arm] = {
         {**FROZEN, "teacher": "live", "direction": "rkl", "reheat_learning_rate": 1e-4},
     ),
     "held": Arm(
-        "anchored, then a third of the learning rate",
-        1,
-        ANCHORED,
-        anchored=True,
-        rl={"learning_rate": LoopConfig.tiny().learning_rate / 3},
+        "anchored, then a third of the learning rate", 1, ANCHORED, anchored=True, rl=THIRD
     ),
+    "third": Arm("continue at a third of the learning rate", rl=THIRD),
+    "frozen_held": Arm("PR-FKL, frozen, then a third of the learning rate", 1, FROZEN, rl=THIRD),
 }
 
 

@@ -30,8 +30,8 @@ Predictions:
    from it leads by 0.03 or more, with an interval above 0. The adaptive bonus is the baseline
    that could win.
 
-Added after a look at one seed of the first 15 arms, in which the anchored policy that then learns at
-a third of the rate led by 0.058 and stayed so after Holm: RL that simply goes on at a third of the
+Added after a look at one seed of the first 15 arms, in which the anchored policy that then learns
+at a third of the rate led by 0.058, and Holm let it stand: RL that simply goes on at a third of the
 rate, the same after frozen reheating, and a second seed of what follows the collapse. Predicted:
 the slower rate alone leads, too, but the anchored policy leads it by 0.02 or more with an interval
 above 0, over both seeds.

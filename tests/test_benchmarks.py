@@ -184,10 +184,14 @@ def test_an_arm_pays_for_its_reheating_with_steps_of_rl(benchmarks, monkeypatch,
         lambda model, steps, *a, **o: drawn.append(steps) or plain(model, steps, *a, **o),
     )
     _ = world.collapsed
-    arms = {name: [reheat_world.run_arm(world, name)] * 2 for name in ("continue", "anchored")}
+    arms = {name: [reheat_world.run_arm(world, name)] for name in ("continue", "anchored")}
+    for name, runs in arms.items():  # a world in which reheating did wonders
+        runs.append(json.loads(json.dumps(runs[0])))
+        for account in ("end", "early"):
+            runs[1][account]["right"] = [4 * (name == "anchored")] * 12
     assert drawn[:2] == [3, 6]
     [warm] = arms["anchored"][0]["thaws"]
     assert drawn[2:] == [2, 6 - warm["steps"] - (warm["ended"] == "ceiling")]
     page = bench_reheat.text([3, 4], [world.facts] * 2, arms)
     assert page.count("| **anchored** |") == 3
-    assert "| continue | 3 | 4 |" not in page
+    assert page.count("| continue |") == 2

@@ -31,7 +31,7 @@ COMMON += ("--save-every", 2, "--batch-size", 64, "--max-tokens", 6, "--learning
 OPEN_GATE = ("--max-kl", 99, "--min-top10", 0, "--min-agreement", 0, "--ceiling-ratio", 99)
 WARMING = ("--reheat-temperature", 2, "--reheat-learning-rate", 3e-3, "--max-steps", 20)
 WARMING += ("--reheat-prompts", 8, "--reheat-rollouts", 2, "--trains", "all")
-HELD = ("--hold-delta", 0.01)
+HELD = ("--hold-delta", 0.01, "--hold-down", 0.5)
 CLOCK = ("step_time", "wall_s")
 
 
@@ -122,6 +122,8 @@ def test_two_rounds_on_a_fresh_qwen3_with_a_chat_template(
     assert summary["reheat_steps"] == steps["reheat-1"] + steps["reheat-2"] > 0
     assert [trained(artifacts / name).kind for name in phases] == ["grpo", "reheat"] * 2 + ["grpo"]
 
+    rates = {row["phase"]: row["learning_rate"] for row in metrics(run) if "phase" in row}
+    assert rates == {"rl-1": 1e-3, "rl-2": 5e-4, "rl-3": 5e-4}
     held = {row["phase"] for row in metrics(run) if "entropy_coef" in row}
     assert held == {"rl-2", "rl-3"}  # the bonus that holds the warmth follows a reheating
 

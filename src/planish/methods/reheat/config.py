@@ -181,6 +181,12 @@ class LoopConfig(ReheatConfig):
     clip_high: float = Field(0.28, gt=0, description="Upper clip of the RL's ratio (DAPO).")
     kl: float = Field(0.0, ge=0, description="Weight of the KL from the first model in RL.")
     warmup: int = Field(0, ge=0, description="Steps in which the RL's learning rate rises.")
+    hold_down: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="After a reheating RL learns at this share of its rate: the warmth lasts.",
+    )
     hold_delta: float = Field(
         0.0,
         ge=0,
@@ -226,7 +232,8 @@ class LoopConfig(ReheatConfig):
             clip_high=0.28,  # paper
             kl=0.0,  # paper
             warmup=10,  # paper
-            hold_delta=0.0,  # paper: the resumed RL is unchanged
+            hold_down=1.0,  # paper: the resumed RL is unchanged
+            hold_delta=0.0,  # paper: as above
             patience=3,  # our choice: the paper's trigger is absolute, below 0.08 nats
             probe_every=10,  # our choice
         )

@@ -159,6 +159,7 @@ def _train(
         out=out,
         callback=watch,
         entropy=_hold(plan, reference) if turn > 1 else None,
+        learning_rate=plan.learning_rate * (plan.hold_down if turn > 1 else 1),
     )
     _free()
     fired = ledger.told("decision", "fire", Decision)

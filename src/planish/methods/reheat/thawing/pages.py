@@ -72,7 +72,9 @@ def why_not(thawed: Thawed) -> str:
 def next_commands(plan: Plan, thawed: Thawed) -> list[str]:
     """What to do with a warm policy, or with one that is not."""
     if thawed.is_warm:
-        model = ("--model", f"hf:{plan.out}", "--task", plan.task)
+        model: tuple[str, ...] = ("--model", f"hf:{plan.out}", "--task", plan.task)
+        if plan.is_tiny:
+            model += ("--preset", "tiny")
         held = ("--reference", plan.reference) if plan.reference else ()
         return [
             command("planish", "reheat", "diagnose", *model, *held),

@@ -111,8 +111,7 @@ def write_page(run: Run, plan: Plan, thawed: Thawed, summary: Mapping[str, Any])
 
     report = Report(
         f"{plan.model} is {plan.action}",
-        subtitle=f"teacher {plan.teacher} at temperature {plan.reheat_temperature:g}, "
-        f"direction {plan.direction}, {plan.source}",
+        subtitle=f"{_manner(plan)}, {plan.source}",
         claim="The entropy of the policy is back, and nothing else has moved. That learning gains "
         "from it is another question: let the RL go on from it, and from the policy of before.",
         note=_ENDED[thawed.ended].capitalize()
@@ -127,6 +126,16 @@ def write_page(run: Run, plan: Plan, thawed: Thawed, summary: Mapping[str, Any])
     report.section("Settings")
     report.table(("setting", "value"), settings_shown(plan))
     report.save(run.report_path)
+
+
+def _manner(plan: Plan) -> str:
+    """How it was reheated."""
+    words = [f"teacher {plan.teacher} at temperature {plan.reheat_temperature:g}"]
+    if plan.anchor is not None:
+        words.append(f"anchored to {plan.anchor}")
+    if plan.trains == "final_norm":
+        words.append("the final norm alone")
+    return ", ".join([*words, f"direction {plan.direction}"])
 
 
 def _course(report: Report, run: Run, plan: Plan, thawed: Thawed) -> None:

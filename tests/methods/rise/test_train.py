@@ -361,7 +361,7 @@ GIVEN = {"--model": "embedded:reasoner", "--out": "{tmp}/judge", "--sft": "{data
         ({"--model": "embedded:reasoner?dtype=float16"}, "without options"),
         ({"--model": "embedded:owl"}, "no embedded model is called 'owl'"),
         ({"--model": "hf:{tmp}"}, "config.json"),
-        ({"--model": "hf:./nowhere"}, "give a folder"),
+        ({"--model": "hf:./nowhere"}, "no such folder"),
         ({"--sft": "{tmp}/nowhere"}, "no such file or folder"),
         ({"--out": "{data}"}, "exists already"),
         ({"--out": "{data}/sft.jsonl/judge"}, "cannot be made"),

@@ -309,8 +309,8 @@ def test_a_kill_between_the_trigger_and_the_phases_end_trains_no_further(
     [
         (("--model", "openai:m@http://localhost/v1"), "cannot be trained"),
         (("--task", "chain:x"), "chain:x"),
-        (("--stop-ratio", 0.1), "--stop-ratio: 0.1 is below --collapse-ratio 0.15"),
-        (("--ceiling-ratio", 0.2), "--ceiling-ratio: must be above --stop-ratio 0.33, not 0.2"),
+        (("--stop-ratio", 0.1), "--stop-ratio: 0.1 is below --collapse-ratio 0.4"),
+        (("--ceiling-ratio", 0.5), "--ceiling-ratio: must be above --stop-ratio 0.8, not 0.5"),
         (("--reheat-temperature", 1), "--reheat-temperature: must be above 1, not 1"),
         (("--inverse", None), "--inverse: cools, and a loop warms"),
         (("--probe-every", 100), "no probe falls between the steps 30 and 75 of 300"),

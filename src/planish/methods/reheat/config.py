@@ -199,9 +199,9 @@ class LoopConfig(ReheatConfig):
     @classmethod
     def tiny(cls) -> Self:
         """The embedded walkers, on one core (measured: our pilot)."""
-        # Below the level that they are reheated to, or they would be reheated again at once.
+        # Shares of the entropy early in the RL, which is half of the walker's own.
         return cls(
-            **_TINY | {"collapse_ratio": 0.15},
+            **_TINY | {"collapse_ratio": 0.4, "stop_ratio": 0.8, "ceiling_ratio": 1.6},
             steps=300,
             learning_rate=1e-3,
             prompts_per_step=32,

@@ -4,14 +4,14 @@
     >>> tokenizer.decode(tokenizer("Q 3 + 4 - 5 S").input_ids)
     'Q 3 + 4 - 5 S'
 
-A stock Qwen3 network of about 150,000 parameters over 23 tokens. Rotary positions count from the
-first token that is not padding, so a chain may stand anywhere; a small base keeps neighbouring
-positions apart at this width.
+A stock Qwen3 network of about 150,000 parameters over 23 tokens.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from planish.embedded.network import EOS, PAD, build_network
 
 __all__ = [
     "CHAT_TEMPLATE",
@@ -28,7 +28,6 @@ __all__ = [
 VERDICTS = ("[[A]]", "[[B]]")
 """The verdict tokens' text is what every verdict parser looks for; A and B mark the slots."""
 
-EOS, PAD = "<eos>", "<pad>"
 
 VOCABULARY: tuple[str, ...] = (*"0123456789", *"+-*", *"QABSJV", *VERDICTS, EOS, PAD)
 
@@ -91,30 +90,4 @@ def build_tokenizer() -> Any:
 
 def build_model(seed: int) -> Any:
     """A freshly initialised network, the same for the same seed."""
-    import torch
-    from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
-
-    eos, pad = VOCABULARY.index(EOS), VOCABULARY.index(PAD)
-    config = Qwen3Config(
-        vocab_size=len(VOCABULARY),
-        hidden_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        head_dim=16,
-        intermediate_size=176,
-        max_position_embeddings=128,
-        tie_word_embeddings=True,
-        rope_parameters={"rope_type": "default", "rope_theta": 200.0},
-        initializer_range=0.05,
-        eos_token_id=eos,
-        pad_token_id=pad,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Qwen3ForCausalLM(config)
-    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
-        eos_token_id=eos, pad_token_id=pad, do_sample=False
-    )
-    model.eval()  # type: ignore[no-untyped-call]
-    return model
+    return build_network(VOCABULARY, seed, num_layers=3, max_positions=128)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from planish.embedded.network import EOS, PAD, build_network
+
 __all__ = [
     "CHAT_TEMPLATE",
     "EOS",
@@ -23,7 +25,6 @@ __all__ = [
 ]
 
 NUM_NODES = 64
-EOS, PAD = "<eos>", "<pad>"
 
 VOCABULARY: tuple[str, ...] = (*map(str, range(NUM_NODES)), "to", ":", EOS, PAD)
 
@@ -67,30 +68,4 @@ def build_tokenizer() -> Any:
 
 def build_model(seed: int) -> Any:
     """A freshly initialised network, the same for the same seed."""
-    import torch
-    from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
-
-    eos, pad = VOCABULARY.index(EOS), VOCABULARY.index(PAD)
-    config = Qwen3Config(
-        vocab_size=len(VOCABULARY),
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        head_dim=16,
-        intermediate_size=176,
-        max_position_embeddings=64,
-        tie_word_embeddings=True,
-        rope_parameters={"rope_type": "default", "rope_theta": 200.0},
-        initializer_range=0.05,
-        eos_token_id=eos,
-        pad_token_id=pad,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Qwen3ForCausalLM(config)
-    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
-        eos_token_id=eos, pad_token_id=pad, do_sample=False
-    )
-    model.eval()  # type: ignore[no-untyped-call]
-    return model
+    return build_network(VOCABULARY, seed, num_layers=2, max_positions=64)

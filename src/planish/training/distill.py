@@ -43,6 +43,7 @@ from planish.training.tempered import check_untempered, scaling, temper
 from planish.training.trainer import (
     Optimizer,
     Quiet,
+    Vllm,
     arguments_of,
     carry_through,
     lora_config,
@@ -61,8 +62,8 @@ LIVE_TRL = "1.16."
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillSettings(Optimizer):
-    """One self-distillation; what is not said here is as in `Optimizer` and TRL's config.
+class DistillSettings(Vllm, Optimizer):
+    """One self-distillation; the rest is as in `Optimizer`, `Vllm` and TRL's config.
 
     Args:
         temperature: of the teacher; above 1 it is less certain than the student, below 1 more.
@@ -76,9 +77,6 @@ class DistillSettings(Optimizer):
             the reference knows to be impossible stays so.
         trains: all weights, or only the norm before the head, which scales the logits: the policy
             gets as warm as one temperature makes it, and the ranking of its tokens stays.
-        vllm: "server" lets a vLLM server draw the replies, "colocate" this process's GPU.
-        vllm_url: of the server.
-        vllm_memory: share of the GPU's memory that "colocate" takes.
     """
 
     temperature: float
@@ -89,9 +87,6 @@ class DistillSettings(Optimizer):
     teacher: Literal["frozen", "live"] | int = "frozen"
     anchor: str | None = None
     trains: Literal["all", "final_norm"] = "all"
-    vllm: Literal["server", "colocate"] | None = None
-    vllm_url: str | None = None
-    vllm_memory: float = 0.3
 
 
 def check_live() -> None:
@@ -229,14 +224,6 @@ def _train_final_norm(network: Any, model: str) -> None:
 
 
 def _arguments(settings: DistillSettings, batch: int, work: Path) -> DistillationConfig:
-    vllm: dict[str, Any] = {}
-    if settings.vllm is not None:
-        vllm = {
-            "use_vllm": True,
-            "vllm_mode": settings.vllm,
-            "vllm_server_base_url": settings.vllm_url,
-            "vllm_gpu_memory_utilization": settings.vllm_memory,
-        }
     common = arguments_of(settings, batch, work)
     if isinstance(settings.teacher, int):
         # A resume knows the teacher only where it has just become the student.
@@ -244,7 +231,7 @@ def _arguments(settings: DistillSettings, batch: int, work: Path) -> Distillatio
         common["save_steps"] = every * -(-settings.save_every // every)
     return DistillationConfig(
         **common,
-        **vllm,
+        **settings.vllm_arguments(),
         beta=0.0 if settings.direction == "fkl" else 1.0,
         temperature=1.0,  # of the draws and of both distributions; the teacher has its own
         max_completion_length=settings.max_tokens,

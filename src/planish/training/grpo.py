@@ -39,6 +39,7 @@ from planish.training.prompts import encode_prompts, epochs
 from planish.training.trainer import (
     Optimizer,
     Quiet,
+    Vllm,
     arguments_of,
     carry_through,
     lora_config,
@@ -66,8 +67,8 @@ class EntropyBonus:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GrpoSettings(Optimizer):
-    """One training by GRPO; what is not said here is as in `Optimizer` and TRL's `GRPOConfig`.
+class GrpoSettings(Vllm, Optimizer):
+    """One training by GRPO; the rest is as in `Optimizer`, `Vllm` and TRL's `GRPOConfig`.
 
     Args:
         groups_per_step: groups that one optimizer step sees.
@@ -82,9 +83,6 @@ class GrpoSettings(Optimizer):
         entropy: bonus on the policy's entropy, or how it is controlled.
         segments: stretches of a reply with a reward of their own; 0: all is taught by the total.
         min_readable: below this share of readable rollouts training stops.
-        vllm: "server" lets a vLLM server draw the rollouts, "colocate" this process's GPU.
-        vllm_url: of the server.
-        vllm_memory: share of the GPU's memory that "colocate" takes.
     """
 
     groups_per_step: int
@@ -98,9 +96,6 @@ class GrpoSettings(Optimizer):
     entropy: EntropyBonus | None = None
     segments: int = 0
     min_readable: float = 0.5
-    vllm: Literal["server", "colocate"] | None = None
-    vllm_url: str | None = None
-    vllm_memory: float = 0.3
 
 
 def train_grpo(
@@ -188,17 +183,9 @@ def _arguments(groups: Sequence[Group], settings: GrpoSettings, work: Path) -> G
     if len(sizes) != 1 or 0 in sizes:
         raise ValueError(f"groups must have equally many prompts, found {sorted(sizes)}")
     batch = settings.groups_per_step * sizes.pop() * settings.rollouts_per_prompt
-    vllm: dict[str, Any] = {}
-    if settings.vllm is not None:
-        vllm = {
-            "use_vllm": True,
-            "vllm_mode": settings.vllm,
-            "vllm_server_base_url": settings.vllm_url,
-            "vllm_gpu_memory_utilization": settings.vllm_memory,
-        }
     return GRPOConfig(
         **arguments_of(settings, batch, work),
-        **vllm,
+        **settings.vllm_arguments(),
         **_entropy(settings.entropy),
         epsilon_high=settings.clip_high,
         num_generations=settings.rollouts_per_prompt,

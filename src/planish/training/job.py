@@ -28,6 +28,7 @@ from planish.judges.resumable import resumable
 from planish.records import BadInput
 from planish.runs import Run
 from planish.runs.console import Screen
+from planish.training.dials import VllmDials
 from planish.training.launch import is_main
 
 if TYPE_CHECKING:
@@ -111,13 +112,13 @@ def check_lora(plan: BaseModel, typed: BaseModel) -> None:
         )
 
 
-def check_vllm(plan: BaseModel) -> None:
+def check_vllm(plan: VllmDials) -> None:
     """Refuses half of what a vLLM server needs, and vLLM where it is not installed.
 
     Raises:
         BadInput: with what is missing or has no effect.
     """
-    vllm, url = getattr(plan, "vllm", None), getattr(plan, "vllm_url", None)
+    vllm, url = plan.vllm, plan.vllm_url
     if vllm != "server" and url is not None:
         raise BadInput("has no effect without --vllm server", where="--vllm-url", fix="add it")
     if vllm == "server" and url is None:

@@ -32,6 +32,7 @@ __all__ = [
     "Lora",
     "Optimizer",
     "Quiet",
+    "Vllm",
     "arguments_of",
     "carry_through",
     "lora_config",
@@ -78,6 +79,33 @@ class Optimizer:
     weights: Literal["float32", "bfloat16"] | None = None
     gradient_checkpointing: bool | None = None
     lora: Lora | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vllm:
+    """Who draws the rollouts.
+
+    Args:
+        vllm: "server" lets a vLLM server draw them, "colocate" this process's GPU; None:
+            transformers.
+        vllm_url: of the server.
+        vllm_memory: share of the GPU's memory that "colocate" takes.
+    """
+
+    vllm: Literal["server", "colocate"] | None = None
+    vllm_url: str | None = None
+    vllm_memory: float = 0.3
+
+    def vllm_arguments(self) -> dict[str, Any]:
+        """In TRL's words."""
+        if self.vllm is None:
+            return {}
+        return {
+            "use_vllm": True,
+            "vllm_mode": self.vllm,
+            "vllm_server_base_url": self.vllm_url,
+            "vllm_gpu_memory_utilization": self.vllm_memory,
+        }
 
 
 def share(value: Any) -> Any:

@@ -11,6 +11,8 @@ from typing import Annotated, Literal, Self
 from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from planish.training.dials import TrainingDials, VllmDials
+
 __all__ = ["PAPER_MODEL", "Config", "LoopConfig", "ReheatConfig"]
 
 PAPER_MODEL = "Qwen/Qwen3-4B-Base"
@@ -23,6 +25,11 @@ class _Probing(BaseModel):
     max_tokens: int = Field(2048, ge=1, description="Budget of one reply.")
     probe_prompts: int = Field(64, ge=1, description="Prompts of the gate split to probe on.")
     report_prompts: int = Field(200, ge=1, description="Prompts of the report split to report on.")
+    batch_size: int = Field(16, ge=1, description="Replies drawn at once where vLLM does not.")
+    seed: int = Field(0, ge=0, lt=1 << 31, description="Seed of prompts, draws and intervals.")
+
+
+class _Telling(BaseModel):
     samples: int = Field(8, ge=2, description="Replies to each prompt of the report.")
     collapse_ratio: float = Field(
         0.67,
@@ -30,12 +37,10 @@ class _Probing(BaseModel):
         le=1,
         description="Below this share of the reference entropy a policy counts as collapsed.",
     )
-    batch_size: int = Field(16, ge=1, description="Replies drawn at once where vLLM does not.")
-    seed: int = Field(0, ge=0, lt=1 << 31, description="Seed of prompts, draws and intervals.")
 
 
 @Parameter(name="*")
-class Config(_Probing):
+class Config(_Telling, _Probing):
     """How a policy is looked at."""
 
     @classmethod
@@ -62,34 +67,7 @@ class Config(_Probing):
         )
 
 
-class _Training(BaseModel):
-    schedule: Literal["linear", "cosine", "constant"] = Field(
-        "constant", description="How the learning rate falls."
-    )
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
-    micro_batch_size: int | None = Field(
-        None, ge=1, description="Rollouts at once on one device; by default all of its share."
-    )
-    gradient_checkpointing: bool | None = Field(
-        None, description="Recompute activations to save memory; by default on GPUs only."
-    )
-    weights: Literal["float32", "bfloat16"] | None = Field(
-        None, description="Weights in memory; by default float32, bfloat16 for LoRA on a GPU."
-    )
-    lora: Annotated[bool, Parameter(negative="")] = Field(
-        False, description="Train a low-rank adapter and merge it at the end."
-    )
-    lora_rank: int = Field(16, ge=1, description="Rank of the adapter.")
-    lora_alpha: int = Field(32, ge=1, description="Scale of the adapter.")
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the adapter.")
-    vllm: Literal["server", "colocate"] | None = Field(
-        None, description="Let vLLM draw the rollouts: a server, or on the training's own GPU."
-    )
-    vllm_url: str | None = Field(None, description="Where the vLLM server is.")
-    vllm_memory: float = Field(
-        0.3, gt=0, lt=1, description="Share of the GPU's memory that colocate takes."
-    )
+class _Training(VllmDials, TrainingDials):
     save_every: int = Field(10, ge=1, description="Steps between checkpoints to resume from.")
     prompts: int = Field(20_000, ge=1, description="Prompts of the train split; fewer if fewer.")
 
@@ -167,7 +145,7 @@ class ReheatConfig(_Reheating, _Training, _Probing):
 
 
 @Parameter(name="*")
-class LoopConfig(ReheatConfig):
+class LoopConfig(ReheatConfig, _Telling):
     """How reinforcement learning and reheating take turns."""
 
     steps: int = Field(200, ge=1, description="Steps of reinforcement learning, over all rounds.")
@@ -180,7 +158,7 @@ class LoopConfig(ReheatConfig):
     temperature: float = Field(1.0, gt=0, le=100, description="Of the RL's rollouts.")
     clip_high: float = Field(0.28, gt=0, description="Upper clip of the RL's ratio (DAPO).")
     kl: float = Field(0.0, ge=0, description="Weight of the KL from the first model in RL.")
-    warmup: int = Field(0, ge=0, description="Steps in which the RL's learning rate rises.")
+    warmup_steps: int = Field(0, ge=0, description="Steps in which the RL's learning rate rises.")
     hold_down: float = Field(
         1.0,
         gt=0,
@@ -201,7 +179,9 @@ class LoopConfig(ReheatConfig):
         """The embedded walkers, on one core (measured: our pilot)."""
         # Shares of the entropy early in the RL, which is half of the walker's own.
         return cls(
-            **_TINY | {"collapse_ratio": 0.4, "stop_ratio": 0.8, "ceiling_ratio": 1.6},
+            **_TINY | {"stop_ratio": 0.8, "ceiling_ratio": 1.6},
+            collapse_ratio=0.4,
+            samples=16,
             steps=300,
             learning_rate=1e-3,
             prompts_per_step=32,
@@ -223,6 +203,8 @@ class LoopConfig(ReheatConfig):
         """DAPO, TS-OPSD, DAPO on `PAPER_MODEL`, on full weights."""
         return cls(
             **_PAPER,
+            samples=8,  # paper: avg@8, pass@8
+            collapse_ratio=0.67,  # paper: reheated below 0.08 nats, until above 0.12
             steps=540,  # paper: 2 epochs of DAPO-Math-17K at 64 prompts
             rounds=1,  # paper
             learning_rate=2e-6,  # paper
@@ -231,7 +213,7 @@ class LoopConfig(ReheatConfig):
             temperature=1.0,  # paper
             clip_high=0.28,  # paper
             kl=0.0,  # paper
-            warmup=10,  # paper
+            warmup_steps=10,  # paper
             hold_down=1.0,  # paper: the resumed RL is unchanged
             hold_delta=0.0,  # paper: as above
             patience=3,  # our choice: the paper's trigger is absolute, below 0.08 nats
@@ -242,7 +224,6 @@ class LoopConfig(ReheatConfig):
 _TINY = {
     "max_tokens": 9,
     "batch_size": 256,
-    "samples": 16,
     "reheat_temperature": 2.0,
     "trains": "final_norm",
     "reheat_learning_rate": 2e-2,
@@ -257,10 +238,8 @@ _TINY = {
 
 _PAPER = {
     "max_tokens": 8192,  # paper; 4096 while reheating
-    "samples": 8,  # paper
     "probe_prompts": 64,  # our choice
     "report_prompts": 500,  # paper: MATH-500
-    "collapse_ratio": 0.67,  # paper: reheated below 0.08 nats, until above 0.12
     "prompts": 20_000,  # paper: DAPO-Math-17K, all of it
     "reheat_temperature": 1.2,  # paper
     "teacher": "live",  # paper

@@ -1,6 +1,6 @@
 """What the policy of before and that of after make of the report's prompts, prompt by prompt.
 
-    outcome = measure(plan, ready, run, screen)
+    outcome = measure(plan, material, run, screen)
     outcome.after.pass_at[1], outcome.gains["pass_at_1"].difference
 
 Both are drawn at temperature 1 with the same seeds; every reply is kept, so that a run that goes on
@@ -15,12 +15,13 @@ from pathlib import Path
 from planish.judges.recording import lost_calls, lost_kinds
 from planish.judges.resumable import kept
 from planish.methods.reheat.config import Config
-from planish.methods.reheat.looping.plan import Plan, Ready
+from planish.methods.reheat.looping.plan import Plan
 from planish.methods.reheat.measuring.estimating import Seen, diagnosis
 from planish.methods.reheat.measuring.looking import Looking
 from planish.methods.reheat.measuring.plan import Plan as Asked
 from planish.methods.reheat.measuring.records import PolicyNumbers, PromptRow, Who
 from planish.methods.reheat.method import pass_at_k
+from planish.methods.reheat.thawing.plan import Material
 from planish.models import load
 from planish.runs import Run
 from planish.runs.console import Screen
@@ -50,11 +51,11 @@ class Outcome:
     lost: str
 
 
-def measure(plan: Plan, ready: Ready, run: Run, screen: Screen) -> Outcome:
+def measure(plan: Plan, material: Material, run: Run, screen: Screen) -> Outcome:
     """Draws and grades what both say, and records every prompt."""
     asked = _asked(plan)
-    before = _look(asked, "reference", model_path(plan.model), ready, run, screen)
-    after = _look(asked, "model", plan.out, ready, run, screen)
+    before = _look(asked, "reference", model_path(plan.model), material, run, screen)
+    after = _look(asked, "model", plan.out, material, run, screen)
     told = diagnosis(asked, Seen(after.rows, (), None), Seen(before.rows, (), None))
     assert told.reference is not None
     _keep(run, asked, before.rows, after.rows)
@@ -85,12 +86,14 @@ class _Looked:
     lost: str
 
 
-def _look(asked: Asked, who: Who, path: str, ready: Ready, run: Run, screen: Screen) -> _Looked:
+def _look(
+    asked: Asked, who: Who, path: str, material: Material, run: Run, screen: Screen
+) -> _Looked:
     name = "before" if who == "reference" else "after"
-    looking = Looking(who, name, asked, ready.task, run, screen)
+    looking = Looking(who, name, asked, material.task, run, screen)
     model = load(f"hf:{Path(path)}", batch_size=asked.batch_size)
     with kept(model, run.artifact(f"replies-{name}.jsonl"), screen) as cached:
-        rows = looking.draw(cached, ready.sets.report)
+        rows = looking.draw(cached, material.sets.report)
     lost = lost_kinds(looking.calls)
     words = f"{name}: {len(lost)} of {len(looking.calls)} calls brought no reply "
     return _Looked(rows or [], f"{words}({lost_calls(looking.calls)})" if lost else "")

@@ -1,31 +1,28 @@
 """The plan of one loop: what decides its result, and how a run goes on with it.
 
 plan = make_plan({"model": "hf:./before", "task": "countdown:4", ...}, LoopConfig())
-ready = prepare(plan, resumed=False)
+material = prepare(plan, resumed=False)
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from planish.methods.reheat.config import LoopConfig
-from planish.methods.reheat.data import PromptSets, prompt_sets
 from planish.methods.reheat.method import Trigger, window_steps
-from planish.methods.reheat.origin import Origin, again, check_models, origin_of, preset_for
-from planish.methods.reheat.thawing.plan import check_reheating
+from planish.methods.reheat.origin import Origin, again, origin_of, preset_for
+from planish.methods.reheat.thawing.plan import Material, check_reheating, material_of
 from planish.records import BadInput
 from planish.runs.info import RunInfo
 from planish.runs.presets import Preset, regiven, resolve
-from planish.tasks.base import Task
 from planish.training.job import check_lora, check_out, check_vllm, model_path
 from planish.training.launch import num_processes
 from planish.training.rows import split_batch
 
-__all__ = ["Plan", "Ready", "make_plan", "prepare", "resumed_plan"]
+__all__ = ["Plan", "make_plan", "prepare", "resumed_plan"]
 
 
 class Plan(Origin, LoopConfig):
@@ -45,14 +42,6 @@ class Plan(Origin, LoopConfig):
     def trigger(self) -> Trigger:
         """When a phase of RL is stopped."""
         return Trigger(ratio=self.collapse_ratio, patience=self.patience)
-
-
-@dataclass(frozen=True)
-class Ready:
-    """What can be known before a model is loaded."""
-
-    task: Task
-    sets: PromptSets
 
 
 def make_plan(
@@ -132,23 +121,12 @@ def _check_rounds(plan: Plan) -> None:
         )
 
 
-def prepare(plan: Plan, *, resumed: bool) -> Ready:
+def prepare(plan: Plan, *, resumed: bool) -> Material:
     """Everything that can be known before a model is loaded.
 
     Raises:
-        BadInput: the task, the model, the batch or `--out` cannot be used.
+        BadInput: the task, a model, a prompt, the batch or `--out` cannot be used.
     """
     check_out(Path(plan.out), resumed=resumed)
-    task = plan.load_task()
-    sets = prompt_sets(
-        task,
-        train=plan.prompts,
-        probe=plan.probe_prompts,
-        report=plan.report_prompts,
-        seed=plan.seed,
-    )
     split_batch(plan.prompts_per_step * plan.rollouts, plan.micro_batch_size, plan.num_processes)
-    check_models(plan.model, None)
-    if plan.rounds and plan.anchor is not None:
-        check_models(plan.model, plan.anchor, option="--anchor")
-    return Ready(task, sets)
+    return material_of(plan, plan)

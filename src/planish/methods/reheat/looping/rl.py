@@ -122,7 +122,6 @@ def grpo_settings(
 ) -> GrpoSettings:
     """The dials in the trainer's words."""
     from planish.training.grpo import GrpoSettings
-    from planish.training.trainer import Lora
 
     return GrpoSettings(
         learning_rate=config.learning_rate if learning_rate is None else learning_rate,
@@ -138,18 +137,7 @@ def grpo_settings(
         entropy=entropy,
         min_readable=0.0,  # what cannot be read earns nothing, and says nothing of the form
         # The trainer wants a share; the half keeps a rounded product from losing a step.
-        warmup=min(1.0, (config.warmup + 0.5) / steps) if config.warmup else 0.0,
-        vllm=config.vllm,
-        vllm_url=config.vllm_url,
-        vllm_memory=config.vllm_memory,
-        micro_batch_size=config.micro_batch_size,
-        schedule=config.schedule,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        save_every=config.save_every,
-        weights=config.weights,
-        gradient_checkpointing=config.gradient_checkpointing,
-        lora=Lora(config.lora_rank, config.lora_alpha, config.lora_dropout)
-        if config.lora
-        else None,
+        warmup=min(1.0, (config.warmup_steps + 0.5) / steps) if config.warmup_steps else 0.0,
+        **config.optimizer(),
+        **config.rollouts_by(),
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planish.methods.reheat.looping.plan import Plan, Ready, prepare
+from planish.methods.reheat.looping.plan import Plan, prepare
+from planish.methods.reheat.thawing.plan import Material
 from planish.records import write_text
 from planish.runs import Run
 from planish.runs.console import Screen
@@ -35,25 +36,25 @@ def carry_loop(plan: Plan, before: Path | None, runs: Path, screen: Screen) -> i
     Raises:
         BadInput: the task, the model, a prompt or `--out` cannot be used.
     """
-    ready = prepare(plan, resumed=before is not None)
+    material = prepare(plan, resumed=before is not None)
 
     def work(job: Job) -> Course:
         from planish.methods.reheat.looping.turns import take_turns
 
-        return take_turns(plan, ready, job)
+        return take_turns(plan, material, job)
 
     return carry_out(
         Command("reheat", "loop", f"loop-{Path(plan.out).name}"),
         plan,
         work,
-        lambda run, course: _close(run, plan, ready, course, screen),
+        lambda run, course: _close(run, plan, material, course, screen),
         before=before,
         runs=runs,
         screen=screen,
     )
 
 
-def _close(run: Run, plan: Plan, ready: Ready, course: Course, screen: Screen) -> int:
+def _close(run: Run, plan: Plan, material: Material, course: Course, screen: Screen) -> int:
     from planish.methods.reheat.looping.curves import curves_of
     from planish.methods.reheat.looping.outcome import measure
     from planish.methods.reheat.looping.pages import (
@@ -64,7 +65,7 @@ def _close(run: Run, plan: Plan, ready: Ready, course: Course, screen: Screen) -
     )
 
     clear_checkpoints(run)
-    outcome = measure(plan, ready, run, screen)
+    outcome = measure(plan, material, run, screen)
     results = Results(plan, course, outcome, curves_of(run, course))
     summary = results.numbers()
     write_text(Path(plan.out) / "README.md", model_card(run, results, summary))

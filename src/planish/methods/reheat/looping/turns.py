@@ -1,6 +1,6 @@
 """The phases in their order: RL until the policy collapses, reheating, the same RL again.
 
-    course = take_turns(plan, ready, job)
+    course = take_turns(plan, material, job)
     course.rounds[0].fired, course.rounds[0].thawed, course.rounds[-1].checkpoint
 
 Every phase is a training of its own with a fresh optimizer: moments of before would carry the
@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planish.methods.reheat.looping.plan import Plan, Ready
+from planish.methods.reheat.looping.plan import Plan
 from planish.methods.reheat.looping.rl import train_policy
 from planish.methods.reheat.method import Decision, EntropyProbe, reference_entropy
 from planish.methods.reheat.thawing.ledger import Ledger
+from planish.methods.reheat.thawing.plan import Material
 from planish.methods.reheat.thawing.reheating import Thawed, thaw
 from planish.runs.rows import read_rows
 from planish.training.checkpoint import Trained
@@ -76,7 +77,7 @@ class Course:
         return tuple(each.thawed for each in self.rounds if each.thawed is not None)
 
 
-def take_turns(plan: Plan, ready: Ready, job: Job) -> Course:
+def take_turns(plan: Plan, material: Material, job: Job) -> Course:
     """Trains what is not trained yet; every process of a launch calls this alike.
 
     Raises:
@@ -87,7 +88,7 @@ def take_turns(plan: Plan, ready: Ready, job: Job) -> Course:
     left, rounds = plan.steps, list[Round]()
     while True:
         turn = len(rounds) + 1
-        done = _train(plan, ready, job, turn, model, left, reference)
+        done = _train(plan, material, job, turn, model, left, reference)
         rounds.append(done)
         left -= done.trained.steps
         if done.fired is not None:
@@ -96,8 +97,8 @@ def take_turns(plan: Plan, ready: Ready, job: Job) -> Course:
             break
         thawed = thaw(
             str(done.checkpoint),
-            ready.task,
-            ready.sets,
+            material.task,
+            material.sets,
             plan,
             reference=reference,
             job=job,
@@ -123,7 +124,7 @@ def _early(plan: Plan, job: Job) -> float | None:
 
 def _train(
     plan: Plan,
-    ready: Ready,
+    material: Material,
     job: Job,
     turn: int,
     model: str,
@@ -137,7 +138,7 @@ def _train(
     name = f"rl-{turn}"
     ledger, out = Ledger(job.run, name), job.folder / "artifacts" / name
     watch = ReheatCallback(
-        Probe(ready.sets.probe, max_tokens=plan.max_tokens, seed=plan.seed),
+        Probe(material.sets.probe, max_tokens=plan.max_tokens, seed=plan.seed),
         plan.trigger,
         reference=reference,
         every=plan.probe_every,
@@ -149,8 +150,8 @@ def _train(
     )
     trained = train_policy(
         model,
-        ready.task,
-        ready.sets.train.examples,
+        material.task,
+        material.sets.train.examples,
         plan,
         steps=steps,
         seed=plan.seed + turn - 1,

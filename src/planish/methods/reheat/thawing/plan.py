@@ -24,7 +24,15 @@ from planish.training.job import check_lora, check_out, check_vllm, model_path
 from planish.training.launch import num_processes
 from planish.training.rows import split_batch
 
-__all__ = ["Material", "Plan", "check_reheating", "make_plan", "prepare", "resumed_plan"]
+__all__ = [
+    "Material",
+    "Plan",
+    "check_reheating",
+    "make_plan",
+    "material_of",
+    "prepare",
+    "resumed_plan",
+]
 
 _COMPARED = {
     "reference": "--reference",
@@ -195,31 +203,40 @@ def prepare(plan: Plan, *, resumed: bool) -> Material:
         BadInput: the task, a model, a prompt or `--out` cannot be used.
     """
     check_out(Path(plan.out), resumed=resumed)
-    task = plan.load_task()
+    return material_of(plan, plan)
+
+
+def material_of(origin: Origin, config: ReheatConfig) -> Material:
+    """The task and its prompts, for models that fit each other and the prompts.
+
+    Raises:
+        BadInput: the task, a model or a prompt cannot be used.
+    """
+    task = origin.load_task()
     sets = prompt_sets(
         task,
-        train=plan.prompts,
-        probe=plan.probe_prompts,
-        report=plan.report_prompts,
-        seed=plan.seed,
+        train=config.prompts,
+        probe=config.probe_prompts,
+        report=config.report_prompts,
+        seed=config.seed,
     )
-    check_models(plan.model, plan.reference)
-    if plan.anchor is not None:
-        check_models(plan.model, plan.anchor, option="--anchor")
-    _check_room(plan, sets)
+    check_models(origin.model, origin.reference)
+    if config.anchor is not None:
+        check_models(origin.model, config.anchor, option="--anchor")
+    _check_room(origin.model, sets, config.max_tokens)
     return Material(task, sets)
 
 
-def _check_room(plan: Plan, sets: PromptSets) -> None:
+def _check_room(model: str, sets: PromptSets, max_tokens: int) -> None:
     """Refuses a prompt that leaves no room for a reply."""
     from planish.models.local_loading import open_tokenizer
     from planish.training.prompts import encode_prompts
 
-    path = model_path(plan.model)
+    path = model_path(model)
     tokenizer, room = open_tokenizer(path)
     asked = [
         (example.id, example.prompt)
         for each in (sets.probe, sets.train)
         for example in each.examples
     ]
-    encode_prompts(asked, tokenizer, path, max_tokens=plan.max_tokens, room=room)
+    encode_prompts(asked, tokenizer, path, max_tokens=max_tokens, room=room)

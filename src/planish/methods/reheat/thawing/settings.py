@@ -24,7 +24,7 @@ from planish.records import BadInput
 from planish.stats import Estimate
 from planish.training.distill import DistillSettings
 from planish.training.job import Job, model_path
-from planish.training.trainer import Lora, open_network
+from planish.training.trainer import open_network
 
 __all__ = ["opened_policy", "reference_of", "refusal", "rule_of", "settings_of", "teacher_of"]
 
@@ -86,16 +86,8 @@ def settings_of(config: ReheatConfig, attempt: int = 1) -> DistillSettings:
         learning_rate=config.reheat_learning_rate / 2 ** (attempt - 1),
         num_steps=config.max_steps,
         seed=config.seed,
-        micro_batch_size=config.micro_batch_size,
-        schedule=config.schedule,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        save_every=config.save_every,
-        weights=config.weights,
-        gradient_checkpointing=config.gradient_checkpointing,
-        lora=Lora(config.lora_rank, config.lora_alpha, config.lora_dropout)
-        if config.lora
-        else None,
+        **config.optimizer(),
+        **config.rollouts_by(),
         temperature=config.reheat_temperature,
         prompts_per_step=config.reheat_prompts,
         rollouts_per_prompt=config.reheat_rollouts,
@@ -104,9 +96,6 @@ def settings_of(config: ReheatConfig, attempt: int = 1) -> DistillSettings:
         teacher=teacher_of(config),
         trains=config.trains,
         anchor=None if config.anchor is None else model_path(config.anchor, "--anchor"),
-        vllm=config.vllm,
-        vllm_url=config.vllm_url,
-        vllm_memory=config.vllm_memory,
     )
 
 

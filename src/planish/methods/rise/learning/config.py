@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from planish.judges.overlap import NEAR
 from planish.judges.pairs import Contrast
 from planish.records import Sampling
+from planish.training.dials import TrainingDials
 from planish.training.rows import Kind
 
 __all__ = ["PAPER_MODELS", "DpoConfig", "SynthesisConfig", "SynthesisStage", "TrainConfig"]
@@ -133,33 +134,16 @@ class _Scalar(BaseModel):
     scalar_batch_size: int = Field(64, ge=1, description="Pairs a step, over all processes.")
 
 
-class _Common(BaseModel):
+class _Common(TrainingDials):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "cosine", description="How the learning rate falls."
     )
     warmup: float = Field(0.03, ge=0, lt=1, description="Share of the steps in which it rises.")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
     max_length: int | None = Field(
         None, ge=2, description="Longest row allowed, in tokens; by default what the model holds."
     )
-    micro_batch_size: int | None = Field(
-        None, ge=1, description="Rows at once on one device; by default all of its share."
-    )
-    gradient_checkpointing: bool | None = Field(
-        None, description="Recompute activations to save memory; by default on GPUs only."
-    )
-    weights: Literal["float32", "bfloat16"] | None = Field(
-        None, description="Weights in memory; by default float32, bfloat16 for LoRA on a GPU."
-    )
-    lora: Annotated[bool, Parameter(negative="")] = Field(
-        False, description="Train a low-rank adapter and merge it at the end."
-    )
-    lora_rank: int = Field(16, ge=1, description="Rank of the adapter.")
-    lora_alpha: int = Field(32, ge=1, description="Scale of the adapter.")
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the adapter.")
     save_every: int = Field(100, ge=1, description="Steps between checkpoints to resume from.")
     near_duplicate: float = Field(
         NEAR, gt=0, le=1, description="Shared word runs from which two questions count as one."

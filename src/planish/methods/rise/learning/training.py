@@ -150,23 +150,15 @@ def _result(stage: Kind, data: Data, done: Trained) -> StageResult:
 
 
 def _settings(plan: Plan, stage: Kind, num_rows: int) -> Settings:
-    from planish.training.trl import Lora, Settings
+    from planish.training.trl import Settings
 
-    lora = Lora(plan.lora_rank, plan.lora_alpha, plan.lora_dropout) if plan.lora else None
     return Settings(
         learning_rate=getattr(plan, f"{stage}_learning_rate"),
         num_steps=plan.num_steps(stage, num_rows),
         batch_size=plan.batch_size(stage),
         seed=plan.seed,
-        micro_batch_size=plan.micro_batch_size,
-        schedule=plan.schedule,
         warmup=plan.warmup,
-        weight_decay=plan.weight_decay,
-        max_grad_norm=plan.max_grad_norm,
-        save_every=plan.save_every,
-        weights=plan.weights,
-        gradient_checkpointing=plan.gradient_checkpointing,
-        lora=lora,
+        **plan.optimizer(),
         beta=plan.beta,
         preference_weight=plan.preference_weight,
         alpha=plan.alpha,

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +15,7 @@ from planish.judges.overlap import NEAR
 from planish.methods.s2j.config import PAPER_MODEL
 from planish.methods.s2j.method import Arm, Weights
 from planish.records import Sampling
+from planish.training.dials import TrainingDials, VllmDials
 
 __all__ = ["ONLINE", "PAPER_MODEL", "TrainArm", "TrainConfig"]
 
@@ -23,7 +24,7 @@ ONLINE: tuple[Arm, ...] = get_args(Arm)
 """The arms that draw rollouts while they train."""
 
 
-class _Online(BaseModel):
+class _Online(VllmDials):
     judge_weight: float = Field(1.0, description="Weight of a right verdict.")
     solve_weight: float = Field(1.0, description="Weight of a right solution.")
     penalty: float = Field(0.5, description="What an output without the form costs.")
@@ -47,13 +48,6 @@ class _Online(BaseModel):
     scale: Literal["group", "batch", "none"] = Field(
         "group", description="By what deviation advantages are divided."
     )
-    vllm: Literal["server", "colocate"] | None = Field(
-        None, description="Let vLLM draw the rollouts: a server, or on the training's own GPU."
-    )
-    vllm_url: str | None = Field(None, description="Where the vLLM server is.")
-    vllm_memory: float = Field(
-        0.3, gt=0, lt=1, description="Share of the GPU's memory that colocate takes."
-    )
 
 
 class _Dpo(BaseModel):
@@ -76,7 +70,7 @@ class _Dpo(BaseModel):
 
 
 @Parameter(name="*")
-class TrainConfig(_Dpo, _Online):
+class TrainConfig(TrainingDials, _Dpo, _Online):
     """How a model learns to judge by solving first.
 
     The first dials are for the arms that draw while they train, the next ones for arm dpo.
@@ -91,28 +85,7 @@ class TrainConfig(_Dpo, _Online):
     min_readable: float = Field(
         0.5, ge=0, le=1, description="Training stops once less of what is drawn has the form."
     )
-    schedule: Literal["linear", "cosine", "constant"] = Field(
-        "constant", description="How the learning rate falls."
-    )
     warmup: float = Field(0.0, ge=0, lt=1, description="Share of the steps in which it rises.")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
-    micro_batch_size: int | None = Field(
-        None, ge=1, description="Rows at once on one device; by default all of its share."
-    )
-    gradient_checkpointing: bool | None = Field(
-        None, description="Recompute activations to save memory; by default on GPUs only."
-    )
-    weights: Literal["float32", "bfloat16"] | None = Field(
-        None, description="Weights in memory; by default float32, bfloat16 for LoRA on a GPU."
-    )
-    lora: Annotated[bool, Parameter(negative="")] = Field(
-        False, description="Train a low-rank adapter and merge it at the end."
-    )
-    lora_rank: int = Field(16, ge=1, description="Rank of the adapter.")
-    lora_alpha: int = Field(32, ge=1, description="Scale of the adapter.")
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the adapter.")
-    save_every: int = Field(50, ge=1, description="Steps between checkpoints to resume from.")
     near_duplicate: float = Field(
         NEAR, gt=0, le=1, description="Shared word runs from which two questions count as one."
     )

@@ -22,7 +22,6 @@ from planish.judges.pairs import ORDERS, Draw, JudgePair, contrasts, judge_draws
 from planish.judges.recording import below_floor
 from planish.judges.resumable import kept
 from planish.methods.s2j.learning.lesson import Lesson
-from planish.methods.s2j.learning.online import lora_of
 from planish.methods.s2j.learning.plan import Plan
 from planish.methods.s2j.method import has_form
 from planish.models import load
@@ -251,15 +250,8 @@ def _settings(plan: Plan, num_rows: int) -> Settings:
         num_steps=plan.dpo_steps or steps,
         batch_size=plan.dpo_batch_size,
         seed=plan.seed,
-        micro_batch_size=plan.micro_batch_size,
-        schedule=plan.schedule,
         warmup=plan.warmup,
-        weight_decay=plan.weight_decay,
-        max_grad_norm=plan.max_grad_norm,
-        save_every=plan.save_every,
-        weights=plan.weights,
-        gradient_checkpointing=plan.gradient_checkpointing,
-        lora=lora_of(plan),
+        **plan.optimizer(),
         beta=plan.beta,
         alpha=plan.alpha,
     )

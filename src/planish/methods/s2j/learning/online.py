@@ -19,9 +19,8 @@ from planish.training.launch import rank
 if TYPE_CHECKING:
     from planish.training.checkpoint import Trained
     from planish.training.grpo import GrpoSettings
-    from planish.training.trainer import Lora
 
-__all__ = ["learn_online", "lora_of"]
+__all__ = ["learn_online"]
 
 
 def learn_online(plan: Plan, lesson: Lesson, job: Job) -> Trained:
@@ -83,24 +82,8 @@ def _settings(plan: Plan) -> GrpoSettings:
         scale=plan.scale,
         segments=2 if plan.arm == "segment_credit" else 0,
         min_readable=plan.min_readable,
-        vllm=plan.vllm,
-        vllm_url=plan.vllm_url,
-        vllm_memory=plan.vllm_memory,
         seed=plan.seed,
-        micro_batch_size=plan.micro_batch_size,
-        schedule=plan.schedule,
         warmup=plan.warmup,
-        weight_decay=plan.weight_decay,
-        max_grad_norm=plan.max_grad_norm,
-        save_every=plan.save_every,
-        weights=plan.weights,
-        gradient_checkpointing=plan.gradient_checkpointing,
-        lora=lora_of(plan),
+        **plan.optimizer(),
+        **plan.rollouts_by(),
     )
-
-
-def lora_of(plan: Plan) -> Lora | None:
-    """The adapter that is trained, if one is."""
-    from planish.training.trainer import Lora
-
-    return Lora(plan.lora_rank, plan.lora_alpha, plan.lora_dropout) if plan.lora else None

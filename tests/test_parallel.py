@@ -1,9 +1,11 @@
+import gc
 import os
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -92,6 +94,21 @@ def test_a_slow_first_item_does_not_hold_back_progress():
         others_arrived.set()
 
     assert all(fan_out(wait_at_zero, range(4), workers=2, backend="threading", progress=progress))
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_what_a_failure_leaves_undone_is_dropped_without_a_word(backend):
+    """joblib would warn of it whenever Python happens to throw its generator away."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            fan_out(fail_at_three, range(60), workers=2, backend=backend)
+        except BadInput as error:
+            kept = error  # with all frames
+        assert kept.item_index == 3
+        del kept
+        gc.collect()
+    assert not [each for each in said if issubclass(each.category, UserWarning)]
 
 
 @pytest.mark.parametrize(("workers", "backend"), CODE)

@@ -14,6 +14,7 @@ import importlib
 import os
 import pickle
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -64,17 +65,19 @@ def fan_out(
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else -1
     numbered = _Numbered(function)
     here = backend != "ray" and (workers == 1 or len(work) < 2)
+    arriving: contextlib.AbstractContextManager[Iterator[_Outcome[Result]]]
     if here:
-        outcomes: Iterator[_Outcome[Result]] = map(numbered, enumerate(work))
+        arriving = contextlib.nullcontext(map(numbered, enumerate(work)))
     else:
-        outcomes = _with_joblib(numbered, work, workers, backend)
+        arriving = _with_joblib(numbered, work, workers, backend)
     results: list[Any] = [None] * len(work)
-    for done, outcome in enumerate(outcomes, 1):
-        if outcome.error is not None:
-            raise _annotated(outcome, len(work), here)
-        results[outcome.index] = outcome.result
-        if progress is not None:
-            progress(done, len(work))
+    with arriving as outcomes:
+        for done, outcome in enumerate(outcomes, 1):
+            if outcome.error is not None:
+                raise _annotated(outcome, len(work), here)
+            results[outcome.index] = outcome.result
+            if progress is not None:
+                progress(done, len(work))
     return results
 
 
@@ -140,10 +143,11 @@ def _annotated(outcome: _Outcome[Any], total: int, here: bool) -> Exception:
     return error
 
 
+@contextlib.contextmanager
 def _with_joblib(
     numbered: _Numbered[Item, Result], work: list[Item], workers: int | None, backend: str
-) -> Iterator[_Outcome[Result]]:
-    """Outcomes in the order they arrive."""
+) -> Iterator[Iterator[_Outcome[Result]]]:
+    """Outcomes in the order they arrive; what is not waited for is cancelled at the end."""
     from joblib import Parallel, delayed, parallel_config
 
     if backend == "ray":
@@ -159,10 +163,13 @@ def _with_joblib(
         )
         outcomes = pool(delayed(numbered)(item) for item in enumerate(work))
     try:
-        yield from outcomes
+        yield iter(outcomes)
     finally:
         if backend != "ray":
-            outcomes.close()
+            with warnings.catch_warnings():
+                # After a failure the rest is dropped on purpose; joblib would advise against it.
+                warnings.filterwarnings("ignore", "[0-9]+ tasks", UserWarning)
+                outcomes.close()
 
 
 def _register_ray() -> None:

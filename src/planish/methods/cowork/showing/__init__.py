@@ -1,0 +1,1 @@
+"""What people look at: the replay of an episode and the history of a library's patches."""

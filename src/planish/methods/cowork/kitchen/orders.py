@@ -142,7 +142,7 @@ def _of_recipe(
         return _number(settings[flat], place(flat))
     if by_order in settings:
         numbers = settings[by_order]
-        if not isinstance(numbers, list | tuple) or len(numbers) != len(orders):
+        if not isinstance(numbers, list | tuple) or not 0 < len(orders) == len(numbers):
             raise BadInput(
                 f"{by_order} that are not one number for each of {len(orders)} orders",
                 where=place(by_order),

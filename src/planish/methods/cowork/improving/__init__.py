@@ -1,0 +1,1 @@
+"""Between episodes: what went wrong, which edit may mend it, and whether it does."""

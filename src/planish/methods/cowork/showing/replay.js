@@ -204,7 +204,10 @@ function showSeat(seat) {
   if (!stack) return;
   stack.replaceChildren();
   guards.replaceChildren();
-  if (!trace) return;
+  if (!trace) {
+    if (tick < decisions) stack.append(node("li", "no decision in this tick", "none"));
+    return;
+  }
   if (trace.event) does.append(node("span", trace.event, trace.event === "done" ? "chip" : "chip bad"));
   if (trace.fallback) does.append(node("span", "fallback: " + trace.fallback, "chip bad"));
   if (trace.plan) does.append(node("span", spoken(trace.plan), trace.missed ? "chip bad" : "chip"));

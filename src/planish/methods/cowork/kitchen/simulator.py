@@ -77,6 +77,7 @@ class Kitchen:
     __slots__ = (
         "_after",
         "_ahead",
+        "_counters",
         "_terrain",
         "_ticks",
         "_values",
@@ -123,6 +124,7 @@ class Kitchen:
         # What a tick looks up, kept here: an attribute of the layout costs a second look-up.
         self._after = layout.after
         self._ahead = layout.ahead
+        self._counters = layout.tiles("X")
         self._terrain = layout.terrain
         self._ticks = tuple(recipe.ticks for recipe in layout.recipes)
         self._values = tuple(recipe.value for recipe in layout.recipes)
@@ -164,15 +166,14 @@ class Kitchen:
 
     def state(self) -> State:
         """Everything at this tick, hashable."""
+        on, onions, cooked = self.on, self.onions, self.cooked
         return State(
             self.tick,
             (self.cells[0], self.cells[1]),
             (self.facing[0], self.facing[1]),
             (self.held[0], self.held[1]),
-            tuple((tile, thing) for tile, thing in enumerate(self.on) if thing),
-            tuple(
-                (pot, self.onions[pot], self.cooked[pot]) for pot in self.pots if self.onions[pot]
-            ),
+            tuple([(tile, on[tile]) for tile in self._counters if on[tile]]) if any(on) else (),
+            tuple([(pot, onions[pot], cooked[pot]) for pot in self.pots if onions[pot]]),
         )
 
     def _interact(self, seat: int) -> float:

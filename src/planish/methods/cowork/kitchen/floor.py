@@ -167,6 +167,27 @@ class Layout:
                     queue.append(next_cell)
         return tuple(steps)
 
+    def walk_past(self, start: int, *without: int) -> tuple[int, ...]:
+        """Steps from a cell to every cell, over none of the cells `without`; measured once each."""
+        key = (start, *without)
+        found = self._past.get(key)
+        if found is None:
+            steps = [FAR] * len(self.terrain)
+            steps[start] = 0
+            queue = deque([start])
+            while queue:
+                cell = queue.popleft()
+                for _, after in self.moves[cell]:
+                    if after not in without and steps[after] == FAR:
+                        steps[after] = steps[cell] + 1
+                        queue.append(after)
+            found = self._past[key] = tuple(steps)
+        return found
+
+    @cached_property
+    def _past(self) -> dict[tuple[int, ...], tuple[int, ...]]:
+        return {}
+
     def around(self, tile: int, without: int) -> tuple[int, ...]:
         """cell -> steps to beside the tile, never over the cell `without`; measured once each."""
         key = tile * len(self.terrain) + without
@@ -200,15 +221,16 @@ class Layout:
     def loops(self, cell: int) -> tuple[int, int]:
         """Steps from onions to a pot, and from dishes over a pot to a window, in the cell's room.
 
-        A leg that cannot be walked counts as one longer than any in the kitchen.
+        `FAR` where the room alone has no such way.
         """
         room = self.room_of[cell]
         found = self._loops.get(room)
         if found is None:
             cells = [other for other in self.floor if self.room_of[other] == room]
+            legs = self._leg("D", "P", cells), self._leg("P", "S", cells)
             found = self._loops[room] = (
                 self._leg("O", "P", cells),
-                self._leg("D", "P", cells) + self._leg("P", "S", cells),
+                min(FAR, sum(legs)),
             )
         return found
 
@@ -226,7 +248,7 @@ class Layout:
                 for goal in self.tiles(end)
                 if self.ways_to[goal][cell] < FAR
             ),
-            default=len(self.floor),
+            default=FAR,
         )
 
     def at(self, tile: int) -> tuple[int, int]:

@@ -224,6 +224,16 @@ def test_without_a_score_over_all_cells_no_interval_is_claimed():
     assert (told.value, told.low, told.high, told.n) == (41, 30, 52, 2)
 
 
+def test_layouts_that_would_share_a_colour_get_a_plot_of_their_own():
+    cells = {f"kitchen_{n} with self, seat 0": (float(n), 0.0, 9.0) for n in range(8)}
+    made = page([CurvePoint(0, 0, 0, 0, cells), CurvePoint(1, 24, 90_000, 0, cells)])
+    plots = re.findall(r'aria-label="score by layout".*?</svg>', made, re.S)
+    assert [set(re.findall(r"kitchen_\d", plot)) for plot in plots] == [
+        {f"kitchen_{n}" for n in range(6)},
+        {"kitchen_6", "kitchen_7"},
+    ]
+
+
 def test_no_tokens_no_curve_of_tokens():
     made = page([point(0, 0, 60), point(1, 40, 66)])
     assert "tokens of the proposers" not in made

@@ -26,6 +26,9 @@ __all__ = ["OVERALL", "CurvePoint", "add_curves", "signed"]
 OVERALL = "all cells"
 """The key under which a point may bring the score over all cells with its own interval."""
 
+_LINES = 6
+"""More lines than this in one plot share a colour."""
+
 
 @dataclass(frozen=True)
 class CurvePoint:
@@ -90,9 +93,9 @@ def add_curves(
         report.figure(
             figure, f"Mean score over cells on {seeds}. {marks}", f"score over {label}: {told}"
         )
-    layouts = _by_layout(points)
-    if len(layouts) > 1:
-        figure = _layout_curves(points, layouts)
+    layouts = list(_by_layout(points).items())
+    for start in range(0, len(layouts) if len(layouts) > 1 else 0, _LINES):
+        figure = _layout_curves(points, dict(layouts[start : start + _LINES]))
         report.figure(figure, f"The same by layout, on {seeds}.", "score by layout")
     _cells(report, points)
 
@@ -121,7 +124,9 @@ def _curve(
     flat = [Series(name, ends, [score, score]) for name, score in references.items()]
     figure = line_plot([line, *flat], xlabel=label, ylabel="score of an episode")
     axes = figure.axes[0]
-    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    low, high = axes.get_ylim()
+    # Room above for the marks of reverts, which would hide in a level line at the top.
+    axes.set_ylim(min(0.0, low), high + 0.12 * (high - min(0.0, low)))
     with style():
         for promotion in promotions:
             up = promotion.kind == "promoted"
@@ -129,7 +134,7 @@ def _curve(
             axes.axvline(place, color=INK, linewidth=0.7, alpha=0.35)
             axes.plot(
                 [place], [0.03 if up else 0.97], "^" if up else "v", markersize=7,
-                color=SERIES[2] if up else SERIES[1], transform=axes.get_xaxis_transform(),
+                color=SERIES[2] if up else INK, transform=axes.get_xaxis_transform(),
                 clip_on=False,
             )  # fmt: skip
     return figure
@@ -158,7 +163,9 @@ def _layout_curves(points: Sequence[CurvePoint], layouts: Mapping[str, Sequence[
         Series(name, steps, [fmean(point.scores[cell][0] for cell in cells) for point in points])
         for name, cells in layouts.items()
     ]
-    return line_plot(lines, xlabel="thousand simulator steps", ylabel="score of an episode")
+    figure = line_plot(lines, xlabel="thousand simulator steps", ylabel="score of an episode")
+    figure.axes[0].set_ylim(bottom=min(0.0, figure.axes[0].get_ylim()[0]))
+    return figure
 
 
 def _cells(report: Report, points: Sequence[CurvePoint]) -> None:

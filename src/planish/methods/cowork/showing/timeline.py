@@ -143,6 +143,7 @@ def _chapter(report: Report, chapter: _Chapter, libraries: Mapping[str, Library]
                 (each.time, each.kind, each.from_hash, each.to_hash, printable(each.detail, _MANY))
                 for each in chapter.promotions
             ],
+            align="lllll",
         )
     for result in chapter.results:
         if not result.accepted:

@@ -7,27 +7,47 @@ import random
 import re
 import shutil
 import subprocess
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 
+from planish.methods.cowork.acting.episodes import Job, Played, play
 from planish.methods.cowork.data import Cell, Episode, TickTrace
 from planish.methods.cowork.kitchen import Kitchen, load_layout
 from planish.methods.cowork.kitchen.simulator import ACTIONS
 from planish.methods.cowork.showing.replay import deliveries, replay_page, write_replay
-from planish.methods.cowork.skills import Library
+from planish.methods.cowork.skills import parse_library
 
-LIBRARY = Library.model_validate(
+STEPS = [
+    # task, what the hands hold, what else must hold, controller, what it takes, what ends it
+    ("serve", "soup", [], "serve", {}, "nothing"),
+    ("fill", "onion", [], "put", {}, "nothing"),
+    ("dish_up", "dish", [], "plate", {}, "soup"),
+    ("heat", "nothing", ["pot_to_start"], "start", {}, None),
+    ("get_dish", "nothing", ["wanted(dish)"], "take", {"thing": "dish"}, "dish"),
+    ("get_onion", "nothing", ["wanted(onion)"], "take", {"thing": "onion"}, "onion"),
+]
+LIBRARY = parse_library(
     {
         "name": "small",
         "operators": [
-            {"id": "take_onion", "controller": "take", "args": {"thing": "onion"}},
-            {"id": "fill_pot", "controller": "fill", "args": {}},
+            {
+                "id": f"do_{task}",
+                "controller": controller,
+                "args": args,
+                "expect": [f"holding({end})"] if end else ["!pot_to_start"],
+            }
+            for task, _, _, controller, args, end in STEPS
         ],
         "methods": [
-            {"id": "cook", "task": "work", "when": ["wanted(onion)"], "subtasks": ["bring"]},
-            {"id": "carry", "task": "bring", "subtasks": ["take_onion", "fill_pot"]},
-            {"id": "yield", "task": "work", "when": ["blocked"], "subtasks": ["fill_pot"]},
+            {
+                "id": task,
+                "task": "work",
+                "when": [f"holding({held})", *when],
+                "subtasks": [f"do_{task}"],
+                "priority": 90 - 10 * rank,
+            }
+            for rank, (task, held, when, *_) in enumerate(STEPS)
         ],
     }
 )
@@ -40,8 +60,8 @@ def random_trace(rng, t, seat):
         t=t,
         seat=seat,
         action="stay",
-        task_path=("cook:bring", "carry:take_onion") if busy else (),
-        operator=rng.choice(["take_onion", "fill_pot"]) if busy else "",
+        task_path=("fill:bring", "carry:do_fill") if busy else (),
+        operator=rng.choice(["do_get_onion", "do_fill"]) if busy else "",
         rejected=tuple(rng.sample(GUARDS, 12)),
         event=rng.choice(["", "", "", "done", "interrupt", "timeout", "failed"]),
         fallback="" if busy else rng.choice(["last", "sidestep", "stay"]),
@@ -72,9 +92,13 @@ def random_episode(name="cramped_room", ticks=400, partner="self", seat=0, seed=
         horizon=ticks,
         score=score,
     )
-    return SimpleNamespace(
+    return Played(
         episode=episode, frames=tuple(frames), actions=tuple(actions), traces=tuple(traces)
     )
+
+
+def changed(played, **fields):
+    return replace(played, episode=played.episode.model_copy(update=fields))
 
 
 def page_of(played, library=LIBRARY):
@@ -133,7 +157,7 @@ def test_hostile_text_stays_text():
     evil = '</script><script>alert(1)</script><!--<img src=x onerror="alert(1)">\u2028\ud800\x00'
     hostile = {"rejected": (f"yield: {evil}",), "operator": evil, "task_path": (evil,)}
     played = random_episode(ticks=20, change=lambda trace: trace.model_copy(update=hostile))
-    played.episode = played.episode.model_copy(update={"error": evil, "id": evil})
+    played = changed(played, error=evil, id=evil)
     page = page_of(played, LIBRARY.model_copy(update={"name": evil}))
     assert page.count("<script") == 2
     assert page.count("</script") == 2
@@ -166,6 +190,26 @@ def test_the_policy_allows_this_script_alone():
 
 
 @pytest.mark.parametrize("name", ["cramped_room", "counter_circuit_o_1order"])
+def test_an_episode_that_was_really_played(name):
+    job = Job(Cell(layout=name), LIBRARY, seed=3)
+    played = play(job, trace=True)
+    page = page_of(played)
+    data = data_of(page)
+    assert sum(value for _, _, value in data["deliveries"]) == played.episode.score
+    assert len(page.encode()) <= 400_000
+    stacks = {tuple(data["strings"][n] for n in entry) for entry in data["lists"]}
+    assert ("get_onion:do_get_onion",) in stacks
+    assert "do_get_onion" in data["operators"]
+    assert "get_dish: holding(nothing)" in data["strings"]
+
+
+def test_a_slow_agent_has_ticks_without_a_decision():
+    job = Job(Cell(layout="cramped_room"), LIBRARY, seed=3, horizon=20, latency_ticks=4)
+    stack = data_of(page_of(play(job, trace=True)))["seats"][0]["columns"]["stack"]
+    assert [tick for tick, decided in enumerate(stack) if decided >= 0] == [0, 5, 10, 15]
+
+
+@pytest.mark.parametrize("name", ["cramped_room", "counter_circuit_o_1order"])
 def test_a_whole_episode_is_small(name):
     assert len(page_of(random_episode(name)).encode()) <= 400_000
 
@@ -181,14 +225,13 @@ def test_a_scripted_partner_is_called_one(seat):
 
 
 def test_a_library_seat_without_traces_says_so():
-    played = random_episode(ticks=20)
-    played.traces = ()
+    played = replace(random_episode(ticks=20), traces=())
     assert "no traces were kept" in page_of(played)
 
 
 def test_a_failed_episode_says_why():
     played = random_episode(ticks=20)
-    played.episode = played.episode.model_copy(update={"score": None, "error": "it broke"})
+    played = changed(played, score=None, error="it broke")
     page = page_of(played)
     assert "has no score: it broke" in page
     assert "score <b>none</b>" in page
@@ -201,8 +244,7 @@ def test_frames_of_another_kitchen_are_refused():
 
 
 def test_no_frames_no_page():
-    played = random_episode(ticks=3)
-    played.frames = ()
+    played = replace(random_episode(ticks=3), frames=())
     with pytest.raises(ValueError, match="no frames"):
         page_of(played)
 
@@ -259,19 +301,25 @@ elements.strip.onpointerdown({ clientX: 327, type: "pointerdown" }); out.push(se
 location.hash = "#some-episode@12"; listeners.hashchange(); out.push(seen());
 elements.play.onclick(); rolling(1000); rolling(1125); rolling(1250); press(" ");
 out.push(seen());
+press("n"); out.push(seen());
+press("p"); out.push(seen());
 console.log(JSON.stringify(out));
 """
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node runs the page's script")
 def test_the_script_moves_through_the_episode(tmp_path):
-    played = random_episode(ticks=20)
+    calm = {"event": "", "fallback": "", "deadline_missed": False}
+    odd = {2: {"fallback": "stay"}, 16: {"event": "timeout"}, 17: {"event": "timeout"}}
+    played = random_episode(
+        ticks=20, change=lambda trace: trace.model_copy(update={**calm, **odd.get(trace.t, {})})
+    )
     page, harness = tmp_path / "page.html", tmp_path / "dom.cjs"
     page.write_text(page_of(played), "utf-8")
     harness.write_text(DOM, "utf-8")
     done = subprocess.run(["node", harness, page], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    shown, ticks = json.loads(done.stdout), (7, 8, 0, 20, 10, 12, 14)
+    shown, ticks = json.loads(done.stdout), (7, 8, 0, 20, 10, 12, 14, 16, 2)
     assert [moment[0][0] for moment in shown] == [f"{tick} of 20" for tick in ticks]
     traces = {(trace.t, trace.seat): trace for trace in played.traces}
     for moment, tick in zip(shown, ticks, strict=True):

@@ -41,12 +41,16 @@ function traceOf(seat, t) {
 // ---- moments that one wants to jump to
 
 const moments = [];
+const oddities = [];
 for (let t = 0; t <= last; t++) {
-  const odd = [0, 1].some((seat) => {
+  const odd = [0, 1].map((seat) => {
     const trace = traceOf(seat, t);
-    return trace && ((trace.event && trace.event !== "done") || trace.fallback || trace.missed);
+    return trace ? [trace.event === "done" ? "" : trace.event, trace.fallback, trace.missed || ""].join(" ").trim() : "";
   });
-  if (odd || data.deliveries.some((one) => one[0] === t)) moments.push(t);
+  oddities.push(odd);
+  // Of a fallback that lasts, only the first tick is news.
+  const news = odd.some((kind, seat) => kind && (t === 0 || oddities[t - 1][seat] !== kind));
+  if (news || data.deliveries.some((one) => one[0] === t)) moments.push(t);
 }
 
 // ---- colours
@@ -125,7 +129,9 @@ function drawPot(pen, frame, tile, x, y, size) {
   pen.strokeStyle = ready ? colors.ready : colors.onion;
   pen.arc(x, y, size * 0.43, -Math.PI / 2, -Math.PI / 2 + 2 * Math.PI * (needed ? Math.min(1, cooked / needed) : 1));
   pen.stroke();
-  if (!ready) label(pen, String(needed - cooked), x, y, size * 0.26, "#fff");
+  if (ready) return;
+  disc(pen, x, y, size * 0.17, colors.pot);
+  label(pen, String(needed - cooked), x, y, size * 0.26, "#fff");
 }
 
 function label(pen, text, x, y, size, color) {

@@ -29,7 +29,7 @@ from pydantic import (
     model_validator,
 )
 
-from planish.errors import BadInput
+from planish.records import BadInput, write_text
 
 __all__ = [
     "ROOT",
@@ -325,11 +325,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def save_library(library: Library, path: Path) -> None:
-    """Writes it readably, under a temporary name first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".part")
-    draft.write_text(json.dumps(library.model_dump(mode="json"), indent=1) + "\n", "utf-8")
-    draft.replace(path)
+    """Writes it readably, all or nothing."""
+    write_text(path, json.dumps(library.model_dump(mode="json"), indent=1) + "\n")
 
 
 def check(library: Library) -> None:

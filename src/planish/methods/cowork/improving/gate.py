@@ -43,6 +43,7 @@ REASONS = {
     "budget_spent": "the ticks that are left do not pay for the next rung",
     "smoke_failed": "the library does not get through a short episode on each layout",
     "seen_before": "this library was rejected before",
+    "reverted": "accepted, and taken back when fresh seeds showed it to be worse",
     **CODES,
 }
 """Every reason of a `GateResult`; the codes of `skills.Unsound` come on top."""

@@ -252,6 +252,27 @@ def test_a_gain_of_ten_points_is_found(cells: tuple[Cell, ...]) -> None:
     assert accepted(10.0, cells, 200 if cells is RING else 60) > 0.9
 
 
+# ---- real episodes
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading", "ray"])
+def test_wherever_a_round_is_played_it_is_decided_in_the_same_way(backend: Any) -> None:
+    if backend == "ray":
+        pytest.importorskip("ray")
+    patches = [
+        patch(BASE, replace("/methods/give_way/priority", 20)),
+        patch(BASE, {"op": "remove", "path": "/methods/cook"}),
+    ]
+    cells = cells_of(["cramped_room", "coordination_ring"], ["self", "greedy"])
+    dials = {"rungs": (2, 4), "horizon": 80}
+
+    def results(**spread: Any) -> Any:
+        judge = Gate(Config(**dials, **spread), cells)
+        return [each.result for each in judge.judge_all(patches, BASE)]
+
+    assert results(backend=backend, workers=2) == results(workers=1)
+
+
 # ---- settings
 
 

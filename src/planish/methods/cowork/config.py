@@ -6,17 +6,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from cyclopts import Parameter
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 __all__ = ["PURPOSES", "Config", "overlap"]
 
 PURPOSES = ("train", "gate", "monitor", "report")
 """What seeds are for. Those of one purpose are never used for another."""
 
-Span = tuple[int, int]
+Span = Annotated[tuple[int, int], Parameter(negative="")]
 
 _List = Parameter(consume_multiple=True, negative="")
 
@@ -29,6 +30,9 @@ class _Playing(BaseModel):
         False, description="A full pot cooks by itself, as in older tables."
     )
     workers: int | None = Field(None, ge=1, description="Processes; by default one a core.")
+    backend: Literal["loky", "threading", "ray"] = Field(
+        "loky", description="Processes, threads, or a Ray cluster; the numbers are the same."
+    )
     seed: int = Field(0, ge=0, lt=1 << 31, description="Seed of the optimizer and its episodes.")
 
 
@@ -38,8 +42,10 @@ class _Seeds(BaseModel):
     )
     gate_seeds: Span = Field((2_000_000, 3_000_000), description="Seeds to judge patches on.")
     monitor_seeds: Span = Field((3_000_000, 4_000_000), description="Seeds to look again on.")
-    report_seeds: Span = Field((0, 1_000), description="Seeds that only the report plays.")
     report_episodes: int = Field(20, ge=2, description="Report seeds a cell.")
+    report_seeds: Span = Field(
+        (0, 1_000), validate_default=True, description="Seeds that only the report plays."
+    )
 
     @field_validator("train_seeds", "gate_seeds", "monitor_seeds", "report_seeds")
     @classmethod
@@ -48,16 +54,18 @@ class _Seeds(BaseModel):
             raise ValueError("give two whole numbers, the first seed and one past the last")
         return value
 
-    @model_validator(mode="after")
-    def _apart(self) -> Self:
-        found = overlap(self)
-        if found:
+    @field_validator("report_seeds")
+    @classmethod
+    def _apart(cls, value: Span, info: ValidationInfo) -> Span:
+        # With the last of these fields, so that the error has a field that can be named.
+        given = {**info.data, "report_seeds": value}
+        if len(given) > len(PURPOSES) and (found := overlap(given)):
             raise ValueError(found)
-        return self
+        return value
 
 
 class _Gate(BaseModel):
-    rungs: tuple[int, ...] = Field(
+    rungs: Annotated[tuple[int, ...], _List] = Field(
         (2, 8, 24), description="Seeds a cell after each rung; the worse half leaves a rung."
     )
     confidence: float = Field(
@@ -166,19 +174,21 @@ class Config(_Monitoring, _Limits, _Gate, _Seeds, _Playing):
             monitor_every=5,  # not given in the paper; ours
             report_episodes=20,  # not given in the paper; ours
             workers=None,  # changes no number
+            backend="loky",  # changes no number
             seed=0,  # ours
         )
 
 
-def overlap(config: _Seeds) -> str:
-    """The first two purposes that share a seed or lack seeds, in one sentence; empty if none."""
-    spans = {name: getattr(config, f"{name}_seeds") for name in PURPOSES}
+def overlap(dials: Mapping[str, Any]) -> str:
+    """The first two purposes that share a seed, or that seeds are missing, in one sentence."""
+    spans = {name: dials[f"{name}_seeds"] for name in PURPOSES}
     for index, first in enumerate(PURPOSES):
         for second in PURPOSES[index + 1 :]:
             begin = max(spans[first][0], spans[second][0])
             if begin < min(spans[first][1], spans[second][1]):
                 return f"{first} seeds and {second} seeds overlap: seed {begin} is in both"
     begin, end = spans["report"]
-    if end - begin < config.report_episodes:
-        return f"{end - begin} report seeds are fewer than {config.report_episodes} report episodes"
+    episodes = dials["report_episodes"]
+    if end - begin < episodes:
+        return f"{end - begin} report seeds are fewer than {episodes} report episodes"
     return ""

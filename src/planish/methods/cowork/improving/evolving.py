@@ -211,7 +211,8 @@ class Evolution:
             for seed in self._seeds.take("train", (work.round - 1) * per_cell, per_cell)
             for cell in self.cells
         ]
-        played = self.tools.watch(jobs, trace=True, workers=self.config.workers)
+        spread = {"workers": self.config.workers, "backend": self.config.backend}
+        played = self.tools.watch(jobs, trace=True, **spread)
         scores = [each.episode.score for each in played if each.episode.score is not None]
         work.train_score = fmean(scores) if scores else None
         work.unscored = len(played) - len(scores)

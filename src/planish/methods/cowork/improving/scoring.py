@@ -25,7 +25,7 @@ from planish.methods.cowork.skills import Library
 __all__ = ["Pairs", "PlayAll", "Score", "ScoreRow", "ScoreTable"]
 
 PlayAll = Callable[..., list[Episode]]
-"""As `acting.episodes.play_all`: (jobs, workers=) -> their episodes, in order."""
+"""As `acting.episodes.play_all`: (jobs, workers=, backend=) -> their episodes, in order."""
 
 
 class Score(NamedTuple):
@@ -102,7 +102,8 @@ class ScoreTable:
             )
             for digest, cell, seed in missing
         ]
-        episodes = self._play(jobs, workers=self._config.workers) if jobs else []
+        spread = {"workers": self._config.workers, "backend": self._config.backend}
+        episodes = self._play(jobs, **spread) if jobs else []
         steps = dict.fromkeys(by_digest, 0)
         for key, episode in zip(missing, episodes, strict=True):
             self._scores[key] = Score(episode.score, episode.latency_ns[1], episode.error)

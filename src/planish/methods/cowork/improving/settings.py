@@ -108,7 +108,7 @@ def check_config(config: Config) -> None:
     Raises:
         BadInput: seeds of two purposes overlap.
     """
-    if found := overlap(config):
+    if found := overlap(config.model_dump()):
         raise BadInput(found, where="seeds", fix="give ranges that are apart")
 
 

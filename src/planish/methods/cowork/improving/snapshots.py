@@ -34,7 +34,7 @@ POINTER, SNAPSHOTS, PROMOTIONS = "active.json", "snapshots", "promotions.jsonl"
 _DRAFT = ".part"
 
 
-class NotKept(Exception):
+class NotKept(OSError):
     """A promotion is refused, for it could not be kept on disk; nothing has changed."""
 
 

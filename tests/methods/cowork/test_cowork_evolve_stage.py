@@ -1,0 +1,309 @@
+"""`planish cowork evolve` as it is typed: what it leaves, what it refuses, how it goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cyclopts import App, CycloptsError
+
+from planish.cli import _usage
+from planish.errors import BadInput
+from planish.methods.cowork import evolve as stage
+from planish.methods.cowork.config import Config
+from planish.methods.cowork.data import GateResult, Promotion
+from planish.methods.cowork.improving.evolving import Tools
+from planish.methods.cowork.improving.patches import apply
+from planish.methods.cowork.improving.proposing import Proposer
+from planish.methods.cowork.skills import Library, load_library, save_library
+from planish.runs import Run, find
+from planish.runs.info import read_info
+from planish.runs.lines import DiskFull, LineFile
+from support.cowork import LEVEL, Drawn, Walker, diagnosed, peak, raised, watched
+from support.skills import small
+
+RINGS = ["--layouts", "coordination_ring", "cramped_room"]
+QUICK = ["--rungs", "2", "6", "--monitor-episodes", "8", "--report-episodes", "4"]
+QUICK += ["--partners", "self", "greedy", "--gamma", "0"]
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for runs and a library in it; episodes are drawn, patches are a walker's."""
+    play = Drawn(peak(), spread=10)
+    put_in(monkeypatch, play)
+    save_library(small(), tmp_path / "small.json")
+    save_library(by_hand(), tmp_path / "by_hand.json")
+    monkeypatch.setattr(stage, "REFERENCE", str(tmp_path / "by_hand.json"))
+    return tmp_path
+
+
+def by_hand() -> Library:
+    """A library at the peak."""
+    return apply(raised(small(), 90), small(), anchor=small())
+
+
+def put_in(monkeypatch: pytest.MonkeyPatch, play: Drawn) -> None:
+    @contextlib.contextmanager
+    def walkers(*_: Any) -> Iterator[Sequence[Proposer]]:
+        yield [Walker(3)]
+
+    monkeypatch.setattr(stage, "tools", lambda: Tools(diagnosed, play=play, watch=watched(play)))
+    monkeypatch.setattr(stage, "proposers_of", walkers)
+
+
+def typed(*words: str) -> int:
+    app = App(suppress_keyboard_interrupt=False)
+    app.command(stage.evolve)
+    return int(
+        app(
+            ["evolve", *words],
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+    )
+
+
+def started(runs: Path, *words: str, root: str = "runs") -> int:
+    library = ["--library", str(runs / "small.json")]
+    return typed(*RINGS, *QUICK, *library, "--runs", str(runs / root), *words)
+
+
+def test_a_run_leaves_everything_and_says_what_came_of_it(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = runs / "better.json"
+    assert started(runs, "--episodes", "5", "--out", str(out), "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["score"] > said["score_before"] + 10
+    assert said["gain_ci"][0] > 0
+    assert set(said["layouts"]) == {"coordination_ring", "cramped_room"}
+    assert said["judged"] == sum(said["reasons"].values()) == 15
+    assert said["online_tokens"] == 0
+    assert abs(said["score_by_hand"] - LEVEL) < 5
+    assert said["promoted"] > 0
+    stored = find(runs / "runs", "last")
+    info = stored.info
+    assert info is not None
+    assert (info.status, info.stage, info.seed) == ("done", "evolve", 0)
+    assert info.summary["sim_steps"] == said["sim_steps"]
+    left = load_library(stored.path / "artifacts" / "library.json")
+    assert left.digest == said["library_hash"] == load_library(out).digest
+    assert len(list(stored.rows("gate"))) == 15
+    assert len(list(stored.rows("promotion"))) == said["promoted"] + said["reverted"]
+    for name in ("active.json", "promotions.jsonl", f"snapshots/{left.digest}.json"):
+        assert (stored.path / "artifacts" / "shelf" / name).exists()
+    page = (stored.path / "report.html").read_text()
+    assert "What became of a skill library" in page
+    assert left.digest in page
+
+
+def test_the_closing_table_and_the_next_commands_can_be_read(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert started(runs, "--episodes", "2") == 0
+    shown = capsys.readouterr()
+    run = find(runs / "runs", "last").path
+    assert "coordination_ring" in shown.out
+    assert "Report seeds, 4 a cell" in shown.out
+    assert "0 online" in shown.out
+    assert f"planish cowork play --library {run}" in shown.out
+    assert f"planish cowork diff {run}/artifacts/shelf/snapshots/{small().digest}.json" in shown.out
+    assert "round 1: trained" in shown.err
+    assert "round 2: trained" in shown.err
+
+
+class Breaking(Drawn):
+    """Somebody presses Ctrl-C after so many episodes."""
+
+    at = 0
+
+    def _episode(self, job: Any) -> Any:
+        if len(self.jobs) == self.at:
+            raise KeyboardInterrupt
+        return super()._episode(job)
+
+
+def decided(path: Path) -> tuple[Any, ...]:
+    run = find(path.parent, path)
+    results = [row.read(GateResult) for row in run.rows("gate")]
+    moves = [row.read(Promotion).model_copy(update={"time": ""}) for row in run.rows("promotion")]
+    assert run.info is not None
+    metrics = (path / "metrics.jsonl").read_text()
+    return results, moves, metrics, {**run.info.summary, "library": ""}
+
+
+def test_ctrl_c_and_resume_end_where_an_unbroken_run_ends(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert started(runs, "--episodes", "4") == 0
+    whole = find(runs / "runs", "last").path
+    play = Breaking(peak(), spread=10)
+    play.at = 450
+    put_in(monkeypatch, play)
+    with pytest.raises(KeyboardInterrupt):
+        started(runs, "--episodes", "4", root="other")
+    broken = find(runs / "other", "last").path
+    assert read_info(broken).status == "interrupted"
+    assert f"go on with: planish cowork evolve --resume {broken}" in capsys.readouterr().err
+    (runs / "small.json").unlink()  # the run has its own copy
+    again = Drawn(peak(), spread=10)
+    put_in(monkeypatch, again)
+    assert typed("--resume", str(broken), "--workers", "1") == 0
+    assert decided(broken) == decided(whole)
+    assert find(runs / "other", "last").info is not None
+    assert 0 < again.steps < play.steps, "what was finished is not played again"
+    idle = Drawn(peak(), spread=10)
+    put_in(monkeypatch, idle)
+    assert typed("--resume", str(broken)) == 0, "a finished run has nothing left to play"
+    assert decided(broken) == decided(whole)
+    assert idle.steps == 4 * 6 * 400, "but the library written by hand"
+
+
+@pytest.mark.parametrize("at", [1, 9, 14, 20])
+def test_a_full_disk_ends_a_run_that_can_go_on_later(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    assert started(runs, "--episodes", "4") == 0
+    whole = find(runs / "runs", "last").path
+    real, calls = LineFile.append, [0]
+
+    def append(self: LineFile, line: str) -> None:
+        calls[0] += 1
+        if calls[0] >= at:
+            raise DiskFull(self.path)
+        real(self, line)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LineFile, "append", append)
+        with pytest.raises(DiskFull, match="No space left"):
+            started(runs, "--episodes", "4", root="other")
+    broken = find(runs / "other", "last").path
+    assert typed("--resume", str(broken)) == 0
+    assert decided(broken) == decided(whole)
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_where_an_unbroken_run_ends(runs: Path) -> None:
+    """SIGKILL at eight moments of one run, each time resumed."""
+    assert started(runs, "--episodes", "12") == 0
+    whole = find(runs / "runs", "last").path
+    program = (
+        "import sys, time, pytest\n"
+        "from pathlib import Path\n"
+        "import test_cowork_evolve_stage as tests\n"
+        "class Slow(tests.Drawn):\n"
+        "    def _episode(self, job):\n"
+        "        time.sleep(0.0005)\n"
+        "        return super()._episode(job)\n"
+        "with pytest.MonkeyPatch.context() as patch:\n"
+        "    tests.put_in(patch, Slow(tests.peak(), spread=10))\n"
+        "    patch.setattr(tests.stage, 'REFERENCE', sys.argv[1])\n"
+        "    tests.typed(*sys.argv[2:])\n"
+    )
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": f"{here.parents[1]}:{here}"}
+    words = [*RINGS, *QUICK, "--episodes", "12", "--library", str(runs / "small.json")]
+    words += ["--runs", str(runs / "other")]
+    for moment in range(8):
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, str(runs / "by_hand.json"), *words],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=1.5 + 0.13 * moment)
+        process.kill()
+        process.wait()
+        if (runs / "other").exists():
+            words = ["--resume", str(find(runs / "other", "last").path)]
+    broken = find(runs / "other", "last").path
+    assert typed("--resume", str(broken)) == 0
+    assert decided(broken) == decided(whole)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "--layouts: is missing"),
+        (["--layouts", "nowhere"], "nowhere"),
+        ([*RINGS, "cramped_room"], "a layout is named twice"),
+        ([*RINGS, "--partners", "gredy"], "did you mean greedy"),
+        ([*RINGS, "--library", "gone.json"], "gone.json"),
+        ([*RINGS, "--proposer", "embeded"], "--proposer: no proposer 'embeded'"),
+        ([*RINGS, "--proposer", "embedded:nothing"], "no model called 'nothing'"),
+        ([*RINGS, "--gate-seeds", "2000000", "2000003"], "3 seeds are fewer than the 6"),
+        ([*RINGS, "--out", "."], "exists already"),
+        (["--resume", "nothing"], "nothing"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(runs: Path, words: list[str], line: str) -> None:
+    library = [] if "--library" in words else ["--library", str(runs / "small.json")]
+    with pytest.raises(BadInput, match=line) as told:
+        typed(*QUICK, *library, "--episodes", "2", "--runs", str(runs / "runs"), *words)
+    assert "\n" not in str(told.value)
+    assert not (runs / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--episodes", "0"],
+        ["--rungs", "8", "2"],
+        ["--report-seeds", "1999999", "2000100"],
+        ["--partners", "self", "self"],
+        ["--confidence", "1.5"],
+    ],
+)
+def test_numbers_out_of_range_are_refused_before_anything_is_made(
+    runs: Path, words: list[str]
+) -> None:
+    with pytest.raises(CycloptsError) as told:
+        typed(*RINGS, "--runs", str(runs / "runs"), *words)
+    assert words[0] in _usage(told.value)
+    assert not (runs / "runs").exists()
+
+
+def test_a_resume_must_bring_the_same_plan(runs: Path) -> None:
+    assert started(runs, "--episodes", "1") == 0
+    run = str(find(runs / "runs", "last").path)
+    for words, what in (
+        (["--episodes", "9"], "episodes = 1, this is 9"),
+        (["--gamma", "3"], "gamma"),
+        (["--proposer", "parameters"], "proposer"),
+        (["--layouts", "cramped_room"], "layouts"),
+    ):
+        with pytest.raises(BadInput, match=what):
+            typed("--resume", run, *words)
+    with Run.create("cowork", "x", {}, root=runs / "runs", stage="play") as other:
+        pass
+    with pytest.raises(BadInput, match="is a run of cowork play"):
+        typed("--resume", str(other.path))
+
+
+def test_a_layout_that_has_changed_since_is_refused(runs: Path) -> None:
+    plan = runs / "mine.layout"
+    shipped = Path(stage.__file__).parent / "shipped" / "layouts" / "cramped_room.layout"
+    plan.write_text(shipped.read_text())
+    words = ["--layouts", str(plan), "--library", str(runs / "small.json"), "--episodes", "1"]
+    assert typed(*words, *QUICK, "--runs", str(runs / "runs")) == 0
+    run = find(runs / "runs", "last").path
+    plan.write_text(plan.read_text() + "\n")
+    with pytest.raises(BadInput, match=r"mine\.layout: has changed since the run began"):
+        typed("--resume", str(run))
+
+
+@pytest.mark.parametrize("preset", [Config.tiny, Config.laptop, Config.paper])
+def test_presets_are_whole(preset: Callable[[], Config]) -> None:
+    dials = preset()
+    assert dials == Config.model_validate(dials.model_dump())
+    assert "self" in dials.partners

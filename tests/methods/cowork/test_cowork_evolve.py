@@ -175,7 +175,7 @@ def test_one_bad_round_rolls_back_where_that_is_the_rule() -> None:
     found.run(2)
     assert [each.kind for each in found.promotions] == ["promoted", "reverted"]
     assert found.active == START
-    assert not found.rounds[1].asked
+    assert found.rounds[1].asked == ()
     assert len(found.results) == 1
 
 

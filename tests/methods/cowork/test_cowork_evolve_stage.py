@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from planish.errors import BadInput
 from planish.methods.cowork import evolve as stage
 from planish.methods.cowork.config import Config
 from planish.methods.cowork.data import GateResult, Promotion
+from planish.methods.cowork.improving.asking import Exchange
 from planish.methods.cowork.improving.evolving import Tools
 from planish.methods.cowork.improving.patches import apply
-from planish.methods.cowork.improving.proposing import Proposer
+from planish.methods.cowork.improving.rounds import Round
 from planish.methods.cowork.skills import Library, load_library, save_library
 from planish.runs import Run, find
 from planish.runs.info import read_info
@@ -51,12 +52,8 @@ def by_hand() -> Library:
 
 
 def put_in(monkeypatch: pytest.MonkeyPatch, play: Drawn) -> None:
-    @contextlib.contextmanager
-    def walkers(*_: Any) -> Iterator[Sequence[Proposer]]:
-        yield [Walker(3)]
-
     monkeypatch.setattr(stage, "tools", lambda: Tools(diagnosed, play=play, watch=watched(play)))
-    monkeypatch.setattr(stage, "proposers_of", walkers)
+    monkeypatch.setattr(stage, "embedded", lambda plan: Walker(3))
 
 
 def typed(*words: str) -> int:
@@ -189,6 +186,68 @@ def test_a_full_disk_ends_a_run_that_can_go_on_later(
     broken = find(runs / "other", "last").path
     assert typed("--resume", str(broken)) == 0
     assert decided(broken) == decided(whole)
+
+
+def give_way(library: Library) -> float:
+    """Points for the priority that the scripted author raises."""
+    method = library.method("give_way")
+    assert method is not None
+    return 4.0 * (method.priority - 90)
+
+
+def test_a_model_proposes_and_a_run_that_goes_on_does_not_ask_it_again(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, chat_server: Callable[..., Any]
+) -> None:
+    server = chat_server(replies="patcher:reply")
+    model = ["--proposer", f"openai:good@{server.url}", "--episodes", "4"]
+    play = Drawn(give_way)
+    put_in(monkeypatch, play)
+    assert started(runs, *model) == 0
+    whole = find(runs / "runs", "last")
+    assert whole.info is not None
+    summary = whole.info.summary
+    assert summary["promoted"] == 1
+    assert float(summary["score"]) > float(summary["score_before"]) + 15  # type: ignore[arg-type]
+    exchanges = [row.read(Exchange) for row in whole.rows("exchange")]
+    assert summary["tokens"] == sum(each.charged for each in exchanges)
+    used = [
+        each["usage"]["prompt_tokens"] + each["usage"]["completion_tokens"]
+        for each in (exchange.model_dump() for exchange in exchanges)
+    ]
+    assert summary["tokens"] == sum(used) > 0
+    proposers = [row.read(GateResult).patch.proposer for row in whole.rows("gate")]
+    assert "good" in proposers[0]
+    assert proposers[-1] == "", "the walker is asked once the author repeats itself"
+    asked = server.count()
+
+    broken = Breaking(give_way)
+    broken.at = len(play.jobs) - 60
+    put_in(monkeypatch, broken)
+    with pytest.raises(KeyboardInterrupt):
+        started(runs, *model, root="other")
+    folder = find(runs / "other", "last").path
+    before = server.count()
+    assert before > asked
+    put_in(monkeypatch, Drawn(give_way))
+    server.kill()
+    assert typed("--resume", str(folder)) == 0
+    assert decided(folder) == decided(whole.path)
+    assert server.count() == before
+
+
+def test_a_run_survives_the_death_of_the_server(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, chat_server: Callable[..., Any]
+) -> None:
+    server = chat_server(replies="patcher:reply")
+    server.kill()
+    asked = f"openai:good@{server.url}?retries=0"
+    assert started(runs, "--proposer", asked, "--episodes", "3") == 0
+    run = find(runs / "runs", "last")
+    assert run.info is not None
+    assert run.info.summary["promoted"] != 0, "the walker was asked instead"
+    assert run.info.summary["tokens"] == 0
+    rounds = [row.read(Round) for row in run.rows("round")]
+    assert all("no connection" in each.notes[0] for each in rounds)
 
 
 @pytest.mark.slow

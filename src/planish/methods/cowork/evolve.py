@@ -283,17 +283,21 @@ def tools() -> Tools:
     return Tools(diagnose)
 
 
+def embedded(plan: Plan) -> Proposer:
+    """The templates, which need no model."""
+    from planish.methods.cowork.improving.templates import EmbeddedProposer
+
+    return EmbeddedProposer(
+        seed=plan.seed, candidates=plan.candidates, only_parameters=plan.proposer == PARAMETERS
+    )
+
+
 @contextlib.contextmanager
 def proposers_of(
     given: _Given, history: History, run: Run, screen: Screen
 ) -> Iterator[Sequence[Proposer]]:
     """Whom to ask, in this order; a model's replies are kept, so that none is paid for twice."""
-    from planish.methods.cowork.improving.templates import EmbeddedProposer
-
-    plan = given.plan
-    templates = EmbeddedProposer(
-        seed=plan.seed, candidates=plan.candidates, only_parameters=plan.proposer == PARAMETERS
-    )
+    plan, templates = given.plan, embedded(given.plan)
     if given.model is None:
         yield [templates]
         return

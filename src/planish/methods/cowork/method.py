@@ -145,7 +145,7 @@ def surely_below(values: Sequence[float], level: float) -> bool:
     if len(values) < FEW:
         return False
     error = float(np.std(values, ddof=1)) / len(values) ** 0.5
-    return float(np.mean(values)) + 2.33 * error < level
+    return bool(float(np.mean(values)) + 2.33 * error < level)
 
 
 def objective(

@@ -150,6 +150,10 @@ class ModelProposer:
         """The model's name."""
         return self.model.name
 
+    def skip(self, calls: int) -> None:
+        """Goes on as if so many calls had been made, where a run takes up what it has on disk."""
+        self._seed += calls
+
     def learn(self, result: GateResult) -> None:
         """Remembers what the gate refused, so that it is not proposed again."""
         if result.accepted:

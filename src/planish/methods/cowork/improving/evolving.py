@@ -24,6 +24,7 @@ from planish.methods.cowork.config import Config
 from planish.methods.cowork.data import Cell, Diagnosis, GateResult, Patch, Promotion
 from planish.methods.cowork.improving.gate import Gate, Judged
 from planish.methods.cowork.improving.ledger import Ledger
+from planish.methods.cowork.improving.panel import Panel
 from planish.methods.cowork.improving.proposing import Budget, History, Proposer
 from planish.methods.cowork.improving.rounds import (
     Journal,
@@ -90,8 +91,8 @@ class Evolution:
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.config, self.cells, self.switches = config, tuple(cells), switches
-        self.tools, self.proposers = tools, tuple(proposers)
-        self.budget = budget or Budget(config.tokens, config.tokens_per_round)
+        self.tools = tools
+        self.panel = Panel(proposers, budget or Budget(config.tokens, config.tokens_per_round))
         self.history = history or History()
         self.table = ScoreTable(config, tools.play)
         self.gate = Gate(config, cells, switches=switches, table=self.table, play=tools.play)
@@ -167,11 +168,7 @@ class Evolution:
         # Its scores came with those of the first round; nothing is played for it, or counted.
         self.points.append(self._point(0))
         for row in self.rounds:
-            # Asked again only so that what they draw at random goes on where it was.
-            if row.asked:
-                self.budget.begin_round()
-                self._propose(row.round, row.diagnosis)
-            self.budget.spent = row.standing.tokens
+            self.panel.catch_up(row, self.active)
             self._learn(row.results)
             for look in row.looks:
                 self._heed(look)
@@ -191,8 +188,7 @@ class Evolution:
             return
         played = self._train(work)
         work.diagnosis = self.tools.diagnose(self.active, played)
-        work.asked = not self._fell(work)
-        if work.asked:
+        if not self._fell(work):
             self._improve(work)
         self._monitor(work)
         self._remember(number, work.train_score, work.diagnosis, work.results)
@@ -236,11 +232,11 @@ class Evolution:
 
     def _improve(self, work: Work) -> None:
         """Asks for patches, judges them, and promotes the best that was accepted."""
-        assert work.diagnosis is not None
-        self.budget.begin_round()
-        patches = self._propose(work.round, work.diagnosis)
-        self._ledger.spend(tokens=self.budget.spent - self.standing.tokens)
-        work.notes += self._silences(bool(patches))
+        asked = self.panel.ask(work, self.active, self._journal)
+        patches = asked[: self.config.candidates]
+        self._ledger.spend(tokens=self.panel.budget.spent - self.standing.tokens)
+        if not patches and self.panel.is_out_of_tokens:
+            self._ledger.stop("the token budget is spent")
         judged = self._judge(work.round, patches)
         work.results = [each.result for each in judged]
         self._ledger.spend(sim_steps=sum(result.sim_steps for result in work.results))
@@ -253,24 +249,6 @@ class Evolution:
             best = max(accepted, key=lambda each: _bound(each.result))
             assert best.library is not None
             self._change(work, best.library, "promoted", best.result.detail)
-
-    def _propose(self, number: int, diagnosis: Diagnosis) -> list[Patch]:
-        base = self.active
-        for proposer in self.proposers:
-            patches = proposer.propose(diagnosis, base, self.budget)
-            for index, exchange in enumerate(getattr(proposer, "exchanges", ())):
-                self._journal.note("exchange", f"{number}/{index}", exchange)
-            if patches:
-                return patches[: self.config.candidates]
-        return []
-
-    def _silences(self, found: bool) -> list[str]:
-        """Why a proposer had no idea, where it says so; without another one it may be the end."""
-        reasons = [(each.name, getattr(each, "reason", "")) for each in self.proposers]
-        said = [f"{name}: {reason}" for name, reason in reasons if reason]
-        if not found and said and len(self.proposers) == 1 and reasons[0][1].startswith("budget"):
-            self._ledger.stop("the token budget is spent")
-        return said
 
     def _judge(self, number: int, patches: Sequence[Patch]) -> list[Judged]:
         base, anchor = self.active, self.library(self.standing.anchor)
@@ -364,8 +342,7 @@ class Evolution:
             self.gate.remember(result)
             if result.accepted:
                 self._accepted[result.fingerprint] = result
-            for proposer in self.proposers:
-                proposer.learn(result)
+        self.panel.learn(results)
 
     def _remember(
         self,

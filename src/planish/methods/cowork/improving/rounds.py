@@ -105,14 +105,14 @@ class Round(_Frozen):
 
     Args:
         train_score: mean of the training episodes; unscored: those of them that failed.
-        asked: whether patches were asked for.
+        asked: calls of a model, one number for each proposer that was asked, in their order.
     """
 
     round: int
     train_score: float | None
     unscored: int = 0
     diagnosis: Diagnosis
-    asked: bool = True
+    asked: tuple[int, ...] = ()
     results: tuple[GateResult, ...] = ()
     looks: tuple[Look, ...] = ()
     promotions: tuple[Promotion, ...] = ()
@@ -130,7 +130,7 @@ class Work:
     train_score: float | None = None
     unscored: int = 0
     diagnosis: Diagnosis | None = None
-    asked: bool = True
+    asked: list[int] = field(default_factory=list)
     results: list[GateResult] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
     promotions: list[Promotion] = field(default_factory=list)
@@ -144,7 +144,7 @@ class Work:
             train_score=self.train_score,
             unscored=self.unscored,
             diagnosis=self.diagnosis,
-            asked=self.asked,
+            asked=tuple(self.asked),
             results=tuple(self.results),
             looks=tuple(self.looks),
             promotions=tuple(self.promotions),

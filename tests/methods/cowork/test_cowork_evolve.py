@@ -127,6 +127,12 @@ def test_the_same_seed_decides_the_same_and_another_meets_other_episodes() -> No
     assert not set(ran()[1]) & set(ran(seed=1)[1])
 
 
+def test_scores_that_are_all_the_same_have_an_interval_without_width() -> None:
+    found = evolution(Drawn(lambda library: -100.0), proposers=[Scripted()])
+    found.run(1)
+    assert set(found.points[0].scores.values()) == {(0.0, 0.0, 0.0)}
+
+
 # ---- what must not stay
 
 

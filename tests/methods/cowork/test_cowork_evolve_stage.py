@@ -23,6 +23,7 @@ from planish.methods.cowork.improving.asking import Exchange
 from planish.methods.cowork.improving.evolving import Tools
 from planish.methods.cowork.improving.patches import apply
 from planish.methods.cowork.improving.rounds import Round
+from planish.methods.cowork.showing.evolved import write_report
 from planish.methods.cowork.skills import Library, load_library, save_library
 from planish.runs import Run, find
 from planish.runs.info import read_info
@@ -43,6 +44,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save_library(small(), tmp_path / "small.json")
     save_library(by_hand(), tmp_path / "by_hand.json")
     monkeypatch.setattr(stage, "REFERENCE", str(tmp_path / "by_hand.json"))
+    monkeypatch.setattr(stage, "write_report", lambda *_: None)  # half a second, for one test
     return tmp_path
 
 
@@ -75,8 +77,9 @@ def started(runs: Path, *words: str, root: str = "runs") -> int:
 
 
 def test_a_run_leaves_everything_and_says_what_came_of_it(
-    runs: Path, capsys: pytest.CaptureFixture[str]
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(stage, "write_report", write_report)
     out = runs / "better.json"
     assert started(runs, "--episodes", "5", "--out", str(out), "--json") == 0
     said = json.loads(capsys.readouterr().out)
@@ -165,7 +168,7 @@ def test_ctrl_c_and_resume_end_where_an_unbroken_run_ends(
     assert idle.steps == 4 * 6 * 400, "but the library written by hand"
 
 
-@pytest.mark.parametrize("at", [1, 9, 14, 20])
+@pytest.mark.parametrize("at", [1, 14])
 def test_a_full_disk_ends_a_run_that_can_go_on_later(
     runs: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:

@@ -242,7 +242,7 @@ def accepted(effect: float, cells: tuple[Cell, ...], trials: int, spread: float 
 def test_a_harmful_patch_rarely_and_a_null_patch_seldom_gets_through(
     cells: tuple[Cell, ...],
 ) -> None:
-    trials = 300 if cells is RING else 120
+    trials = 200 if cells is RING else 80
     assert accepted(-5.0, cells, trials) < 0.05
     assert accepted(0.0, cells, trials) <= 0.12
 

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planish.methods.cowork.method import (
@@ -58,6 +58,7 @@ def test_what_changes_no_behaviour_does_not_count() -> None:
     assert drift(parse_library(turned), small()) == 0.0
 
 
+@settings(max_examples=40)
 @given(edits(), edits())
 def test_drift_is_a_distance(one: object, other: object) -> None:
     start = small()

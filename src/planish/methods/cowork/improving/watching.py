@@ -16,9 +16,9 @@ from planish.methods.cowork.improving.rounds import OVERALL
 from planish.methods.cowork.improving.scoring import Pairs, ScoreTable
 from planish.methods.cowork.method import regressed, upper_bound
 from planish.methods.cowork.skills import Library
-from planish.stats import mean
+from planish.stats import Estimate, paired_bootstrap
 
-__all__ = ["Comparison", "compared", "reported"]
+__all__ = ["Comparison", "compared", "mean_score", "reported"]
 
 Interval = tuple[float, float, float]
 
@@ -85,8 +85,16 @@ def reported(
     return scores, unscored
 
 
+def mean_score(values: Sequence[float]) -> Estimate:
+    """The mean of scores with its interval; equal scores have none.
+
+    Not `stats.mean`: to that, scores of 0 throughout would be a rate of 0.
+    """
+    return paired_bootstrap(values, [0.0] * len(values))
+
+
 def _interval(values: Sequence[float]) -> Interval:
-    found = mean(values)
+    found = mean_score(values)
     assert found.value is not None
     low = found.value if found.low is None else found.low
     high = found.value if found.high is None else found.high

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from planish.methods.cowork.data import Cell
 from planish.methods.cowork.improving.evolving import Evolution
 from planish.methods.cowork.improving.gate import REASONS
+from planish.methods.cowork.improving.watching import mean_score
 from planish.methods.cowork.showing.timeline import CurvePoint, add_timeline
 from planish.methods.cowork.skills import Library
-from planish.stats import Estimate, mean, paired_bootstrap
+from planish.stats import Estimate, paired_bootstrap
 
 if TYPE_CHECKING:
     from planish.runs import Run
@@ -60,7 +61,7 @@ class Outcome:
             if before is not None and after is not None
         ]
         old, new = [before for before, _ in pairs], [after for _, after in pairs]
-        return Gain(mean(old), mean(new), paired_bootstrap(new, old))
+        return Gain(mean_score(old), mean_score(new), paired_bootstrap(new, old))
 
     def by_layout(self) -> dict[str, Gain]:
         """Layout -> its gain."""

@@ -1,0 +1,207 @@
+"""The embedded proposer: what is known to mend what, tried in the order of the ticks it may save.
+
+    proposer = EmbeddedProposer(seed=0)
+    patches = proposer.propose(diagnosis, library, budget)
+
+Each template knows which signals it answers, and writes a patch for a library where it has
+something to add. A template is ranked by the ticks its signals lost, by how it fared before and by
+how seldom it was tried (an upper confidence bound). Where every single edit has been refused, two
+are tried together; where nothing is left, one parameter is moved. No model is called.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from planish.methods.cowork.data import Diagnosis, GateResult, Patch, Signal
+from planish.methods.cowork.improving.proposing import Budget
+from planish.methods.cowork.improving.remedies import REMEDIES, Draft, Remedy, guard, move, prune
+from planish.methods.cowork.skills import Library
+
+__all__ = ["EmbeddedProposer"]
+
+EXPLORATION = 0.35
+"""Weight of the bound's second term: how much a template that was seldom tried is preferred."""
+
+DRIFT = 4.0
+"""A pair of edits is put together only where both stay within about one round's drift."""
+
+Key = tuple[str, str]
+"""A template and what it was applied to."""
+
+
+@dataclass(frozen=True)
+class _Idea:
+    """One edit that could be proposed now, and how promising it is."""
+
+    template: str
+    subject: str
+    rationale: str
+    draft: Draft
+    weight: float
+    evidence: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        return self.template, self.subject
+
+
+class EmbeddedProposer:
+    """Proposes from templates.
+
+    Args:
+        candidates: patches a round, at most.
+        only_parameters: move parameters and nothing else (a baseline).
+        diagnosed: False: templates in random order, whatever the diagnosis says (a baseline).
+    """
+
+    name = "embedded"
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        candidates: int = 3,
+        only_parameters: bool = False,
+        diagnosed: bool = True,
+    ) -> None:
+        self._random = random.Random(f"templates:{seed}")
+        self._candidates = candidates
+        self._only_parameters, self._diagnosed = only_parameters, diagnosed
+        self._tried: Counter[str] = Counter()
+        self._won: Counter[str] = Counter()
+        self._refused: set[tuple[str, Key]] = set()
+        self._waiting: dict[tuple[str, tuple[str, ...]], Key] = {}
+
+    def propose(self, diagnosis: Diagnosis, library: Library, budget: Budget) -> list[Patch]:
+        """The most promising edits of this library that it has not been refused yet."""
+        ideas = [] if self._only_parameters else self._ideas(diagnosis, library)
+        fresh = [idea for idea in ideas if (library.digest, idea.key) not in self._refused]
+        chosen = self._ranked(fresh)[: self._candidates]
+        if len(chosen) < self._candidates and not self._only_parameters:
+            chosen += self._pairs(ideas, library)[: self._candidates - len(chosen)]
+        if len(chosen) < self._candidates:
+            chosen += self._moves(diagnosis, library, self._candidates - len(chosen))
+        return [self._patch(idea, library) for idea in chosen]
+
+    def learn(self, result: GateResult) -> None:
+        """Counts what the gate said of an edit of its own."""
+        names = result.patch.proposer.removeprefix("embedded:")
+        if names == result.patch.proposer:
+            return
+        key = self._waiting.get((result.base_hash, _paths(result.patch)))
+        if key is not None and result.reason not in ("outrun", "budget_spent"):
+            self._refused.add((result.base_hash, key))
+        for name in names.split("+"):
+            self._tried[name] += 1
+            self._won[name] += result.accepted
+
+    # ---- ideas
+
+    def _ideas(self, diagnosis: Diagnosis, library: Library) -> list[_Idea]:
+        lost: dict[str, list[Signal]] = {}
+        for signal in diagnosis.signals:
+            lost.setdefault(signal.kind, []).append(signal)
+        total = sum(signal.lost_ticks for signal in diagnosis.signals) or 1.0
+        ideas = []
+        for remedy in REMEDIES:
+            draft = remedy.write(library)
+            if draft:
+                ideas.append(self._idea(remedy, draft, lost, total))
+        for signal in lost.get("guard", []):
+            if draft := guard(library, signal.subject):
+                ideas.append(_from_signal("add_guard", signal, draft, total))
+        for signal in lost.get("never_succeeds", []):
+            if draft := prune(library, signal.subject):
+                ideas.append(_from_signal("lower_priority", signal, draft, total))
+        if not self._diagnosed:
+            self._random.shuffle(ideas)
+        return ideas
+
+    def _idea(
+        self, remedy: Remedy, draft: Draft, lost: Mapping[str, Sequence[Signal]], total: float
+    ) -> _Idea:
+        signals = [signal for kind in remedy.mends for signal in lost.get(kind, [])]
+        ticks = sum(signal.lost_ticks for signal in signals)
+        evidence = tuple(where for signal in signals[:3] for where in signal.evidence_ids[:1])
+        found = ", ".join(dict.fromkeys(signal.kind.replace("_", " ") for signal in signals))
+        rationale = f"{remedy.why} ({found or 'no signal'}: about {ticks:.0f} ticks lost)"
+        return _Idea(remedy.name, "", rationale, draft, ticks / total, evidence)
+
+    def _ranked(self, ideas: Sequence[_Idea]) -> list[_Idea]:
+        if not self._diagnosed:
+            return list(ideas)
+        rounds = sum(self._tried.values()) + 1
+
+        def bound(idea: _Idea) -> float:
+            tried, won = self._tried[idea.template], self._won[idea.template]
+            fared = (won + 1) / (tried + 2)  # shrunk towards one half
+            doubt = math.sqrt(math.log(rounds + 1) / (tried + 1))
+            return idea.weight * fared + EXPLORATION * math.sqrt(idea.weight) * doubt
+
+        return sorted(ideas, key=lambda idea: (-bound(idea), idea.key))
+
+    def _pairs(self, ideas: Sequence[_Idea], library: Library) -> list[_Idea]:
+        """Two edits at once, of those that were refused alone; the dearest signals first."""
+        pairs = []
+        ranked = self._ranked([idea for idea in ideas if idea.weight > 0] or list(ideas))
+        for place, first in enumerate(ranked):
+            for second in ranked[place + 1 :]:
+                if first.draft.clashes(second.draft):
+                    continue
+                if first.draft.drift + second.draft.drift > DRIFT:
+                    continue
+                pair = _Idea(
+                    f"{first.template}+{second.template}",
+                    f"{first.subject}+{second.subject}",
+                    f"{first.rationale}; and {second.rationale}",
+                    first.draft.joined(second.draft),
+                    first.weight + second.weight,
+                    first.evidence + second.evidence,
+                )
+                if (library.digest, pair.key) not in self._refused:
+                    pairs.append(pair)
+        if not self._diagnosed:
+            self._random.shuffle(pairs)
+        return pairs
+
+    def _moves(self, diagnosis: Diagnosis, library: Library, count: int) -> list[_Idea]:
+        """Parameters moved by one or several steps, those tried least first."""
+        options = [
+            _Idea(f"move_{name}", f"{value:g}", f"{name}: try {value:g}", draft, 0.0)
+            for name, value, draft in move(library)
+            if (library.digest, (f"move_{name}", f"{value:g}")) not in self._refused
+        ]
+        self._random.shuffle(options)
+        options.sort(key=lambda idea: self._tried[idea.template])
+        return options[:count]
+
+    def _patch(self, idea: _Idea, library: Library) -> Patch:
+        patch = Patch(
+            base_hash=library.digest,
+            rationale=idea.rationale[:500],
+            ops=tuple(idea.draft.ops),
+            evidence_ids=idea.evidence,
+            proposer=f"embedded:{idea.template}",
+        )
+        self._waiting[library.digest, _paths(patch)] = idea.key
+        return patch
+
+
+def _from_signal(template: str, signal: Signal, draft: Draft, total: float) -> _Idea:
+    return _Idea(
+        template,
+        signal.subject,
+        f"{signal.subject} ({signal.count} times, about {signal.lost_ticks:.0f} ticks lost)",
+        draft,
+        signal.lost_ticks / total,
+        signal.evidence_ids,
+    )
+
+
+def _paths(patch: Patch) -> tuple[str, ...]:
+    return tuple(f"{op['op']} {op['path']} {op.get('value', '')}" for op in patch.ops)

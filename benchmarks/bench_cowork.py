@@ -1,0 +1,399 @@
+"""How far a library evolves, with whom, where else it helps, and what each part of the loop is for.
+
+    python benchmarks/bench_cowork.py --work runs/bench-cowork          resumes what is there
+    python benchmarks/bench_cowork.py --work runs/bench-cowork --only layouts
+
+Fixed before any report seed was played with an evolved library:
+
+* start: the shipped `impaired` library; proposer: embedded; seeds of the optimizer 0 to 4.
+* layouts: each classic layout alone, 20 rounds, partners self, greedy, random, the default gate.
+  Predicted self-play: cramped_room 200, asymmetric_advantages 240, coordination_ring 200,
+  forced_coordination 150, counter_circuit_o_1order 100 at least.
+* team: one library on all five, partners self and greedy, rungs 2 6 12, 20 rounds, seeds 0 to 2.
+  Predicted: 85 % of the above at least.
+* transfer: the team's libraries on layouts they never saw, against evolving on each (self-play,
+  20 rounds, two seeds). Predicted: 70 % at least.
+* arms: on coordination_ring, default partners, as many simulator ticks as the gated arm's median:
+  ungated, ungated with the one-episode rollback, without drift limit, without diagnosis, parameters
+  alone. Predicted: the gated arm is the best of those that may add methods.
+* partners: every scripted partner, both seats, impaired against the evolved library of each seed.
+  Predicted: better with every one, nowhere significantly worse.
+
+All scores are on report seeds, 20 a cell, that nothing else plays; intervals are bootstrapped over
+runs of the optimizer and episodes within them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean, median
+
+import numpy as np
+
+from planish.methods.cowork.acting.episodes import Job, play_all
+from planish.methods.cowork.acting.partners import PARTNERS
+from planish.methods.cowork.config import Config
+from planish.methods.cowork.data import Cell
+from planish.methods.cowork.improving.diagnosis import diagnose
+from planish.methods.cowork.improving.evolving import Evolution, Tools
+from planish.methods.cowork.improving.settings import ALL_ON, Switches, cells_of
+from planish.methods.cowork.improving.templates import EmbeddedProposer
+from planish.methods.cowork.kitchen.layouts import CLASSIC, HELD_OUT
+from planish.methods.cowork.skills import Library, load_library, save_library
+from planish.parallel import fan_out
+from support import write_result
+
+BARS = dict(zip(CLASSIC, (200, 240, 200, 150, 100), strict=True))
+OTHERS = [
+    "centre_objects",
+    "centre_pots",
+    "cramped_room_o_3orders",
+    "five_by_five",
+    "large_room",
+    "scenario2",
+    "scenario2_s",
+    "scenario3",
+    "scenario4",
+    "schelling",
+    "schelling_s",
+    "bottleneck",
+]
+DEFAULT = ("self", "greedy", "random")
+ARMS = {
+    "ungated": (Switches(gated=False, rollback="none"), {}),
+    "one_episode": (Switches(gated=False, rollback="one_episode"), {}),
+    "no_drift": (Switches(drift=False), {}),
+    "no_diagnosis": (ALL_ON, {"diagnosed": False}),
+    "parameters": (ALL_ON, {"only_parameters": True}),
+}
+SEEDS = range(5)
+REPORT = range(20)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of the optimizer."""
+
+    part: str
+    name: str
+    seed: int
+    layouts: tuple[str, ...]
+    partners: tuple[str, ...]
+    rounds: int = 20
+    rungs: tuple[int, ...] = (2, 8, 24)
+    arm: str = ""
+    max_steps: int | None = None
+
+    @property
+    def slug(self) -> str:
+        return f"{self.part}-{self.name}-{self.seed}"
+
+
+def shipped_elsewhere() -> dict[str, str]:
+    """The layouts that the `overcooked` package ships, by name; none where it is missing."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("overcooked")
+    if spec is None or spec.origin is None:
+        return {}
+    folder = Path(spec.origin).parent / "data" / "layouts"
+    return {name: str(folder / f"{name}.layout") for name in OTHERS}
+
+
+def evolve(given: tuple[Task, str]) -> None:
+    """Evolves once and leaves the library and its curve."""
+    task, folder = given
+    done = Path(folder) / f"{task.slug}.json"
+    if done.exists():
+        return
+    switches, rest = ARMS.get(task.arm, (ALL_ON, {}))
+    config = Config(
+        seed=task.seed,
+        partners=task.partners,
+        rungs=task.rungs,
+        workers=1,
+        max_steps=task.max_steps,
+        report_episodes=2,
+    )
+    evolution = Evolution(
+        load_library("impaired"),
+        cells_of(task.layouts, task.partners),
+        config,
+        Tools(diagnose),
+        proposers=[EmbeddedProposer(seed=task.seed, **rest)],
+        switches=switches,
+    )
+    evolution.run(task.rounds)
+    save_library(evolution.active, Path(folder) / f"{task.slug}.library.json")
+    reasons: dict[str, int] = {}
+    for result in evolution.results:
+        reasons[result.reason] = reasons.get(result.reason, 0) + 1
+    outcome = asdict(task) | {
+        "steps": evolution.standing.sim_steps,
+        "rounds_done": len(evolution.rounds),
+        "reasons": reasons,
+        "curve": [
+            (point.episodes, point.sim_steps, point.scores["all cells"][0])
+            for point in evolution.points
+        ],
+        "reverted": sum(each.kind == "reverted" for each in evolution.promotions),
+    }
+    draft = done.with_suffix(".part")
+    draft.write_text(json.dumps(outcome))
+    draft.replace(done)
+
+
+def tasks(part: str, folder: Path) -> Iterator[Task]:
+    if part == "layouts":
+        for seed in SEEDS:
+            for layout in CLASSIC:
+                yield Task(part, layout, seed, (layout,), DEFAULT)
+    elif part == "team":
+        for seed in range(3):
+            yield Task(part, "all", seed, CLASSIC, ("self", "greedy"), rungs=(2, 6, 12))
+    elif part == "transfer":
+        places = shipped_elsewhere() | {name: name for name in HELD_OUT}
+        for seed in range(2):
+            for name, place in places.items():
+                yield Task(part, name, seed, (place,), ("self",))
+    elif part == "arms":
+        spent = [
+            json.loads(path.read_text())["steps"]
+            for path in sorted(folder.glob("layouts-coordination_ring-*.json"))
+            if not path.name.endswith("library.json")
+        ]
+        for seed in SEEDS:
+            for arm in ARMS:
+                yield Task(
+                    part,
+                    arm,
+                    seed,
+                    ("coordination_ring",),
+                    DEFAULT,
+                    rounds=1000,
+                    arm=arm,
+                    max_steps=int(median(spent)),
+                )
+
+
+def libraries(folder: Path, pattern: str) -> list[Library]:
+    return [load_library(path) for path in sorted(folder.glob(f"{pattern}.library.json"))]
+
+
+def scores(
+    library: Library | str, cell: Cell, *, latency: int = 0, seeds: Sequence[int] = REPORT
+) -> np.ndarray:
+    episodes = play_all(
+        [Job(cell, library, seed, latency_ticks=latency) for seed in seeds], workers=2
+    )
+    assert all(episode.score is not None for episode in episodes)
+    return np.array([episode.score for episode in episodes], dtype=float)
+
+
+def interval(rows: Sequence[np.ndarray], draws: int = 4000) -> tuple[float, float, float]:
+    """Mean and 95 % interval: runs are drawn again, and episodes within them."""
+    generator = np.random.default_rng(0)
+    means = np.empty(draws)
+    for draw in range(draws):
+        chosen = [rows[index] for index in generator.integers(0, len(rows), len(rows))]
+        means[draw] = fmean(row[generator.integers(0, len(row), len(row))].mean() for row in chosen)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(fmean(row.mean() for row in rows)), float(low), float(high)
+
+
+def told(rows: Sequence[np.ndarray]) -> str:
+    mean, low, high = interval(rows)
+    return f"{mean:.0f} [{low:.0f}, {high:.0f}]"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def report_layouts(folder: Path) -> list[str]:
+    start, full = load_library("impaired"), load_library("full")
+    rows = []
+    for layout in CLASSIC:
+        cell = Cell(layout=layout)
+        evolved = libraries(folder, f"layouts-{layout}-*")
+        team = libraries(folder, "team-all-*")
+        rows.append(
+            [
+                layout,
+                f"{scores(start, cell).mean():.0f}",
+                told([scores(library, cell) for library in evolved]) if evolved else "",
+                f"{BARS[layout]}",
+                told([scores(library, cell) for library in team]) if team else "",
+                f"{0.85 * BARS[layout]:.0f}",
+                f"{scores(full, cell).mean():.0f}",
+                f"{scores('greedy', cell.model_copy(update={'partner': 'greedy'})).mean():.0f}",
+            ]
+        )
+    head = [
+        "self-play",
+        "impaired",
+        "evolved here",
+        "asked",
+        "one for all five",
+        "asked",
+        "by hand",
+        "greedy pair",
+    ]
+    return ["## Self-play", "", table(head, rows), ""]
+
+
+def report_partners(folder: Path) -> list[str]:
+    start = load_library("impaired")
+    rows, worse, cells = [], [], 0
+    for partner in PARTNERS:
+        line = [partner]
+        for layout in CLASSIC:
+            evolved = libraries(folder, f"layouts-{layout}-*")
+            if not evolved:
+                continue
+            gains = []
+            for seat in (0, 1):
+                cell = Cell(layout=layout, partner=partner, seat=seat)
+                before = scores(start, cell)
+                differences = [scores(library, cell) - before for library in evolved]
+                gains.append(differences)
+                cells += 1
+                if interval(differences)[2] < 0:
+                    worse.append(f"{cell}: {told(differences)}")
+            line.append(" / ".join(f"{fmean(d.mean() for d in each):+.0f}" for each in gains))
+        rows.append(line)
+    head = ["gain with, seat 0 / seat 1", *CLASSIC]
+    found = "; ".join(worse) or "none"
+    return [
+        "## Partners",
+        "",
+        table(head, rows),
+        "",
+        f"Of {cells} cells significantly worse than the impaired library: {found}.",
+        "",
+    ]
+
+
+def report_transfer(folder: Path) -> list[str]:
+    team = libraries(folder, "team-all-*")
+    places = shipped_elsewhere() | {name: name for name in HELD_OUT}
+    start, rows, shares = load_library("impaired"), [], []
+    for name, place in places.items():
+        own = libraries(folder, f"transfer-{name}-*")
+        if not own or not team:
+            continue
+        cell = Cell(layout=place)
+        brought = [scores(library, cell) for library in team]
+        here = [scores(library, cell) for library in own]
+        best = fmean(row.mean() for row in here)
+        share = fmean(row.mean() for row in brought) / best if best else float("nan")
+        shares.append(share)
+        rows.append(
+            [name, f"{scores(start, cell).mean():.0f}", told(brought), told(here), f"{share:.2f}"]
+        )
+    head = ["layout", "impaired", "the team's library", "evolved here", "share"]
+    reached = sum(share >= 0.7 for share in shares)
+    return [
+        "## Layouts never seen",
+        "",
+        table(head, rows),
+        "",
+        f"{reached} of {len(shares)} layouts reach 0.70; median share {median(shares):.2f}."
+        if shares
+        else "",
+        "",
+    ]
+
+
+def report_arms(folder: Path) -> list[str]:
+    cells = cells_of(("coordination_ring",), DEFAULT)
+    rows = []
+    for name in ("gated", *ARMS):
+        pattern = "layouts-coordination_ring-*" if name == "gated" else f"arms-{name}-*"
+        found = libraries(folder, pattern)
+        if not found:
+            continue
+        each = [np.concatenate([scores(library, cell) for cell in cells]) for library in found]
+        own = [scores(library, cells[0]) for library in found]
+        records = [
+            json.loads(path.read_text())
+            for path in sorted(folder.glob(f"{pattern}.json"))
+            if not path.name.endswith("library.json")
+        ]
+        rows.append(
+            [
+                name,
+                told(each),
+                told(own),
+                " ".join(f"{row.mean():.0f}" for row in each),
+                f"{median(record['steps'] for record in records) / 1000:.0f}k",
+                f"{sum(record['reverted'] for record in records)}",
+            ]
+        )
+    for name in ("impaired", "full"):
+        library = load_library(name)
+        each = [np.concatenate([scores(library, cell) for cell in cells])]
+        rows.append([name, told(each), told([scores(library, cells[0])]), "", "0", ""])
+    head = ["arm", "all cells", "self-play", "each run, all cells", "ticks", "reverts"]
+    return ["## What each part is for (coordination_ring)", "", table(head, rows), ""]
+
+
+def report_latency(folder: Path) -> list[str]:
+    rows = []
+    for layout in CLASSIC:
+        evolved = libraries(folder, f"layouts-{layout}-0")
+        if evolved:
+            cell = Cell(layout=layout)
+            rows.append(
+                [layout]
+                + [
+                    f"{scores(evolved[0], cell, latency=ticks).mean():.0f}"
+                    for ticks in (0, 1, 4, 20)
+                ]
+            )
+    head = ["self-play with decisions that take", "no tick", "0.25 s", "1 s", "5 s"]
+    return ["## Were a model asked for every action", "", table(head, rows), ""]
+
+
+REPORTS = {
+    "layouts": report_layouts,
+    "partners": report_partners,
+    "transfer": report_transfer,
+    "arms": report_arms,
+    "latency": report_latency,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--work", type=Path, default=Path("runs/bench-cowork"))
+    parser.add_argument("--only", nargs="*", default=["layouts", "team", "transfer", "arms"])
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--report", nargs="*", default=list(REPORTS))
+    given = parser.parse_args()
+    given.work.mkdir(parents=True, exist_ok=True)
+    for part in given.only:
+        work = [(task, str(given.work)) for task in tasks(part, given.work)]
+        fan_out(
+            evolve,
+            work,
+            workers=given.workers,
+            progress=lambda done, total, part=part: print(part, done, "of", total, flush=True),
+        )
+    lines = []
+    for name in given.report:
+        lines += REPORTS[name](given.work)
+        print("\n".join(lines[-12:]), flush=True)
+    if given.report:
+        write_result(
+            "cowork", "Cowork: what evolves, with whom, and where else it helps", "\n".join(lines)
+        )
+
+
+if __name__ == "__main__":
+    main()

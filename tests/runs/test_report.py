@@ -3,6 +3,7 @@ import subprocess
 import sys
 import textwrap
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -226,6 +227,24 @@ def test_paragraphs_lists_code_and_bold():
     assert page.tags.count("strong") == 1
     assert "one line" in page.text
     assert "`` ** x" in page.text
+
+
+def test_a_link_leads_to_its_file_from_wherever_the_page_lies(tmp_path):
+    target = tmp_path / "room" / "a run" / "artifacts" / "a:b <i>.html"
+    target.parent.mkdir(parents=True)
+    target.touch()
+    report = Report("x").link("The <b>episode</b>", target)
+    places = [
+        report.save(tmp_path / "room" / "a run" / "report.html"),
+        combine([report], tmp_path / "all.html", "All"),
+    ]
+    for place in places:
+        page = Page(place.read_text(encoding="utf-8"))
+        (href,) = [each for each in page.values("href") if not each.startswith("#")]
+        assert ":" not in href
+        assert (place.parent / unquote(href)).resolve() == target.resolve()
+        assert "The <b>episode</b>" in page.text
+    assert Page(report.html()).values("href") == [target.absolute().as_uri()]
 
 
 def test_several_reports_make_one_page(tmp_path):

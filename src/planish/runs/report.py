@@ -12,6 +12,7 @@ the same bytes: the date on the page is the run's.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,14 +20,13 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
+from urllib.parse import quote
 
 from planish.records import write_text
 from planish.runs.info import RunInfo
 from planish.runs.numbers import EstimateLike, bar, interval, is_estimate, scale, show
 
 if TYPE_CHECKING:
-    import os
-
     from matplotlib.figure import Figure
 
 __all__ = ["Report", "combine"]
@@ -122,6 +122,10 @@ class Report:
         drawing = svg(figure, alt or caption)
         return self._add("figure", svg=drawing, caption=caption, opaque=opaque)
 
+    def link(self, text: str, target: str | os.PathLike[str]) -> Self:
+        """Adds a link to a file that lies near the page, such as an artifact of the run."""
+        return self._add("link", text=text, target=Path(target).absolute())
+
     def details(
         self,
         summary: str,
@@ -134,20 +138,24 @@ class Report:
         table = _table(columns, rows) if columns else None
         return self._add("details", summary=summary, text=text, table=table)
 
-    def html(self) -> str:
-        """The page."""
-        return _render([self], self.title, "")
+    def html(self, folder: Path | None = None) -> str:
+        """The page.
+
+        Args:
+            folder: where it will lie; what it links to is named from there, or else in full.
+        """
+        return _render([self], self.title, "", folder)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the page, all or nothing, and returns where."""
-        write_text(path, self.html())
+        write_text(path, self.html(Path(path).absolute().parent))
         return Path(path)
 
     def _add(self, kind: str, **content: Any) -> Self:
         self._sections[-1].blocks.append(_Block(kind, content))
         return self
 
-    def _context(self, index: int) -> dict[str, Any]:
+    def _context(self, index: int, folder: Path | None) -> dict[str, Any]:
         """What the template needs, with ids that are unique among the pages put together."""
         from planish.runs.plots import prefixed
 
@@ -159,6 +167,8 @@ class Report:
                 if block.kind == "figure":
                     figures += 1
                     content["svg"] = prefixed(content["svg"], f"r{index}f{figures}-")
+                if block.kind == "link":
+                    content["href"] = _href(content["target"], folder)
                 blocks.append({"kind": block.kind, **content})
             sections.append({"title": section.title, "id": f"r{index}-s{number}", "blocks": blocks})
         return {
@@ -202,8 +212,15 @@ def combine(
     subtitle: str = "",
 ) -> Path:
     """Writes several reports as one page with a table of contents; all or nothing."""
-    write_text(path, _render(reports, title, subtitle, contents=True))
+    folder = Path(path).absolute().parent
+    write_text(path, _render(reports, title, subtitle, folder, contents=True))
     return Path(path)
+
+
+def _href(target: Path, folder: Path | None) -> str:
+    if folder is None:
+        return target.as_uri()
+    return quote(Path(os.path.relpath(target, folder)).as_posix())
 
 
 def _parts(text: str) -> list[tuple[str, list[Any]]]:
@@ -283,11 +300,18 @@ def _template() -> Any:
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
-def _render(reports: Sequence[Report], title: str, subtitle: str, *, contents: bool = False) -> str:
+def _render(
+    reports: Sequence[Report],
+    title: str,
+    subtitle: str,
+    folder: Path | None,
+    *,
+    contents: bool = False,
+) -> str:
     page = _template().render(
         title=title,
         subtitle=subtitle,
         contents=contents,
-        articles=[report._context(index) for index, report in enumerate(reports, 1)],
+        articles=[report._context(index, folder) for index, report in enumerate(reports, 1)],
     )
     return _UNPRINTABLE.sub("\ufffd", page)

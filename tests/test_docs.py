@@ -1,5 +1,6 @@
 """What the documents show is what the code reads."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,6 +8,12 @@ import pytest
 
 from planish.judges.formats import read_outputs, read_pairs
 from planish.judges.formats.own import gold_slot
+from planish.methods.cowork.acting.episodes import Job, play
+from planish.methods.cowork.data import Cell
+from planish.methods.cowork.improving.gate import REASONS
+from planish.methods.cowork.kitchen import Kitchen
+from planish.methods.cowork.kitchen.layouts import parse_layout
+from planish.methods.cowork.skills import parse_library
 from planish.methods.s2j.data import pair_items
 from planish.methods.s2j.measuring.baselines_plan import BaselinesConfig, make_plan
 from planish.tasks.base import prove
@@ -33,7 +40,7 @@ def test_documented_outputs_are_read(tmp_path, index, rows):
     assert len(read_outputs(path)) == rows
 
 
-@pytest.mark.parametrize("page", ["reheat.md", "rise.md", "s2j.md"])
+@pytest.mark.parametrize("page", ["cowork.md", "reheat.md", "rise.md", "s2j.md"])
 def test_documented_python_names_exist(page):
     for block in blocks(page, "python"):
         for line in block.splitlines():
@@ -74,3 +81,20 @@ def test_documented_templates_of_solve_to_judge_fit_each_other(tmp_path):
     assert plan.checked(asking, items).template_hash
     assert asking.solving.solution == ("<mine>", "</mine>")
     assert asking.plain.labels == asking.solving.labels
+
+
+def test_documented_library_and_kitchen_are_read():
+    library = parse_library(json.loads(blocks("cowork.md", "json")[0]))
+    assert [node.id for node in library.methods if node.locked] == ["fill"]
+    text = blocks("cowork.md", "layout")[0]
+    layout = parse_layout(text, name="mine", where="mine.layout")
+    played = play(Job(Cell(layout="cramped_room"), library, seed=0, horizon=60))
+    assert played.episode.score is not None
+    assert Kitchen(layout).state().tick == 0
+
+
+def test_documented_verdicts_are_those_of_the_gate():
+    rows = re.findall(r"^\| (`[a-z_`, ]+`)(?:, \.\.\.)? \|", (DOCS / "cowork.md").read_text(), re.M)
+    named = {name for row in rows for name in re.findall(r"[a-z_]+", row)}
+    assert named <= set(REASONS)
+    assert {"accepted", "noisy_tie", "code_smuggled"} <= named

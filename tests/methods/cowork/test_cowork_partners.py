@@ -188,7 +188,7 @@ def test_the_switcher_changes_style_several_times():
 
 def test_greedy_cooks_the_soup_that_earns_most_a_tick():
     text = """{"grid": "XXPXXX\\nO1  2X\\nD    X\\nXXSXXX",
-      "start_all_orders": [{"ingredients": ["onion"]}, {"ingredients": ["onion", "onion", "onion"]}],
+     "start_all_orders": [{"ingredients": ["onion"]}, {"ingredients": ["onion", "onion", "onion"]}],
       "recipe_values": [10, 12]}"""
     layout = parse_layout(text, name="small", where="small")
     assert layout.best_count == 1

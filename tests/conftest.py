@@ -24,6 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         demos = "every_demo" in getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group("demos" if demos else str(item.path)))
+        if demos:  # under a minute a room on two cores, and the first test waits for all rooms
+            item.add_marker(pytest.mark.timeout(900))
 
 
 @pytest.fixture

@@ -54,7 +54,8 @@ Start = Literal["drawn", "layout"]
 
 _FREE = frozenset({"workers"})  # changes no score
 _Several = Parameter(consume_multiple=True, negative="")
-_Above = Parameter(validator=Number(gt=0))
+_Milliseconds = Annotated[float, Parameter(validator=Number(gt=0, lte=60_000))]
+_Horizon = Annotated[int, Parameter(validator=Number(gte=20, lte=2000))]
 
 
 class Plan(BaseModel):
@@ -123,9 +124,9 @@ def play(
     seeds: Count | None = None,
     seed: Seed | None = None,
     old_dynamics: Annotated[bool | None, Parameter(negative="")] = None,
-    horizon: Count | None = None,
+    horizon: _Horizon | None = None,
     start: Start | None = None,
-    deadline_ms: Annotated[float | None, _Above] = None,
+    deadline_ms: _Milliseconds | None = None,
     workers: Count | None = None,
     resume: str | None = None,
     runs: RunsDir = RUNS,
@@ -169,10 +170,9 @@ def play(
         plan, acting = make_plan(told, runs)
         slug = f"play-{Path(plan.library).stem}"[:40]
         run = Run.create("cowork", slug, plan, seed=plan.seed, root=runs, stage="play", again=AGAIN)
-        save_library(acting, run.path / LEFT_BY_RUN)
     else:
         folder = find(runs, resume).path
-        plan, acting = resumed_plan(folder, told)
+        plan, acting = resumed_plan(folder, told, runs)
         run = Run.resume(folder, plan, ignore=_FREE)
     if plan.partner == "self" and seat is not None:
         screen.note("self-play takes both seats: --seat changes nothing")
@@ -210,7 +210,7 @@ def make_plan(told: Mapping[str, Any], runs: Path = RUNS) -> tuple[Plan, Library
     return Plan.model_validate({**told, **found}), library
 
 
-def resumed_plan(folder: Path, told: Mapping[str, Any]) -> tuple[Plan, Library]:
+def resumed_plan(folder: Path, told: Mapping[str, Any], runs: Path = RUNS) -> tuple[Plan, Library]:
     """The plan of a run that goes on, with whatever was given again to be compared.
 
     Raises:
@@ -220,9 +220,10 @@ def resumed_plan(folder: Path, told: Mapping[str, Any]) -> tuple[Plan, Library]:
     for name, was in before.layout_hashes.items():
         if digest(Path(name)) != was:
             raise BadInput("has changed since the run began", where=name, fix="start a new run")
-    library = load_library(folder / LEFT_BY_RUN)
+    own = folder / LEFT_BY_RUN
+    library = load_library(own) if own.exists() else find_library(before.library, runs)
     if library.digest != before.library_hash:
-        where = str(folder / LEFT_BY_RUN)
+        where = str(own) if own.exists() else before.library
         raise BadInput("has changed since the run began", where=where, fix="start a new run")
     return before.model_copy(update=told), library
 
@@ -252,8 +253,9 @@ class _Stage:
 def _carry_out(run: Run, plan: Plan, library: Library, screen: Screen) -> int:
     from planish.judges.resumable import resumable
 
-    path = run.artifact(LATENCIES)
     with run, resumable(run, screen):
+        save_library(library, run.path / LEFT_BY_RUN)
+        path = run.artifact(LATENCIES)
         if repaired := mend(path) if path.exists() else "":
             screen.warn(repaired)
         stage = _Stage(run, plan, library, LineFile(path))
@@ -329,16 +331,17 @@ def _close(stage: _Stage, results: Results, screen: Screen) -> int:
         screen.warn(f"{count} of {len(results.episodes)} episodes failed: {reason}")
     if results.score.value is None:
         run.close("failed", "no episode could be scored")
-        screen.close(summary, run=run.path)
+        screen.close({"score_mean": None, **summary}, run=run.path)
         return 1
     replays = _leave_to_see(stage)
     run.finish(**summary)
     write_report(run, results, plan, replays)
     results.show(screen, plan)
-    for path in replays.values():
-        screen.say(f"replay  {path}")
+    if replays:
+        screen.say(f"episodes to look at, linked from the report: {len(replays)}")
+    pages = [str(path) for path in replays.values()]
     screen.close(
-        {**summary, "replays": [str(path) for path in replays.values()]},
+        {"score_mean": results.score.value, **summary, "replays": pages},
         run=run.path,
         report=run.report_path,
         then=_then(plan, run.path),
@@ -372,10 +375,10 @@ def _leave_to_see(stage: _Stage) -> dict[str, Path]:
 def _then(plan: Plan, folder: Path) -> list[str]:
     """With a stranger, if that was not asked yet; and what could make it better."""
     library = plan.library if plan.library in SHIPPED else folder
-    words: tuple[object, ...] = ("--library", library, "--layout", *plan.layouts)
+    rules = ("--old-dynamics",) if plan.old_dynamics else ()
     lines = []
     if plan.partner == "self":
-        stranger = ("--partner", "greedy", "--seat", "both")
-        lines.append(command("planish", "cowork", "play", *words, *stranger))
+        words = ("--library", library, "--layout", *plan.layouts, "--partner", "greedy")
+        lines.append(command("planish", "cowork", "play", *words, "--seat", "both", *rules))
     evolve = ("evolve", "--library", library, "--layouts", *plan.layouts)
-    return [*lines, command("planish", "cowork", *evolve)]
+    return [*lines, command("planish", "cowork", *evolve, *rules)]

@@ -120,7 +120,6 @@ class Results:
         times = {f"latency_p{quantile}_ms": self.latency_ms(quantile) for quantile in QUANTILES}
         return {
             "score": self.score,
-            "score_mean": self.score.value,
             "episodes": len(self.episodes),
             "failed": failed,
             "coverage": 1 - failed / len(self.episodes),
@@ -192,9 +191,9 @@ class Results:
             )
         if self.fallback_rate is not None:
             lines.append(
-                f"{numbers['deadline_misses']} decisions missed the deadline of "
-                f"{plan.deadline_ms:g} ms; the fallback ladder answered "
-                f"{100 * self.fallback_rate:.1f} % of them"
+                f"{numbers['deadline_misses']} of them missed the deadline of "
+                f"{plan.deadline_ms:g} ms; {100 * self.fallback_rate:.2f} % of all came from the "
+                "fallback ladder"
             )
         if self.score.value is not None and self.score.low is None and plan.seeds > 1:
             lines.append("all seeds scored alike, so no interval can be told")
@@ -203,10 +202,12 @@ class Results:
 
 def title(plan: Settings) -> str:
     """What was played, the dynamics included: without them a score says little."""
-    pots = "old dynamics (full pots cook by themselves)" if plan.old_dynamics else "new dynamics"
+    pots = "old dynamics: full pots cook by themselves"
+    if not plan.old_dynamics:
+        pots = "new dynamics: a cook starts the pot"
     start = "drawn starts" if plan.start == "drawn" else "the layout's starts"
     beside = "with itself" if plan.partner == "self" else f"with {plan.partner}"
-    return f"{plan.library} {beside}: {plan.seeds} seeds, {start}, {plan.horizon} ticks, {pots}"
+    return f"{plan.library} {beside}: {plan.seeds} seeds, {start}, {plan.horizon} ticks; {pots}"
 
 
 def write_report(run: Run, results: Results, plan: Settings, replays: Mapping[str, Path]) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gc
 import json as json_lines
+import resource
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ from planish.methods.cowork.acting.partners import check_partner
 from planish.methods.cowork.data import Cell, Episode
 from planish.methods.cowork.kitchen.layouts import load_layout, shipped_layouts
 from planish.methods.cowork.library import LEFT_BY_RUN, find_library
-from planish.methods.cowork.showing.played import Results, write_report
+from planish.methods.cowork.showing.played import Results, Times, write_report
 from planish.methods.cowork.skills import SHIPPED, Library, load_library, save_library
 from planish.records import BadInput, read_jsonl, write_text
 from planish.runs import LineFile, Run, mend
@@ -240,11 +241,11 @@ class _Stage:
     library: Library
     latencies: LineFile
 
-    def keep(self, played: Played) -> None:
+    def keep(self, played: Played, interrupted: int = 0) -> None:
         """Keeps an episode; the times first, so that no episode is without its own."""
         episode = played.episode
         if played.latencies_ns:
-            line = {"id": episode.id, "ns": played.latencies_ns}
+            line = {"id": episode.id, "interrupted": interrupted, "ns": played.latencies_ns}
             self.latencies.append(json_lines.dumps(line, separators=(",", ":")))
         self.run.record("episode", episode, id=episode.id)
         self.run.record("score", {"score": episode.score}, id=episode.id)
@@ -284,7 +285,9 @@ def _play(stage: _Stage, screen: Screen) -> None:
         if here:
             with _warm(here):
                 for job in here:
-                    stage.keep(play_many([job], workers=1)[0])
+                    before = _interruptions()
+                    played = play_many([job], workers=1)[0]
+                    stage.keep(played, _interruptions() - before)
                     step()
         batch = 16 * plan.workers  # an interruption costs no more than these
         for begin in range(0, len(rest), batch):
@@ -308,12 +311,20 @@ def _warm(jobs: Sequence[Job]) -> Iterator[None]:
         gc.unfreeze()
 
 
-def _timed(path: Path, wanted: frozenset[str]) -> list[int]:
-    """Nanoseconds of every decision that was timed; an episode that was kept twice counts once."""
-    if not path.exists():
-        return []
-    found = {value["id"]: value["ns"] for _, value in read_jsonl(path)}
-    return [took for name, times in found.items() if name in wanted for took in times]
+def _interruptions() -> int:
+    """How often the machine has taken the core from this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
+def _timed(path: Path, wanted: frozenset[str]) -> Times:
+    """What was timed of those episodes; one that was kept twice counts once."""
+    found: dict[str, dict[str, Any]] = {}
+    if path.exists():
+        found = {value["id"]: value for _, value in read_jsonl(path) if value["id"] in wanted}
+    return Times(
+        tuple(took for each in found.values() for took in each["ns"]),
+        sum(each["interrupted"] for each in found.values()),
+    )
 
 
 def _close(stage: _Stage, results: Results, screen: Screen) -> int:

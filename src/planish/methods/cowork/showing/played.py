@@ -1,7 +1,7 @@
 """What came of playing a library: numbers, tables and the report.
 
-results = Results(cells, episodes, latencies_ns)
-results.score, results.latency_ms(99)
+results = Results(cells, episodes, Times(latencies_ns))
+results.score, results.times.ms(99)
 write_report(run, results, plan, replays)
 """
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Results", "Settings", "write_report"]
 
 QUANTILES = (50, 95, 99)
+DYNAMICS = {False: "new", True: "old"}
 
 
 class Settings(Protocol):
@@ -56,18 +57,36 @@ class Settings(Protocol):
 
 
 @dataclass(frozen=True)
+class Times:
+    """What was timed.
+
+    Args:
+        ns: nanoseconds of every decision, raw.
+        interrupted: how often the machine took the core away meanwhile, which it puts on the time
+            of whatever decision is under way.
+    """
+
+    ns: tuple[int, ...] = ()
+    interrupted: int = 0
+
+    def ms(self, quantile: float) -> float | None:
+        """A percentile in milliseconds; None where nothing was timed."""
+        return float(np.percentile(self.ns, quantile)) / 1e6 if self.ns else None
+
+
+@dataclass(frozen=True)
 class Results:
     """Episodes of one library.
 
     Args:
         cells: where and with whom it was to play.
         episodes: every one, those that failed included.
-        latencies_ns: of every decision that was timed.
+        times: of its decisions, as far as they were timed.
     """
 
     cells: Sequence[Cell]
     episodes: Sequence[Episode]
-    latencies_ns: Sequence[int]
+    times: Times
 
     @cached_property
     def score(self) -> Estimate:
@@ -102,12 +121,6 @@ class Results:
         """Why episodes failed, and how many."""
         return dict(Counter(each.error for each in self.episodes if each.score is None))
 
-    def latency_ms(self, quantile: float) -> float | None:
-        """A percentile of the times of decisions; None where none was timed."""
-        if not self.latencies_ns:
-            return None
-        return float(np.percentile(self.latencies_ns, quantile)) / 1e6
-
     @property
     def fallback_rate(self) -> float | None:
         """Share of decisions that came from the fallback ladder."""
@@ -117,15 +130,16 @@ class Results:
     def numbers(self) -> dict[str, Any]:
         """Everything for `run.json` and `--json`."""
         failed = sum(self.errors().values())
-        times = {f"latency_p{quantile}_ms": self.latency_ms(quantile) for quantile in QUANTILES}
+        times = {f"latency_p{quantile}_ms": self.times.ms(quantile) for quantile in QUANTILES}
         return {
             "score": self.score,
             "episodes": len(self.episodes),
             "failed": failed,
             "coverage": 1 - failed / len(self.episodes),
             **times,
-            "latency_max_ms": self.latency_ms(100),
-            "timed_decisions": len(self.latencies_ns),
+            "latency_max_ms": self.times.ms(100),
+            "timed_decisions": len(self.times.ns),
+            "interruptions": self.times.interrupted,
             "decisions": sum(each.decisions for each in self.episodes),
             "deadline_misses": sum(each.deadline_misses for each in self.episodes),
             "fallback_rate": self.fallback_rate,
@@ -168,13 +182,19 @@ class Results:
 
     def show(self, screen: Screen, plan: Settings) -> None:
         """The closing table, and what it cannot say."""
+        pots = DYNAMICS[plan.old_dynamics]
         rows = [
-            (layout, seat, *_texts(score), "n/a" if soups is None else f"{soups:.1f}", str(failed))
+            (
+                *(layout, seat, pots, *_texts(score)),
+                "n/a" if soups is None else f"{soups:.1f}",
+                str(failed),
+            )
             for layout, seat, score, soups, failed in self.rows()
         ]
         if len(rows) > 1:
-            rows.append(("all", "", *_texts(self.score), "", str(sum(self.errors().values()))))
-        columns = ("layout", "seat", "score", "95 % interval", "soups", "failed")
+            failures = str(sum(self.errors().values()))
+            rows.append(("all", "", pots, *_texts(self.score), "", failures))
+        columns = ("layout", "seat", "dynamics", "score", "95 % interval", "soups", "failed")
         screen.table(columns, rows, title=title(plan))
         for line in self.sentences(plan):
             screen.say(line)
@@ -183,8 +203,8 @@ class Results:
         """Of time, of what was drawn."""
         numbers = self.numbers()
         lines = [f"{numbers['decisions']:,} decisions, {numbers['online_tokens']} online tokens"]
-        if self.latencies_ns:
-            p50, p99, most = (self.latency_ms(quantile) for quantile in (50, 99, 100))
+        if self.times.ns:
+            p50, p99, most = (self.times.ms(quantile) for quantile in (50, 99, 100))
             lines[0] += (
                 f"; {numbers['timed_decisions']:,} of them timed: p50 {p50:.3f} ms, "
                 f"p99 {p99:.3f} ms, max {most:.3f} ms"
@@ -194,6 +214,11 @@ class Results:
                 f"{numbers['deadline_misses']} of them missed the deadline of "
                 f"{plan.deadline_ms:g} ms; {100 * self.fallback_rate:.2f} % of all came from the "
                 "fallback ladder"
+            )
+        if numbers["deadline_misses"]:
+            lines.append(
+                f"the machine took the core away {self.times.interrupted} times while decisions "
+                "were timed; what is missed for it makes another run score a little differently"
             )
         if self.score.value is not None and self.score.low is None and plan.seeds > 1:
             lines.append("all seeds scored alike, so no interval can be told")
@@ -219,15 +244,19 @@ def write_report(run: Run, results: Results, plan: Settings, replays: Mapping[st
     page.numbers(
         {
             "score": results.score,
-            "decisions, p50 in ms": results.latency_ms(50),
-            "p99 in ms": results.latency_ms(99),
-            "largest in ms": results.latency_ms(100),
+            "decisions, p50 in ms": results.times.ms(50),
+            "p99 in ms": results.times.ms(99),
+            "largest in ms": results.times.ms(100),
             "online tokens": sum(each.tokens for each in results.episodes),
         }
     )
     page.section("Scores", "\n".join(f"- {line}" for line in results.sentences(plan)))
-    columns = ("layout", "seat", "score", "soups", "failed episodes")
-    page.table(columns, results.rows(), "Mean score of both cooks, with its 95 % interval.")
+    pots = DYNAMICS[plan.old_dynamics]
+    page.table(
+        ("layout", "seat", "dynamics", "score", "soups", "failed episodes"),
+        [(layout, seat, pots, *others) for layout, seat, *others in results.rows()],
+        "Mean score of both cooks, with its 95 % interval.",
+    )
     rows = [(f"{layout}, {seat}", score, None) for layout, seat, score, _, _ in results.rows()]
     if len(rows) > 1:
         page.figure(

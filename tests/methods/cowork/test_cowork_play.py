@@ -1,0 +1,280 @@
+"""`planish cowork play` as it is typed: what it tells, what it leaves, what it refuses."""
+
+import json
+from statistics import fmean
+
+import numpy as np
+import pytest
+
+from planish.cli import main
+from planish.methods.cowork import play as stage
+from planish.methods.cowork.acting import episodes as episodes_module
+from planish.methods.cowork.acting.episodes import Job, play
+from planish.methods.cowork.data import Cell, Episode, TickTrace
+from planish.methods.cowork.showing.played import Results, Times
+from planish.methods.cowork.skills import load_library, save_library
+from planish.records import read_jsonl
+from planish.runs import Run
+from planish.runs.rows import read_rows
+
+FULL = load_library("full")
+CALM = ("--deadline-ms", 60_000)  # no decision is missed, however busy the machine
+
+
+def call(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(["cowork", "play", *(str(argument) for argument in arguments)])
+    captured = capsys.readouterr()
+    return stop.value.code, captured.out, captured.err
+
+
+def told(capsys, *arguments):
+    code, out, err = call(capsys, *arguments, *CALM, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def refused(capsys, *arguments):
+    code, out, err = call(capsys, *arguments)
+    assert code == 2, err
+    assert "Traceback" not in err
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1
+    return err
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return ("--runs", tmp_path / "runs")
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """Without pages, which take half a second."""
+    monkeypatch.setattr(stage, "write_report", lambda *_: None)
+    monkeypatch.setattr(stage, "REPLAYS", 0)
+
+
+def scores(run):
+    return {row.id: row.data["score"] for row in read_rows(run, "score")}
+
+
+def test_the_numbers_are_those_of_the_episodes(capsys, runs):
+    found = told(capsys, "--layout", "coordination_ring", "--seeds", 3, *runs)
+    expected = [play(Job(Cell(layout="coordination_ring"), FULL, seed)) for seed in range(3)]
+    mean = fmean(each.episode.score for each in expected)
+    assert found["score_mean"] == found["score"] == pytest.approx(mean)
+    assert mean > 0
+    assert found["decisions"] == found["timed_decisions"] == 3 * 800
+    assert found["deadline_misses"] == found["online_tokens"] == found["failed"] == 0
+    assert found["coverage"] == 1
+    assert found["old_dynamics"] is False
+    fallbacks = sum(each.episode.fallbacks for each in expected)
+    assert found["fallback_rate"] == pytest.approx(fallbacks / 2400)
+    assert found["library_hash"] == FULL.digest
+    records = [row.read(Episode) for row in read_rows(found["run"], "episode")]
+    assert [each.score for each in records] == [each.episode.score for each in expected]
+
+
+def test_latencies_are_percentiles_of_what_was_measured(capsys, runs, plain):
+    found = told(capsys, "--layout", "cramped_room", "--seeds", 2, "--partner", "idle", *runs)
+    lines = [line for _, line in read_jsonl(f"{found['run']}/artifacts/latencies.jsonl")]
+    raw = [took for line in lines for took in line["ns"]]
+    assert len(raw) == 800
+    for name, quantile in (("p50", 50), ("p95", 95), ("p99", 99), ("max", 100)):
+        assert found[f"latency_{name}_ms"] == pytest.approx(np.percentile(raw, quantile) / 1e6)
+    assert found["interruptions"] == sum(line["interrupted"] for line in lines)
+
+
+def test_what_a_run_leaves_to_see(capsys, runs):
+    code, out, _ = call(capsys, "--layout", "cramped_room", "--seeds", 2, *CALM, *runs)
+    assert code == 0
+    assert "new dynamics" in out
+    folder = next((runs[1] / "cowork").iterdir())
+    assert str(folder) in out
+    assert load_library(folder / "artifacts" / "library.json") == FULL
+    (trace,) = (folder / "artifacts" / "traces").iterdir()
+    assert [TickTrace.model_validate(line).t for _, line in read_jsonl(trace)][-1] == 399
+    (replay,) = (folder / "artifacts" / "replays").iterdir()
+    assert "<canvas" in replay.read_text()
+    report = (folder / "report.html").read_text()
+    assert replay.name in report
+    assert "new dynamics" in report
+    # What is said to come next can be typed.
+    assert "--partner greedy --seat both" in out
+    assert "planish cowork evolve --library full --layouts cramped_room" in out
+
+
+def test_both_seats_are_told_apart(capsys, runs, plain):
+    words = ("--layout", "cramped_room", "coordination_ring", "--partner", "random")
+    found = told(capsys, *words, "--seat", "both", "--seeds", 2, *runs)
+    assert set(found["seats"]) == {"0", "1"}
+    assert set(found["layouts"]) == {"cramped_room", "coordination_ring"}
+    assert [(cell["layout"], cell["seat"]) for cell in found["cells"]] == [
+        (layout, seat) for layout in words[1:3] for seat in (0, 1)
+    ]
+    by_cell = {}
+    for name, score in scores(found["run"]).items():
+        layout, _, seat, _ = name.split("/")
+        by_cell.setdefault((layout, int(seat)), []).append(score)
+    for cell in found["cells"]:
+        assert cell["score"] == fmean(by_cell[cell["layout"], cell["seat"]])
+    for seat in (0, 1):
+        mine = [fmean(by_cell[layout, seat]) for layout in found["layouts"]]
+        assert found["seats"][str(seat)]["score"] == pytest.approx(fmean(mine))
+    alone = told(capsys, *words[:2], *words[3:], "--seat", 1, "--seeds", 2, *runs)
+    assert alone["score"] == fmean(by_cell["cramped_room", 1])
+
+
+def test_old_dynamics_and_starts_of_the_layout(capsys, runs, plain):
+    words = ("--layout", "cramped_room", "--seeds", 3, "--horizon", 120, *runs)
+    old = told(capsys, *words, "--old-dynamics", "--start", "layout")
+    assert old["old_dynamics"] is True
+    job = Job(Cell(layout="cramped_room"), FULL, 0, old_dynamics=True, horizon=120, start="layout")
+    assert old["score"] == play(job).episode.score
+    assert old["score_ci"] is None  # every seed is the same episode
+    code, out, _ = call(capsys, *words, "--start", "layout", "--old-dynamics", *CALM)
+    assert code == 0
+    assert "old dynamics" in out
+    assert "no interval" in out
+
+
+def test_a_layout_file_and_a_library_of_a_file_or_a_run(capsys, runs, plain, tmp_path):
+    path = tmp_path / "mine.layout"
+    path.write_text("XXPXX\nO1 2O\nX   X\nXDXSX\n")
+    save_library(FULL, tmp_path / "own.json")
+    words = ("--layout", path, "--seeds", 2, *runs)
+    first = told(capsys, *words, "--library", tmp_path / "own.json")
+    again = told(capsys, *words, "--library", "last")
+    assert first["score"] == again["score"] > 0
+    assert first["library_hash"] == again["library_hash"] == FULL.digest
+
+
+def test_more_workers_give_the_same_scores_and_time_the_first_seed_alone(capsys, runs, plain):
+    words = ("--layout", "cramped_room", "--partner", "random", "--seeds", 4, *runs)
+    one = told(capsys, *words)
+    two = told(capsys, *words, "--workers", 2)
+    assert scores(one["run"]) == scores(two["run"])
+    assert (one["timed_decisions"], two["timed_decisions"]) == (1600, 400)
+    assert two["decisions"] == 1600
+
+
+def test_a_stopped_run_goes_on_and_plays_nothing_twice(capsys, runs, plain, monkeypatch):
+    words = ("--layout", "coordination_ring", "--partner", "random", "--seeds", 4)
+    whole = told(capsys, *words, *runs)
+    real, count = stage.play_many, []
+
+    def stopped(jobs, **options):
+        count.append(jobs)
+        if len(count) == 4:  # one to warm up, two that are played
+            raise KeyboardInterrupt
+        return real(jobs, **options)
+
+    monkeypatch.setattr(stage, "play_many", stopped)
+    code, _, err = call(capsys, *words, *CALM, *runs)
+    assert code == 130
+    assert "go on with: planish cowork play --resume" in err
+    monkeypatch.setattr(stage, "play_many", real)
+    folder = sorted((runs[1] / "cowork").iterdir())[-1]
+    assert len(scores(folder)) == 2
+    code, out, err = call(capsys, "--resume", folder, "--json", *runs)
+    assert code == 0
+    assert "2 of 4 episodes were played before" in err
+    found = json.loads(out)
+    assert found["score"] == whole["score"]
+    assert found["timed_decisions"] == 1600
+    assert scores(folder) == scores(whole["run"])
+    assert "seeds = 4, this is 5" in refused(capsys, "--resume", folder, "--seeds", 5, *runs)
+
+
+def test_only_a_run_of_this_stage_goes_on(capsys, runs):
+    with Run.create("cowork", "x", {}, root=runs[1], stage="evolve") as other:
+        pass
+    assert "is a run of cowork evolve" in refused(capsys, "--resume", other.path, *runs)
+
+
+def falling(monkeypatch, seeds):
+    """Agents that fall over in the episodes of these seeds."""
+    real = episodes_module._play
+
+    def fall(job, layout, trace):
+        if job.seed in seeds:
+            raise RuntimeError("slipped")
+        return real(job, layout, trace)
+
+    monkeypatch.setattr(episodes_module, "_play", fall)
+
+
+def test_failed_episodes_are_counted_and_never_zero(capsys, runs, plain, monkeypatch):
+    falling(monkeypatch, {1})
+    words = ("--layout", "cramped_room", "--seeds", 4, *CALM, *runs)
+    code, out, err = call(capsys, *words, "--json")
+    assert code == 0
+    assert "1 of 4 episodes failed: RuntimeError: slipped" in err
+    found = json.loads(out)
+    assert (found["failed"], found["coverage"]) == (1, 0.75)
+    scored = [score for score in scores(found["run"]).values() if score is not None]
+    assert len(scored) == 3
+    assert found["score"] == fmean(scored) > 0
+
+
+def test_a_run_without_a_score_has_failed(capsys, runs, plain, monkeypatch):
+    falling(monkeypatch, range(9))
+    code, out, err = call(capsys, "--layout", "cramped_room", "--seeds", 2, "--json", *runs)
+    assert code == 1
+    assert "slipped" in err
+    found = json.loads(out)
+    assert found["score_mean"] is None
+    assert found["failed"] == 2
+    status = json.loads((runs[1] / found["run"] / "run.json").read_text())["status"]
+    assert status == "failed"
+
+
+def test_a_seed_that_failed_somewhere_is_left_out_of_the_mean_over_kitchens():
+    cells = [Cell(layout=name) for name in ("a", "b")]
+    rows = [("a", 0, 10.0), ("b", 0, 30.0), ("a", 1, 50.0), ("b", 1, None)]
+    played = [
+        Episode(id=f"{layout}{seed}", library_hash="", cell=Cell(layout=layout), seed=seed)
+        .model_copy(update={"score": score})
+        for layout, seed, score in rows
+    ]  # fmt: skip
+    results = Results(cells, played, Times())
+    assert results.score.value == 20
+    assert results.of(layout="a").value == 30
+    assert results.numbers()["coverage"] == 0.75
+    assert results.numbers()["latency_p99_ms"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ((), "--layout: is missing"),
+        (("--layout", "cramped_roon"), "did you mean cramped_room"),
+        (("--layout", "cramped_room", "cramped_room"), "named twice"),
+        (("--layout", "cramped_room", "--partner", "greedi"), "did you mean greedy"),
+        (("--layout", "cramped_room", "--seat", "2"), "--seat"),
+        (("--layout", "cramped_room", "--seeds", "0"), "--seeds"),
+        (("--layout", "cramped_room", "--horizon", "0"), "--horizon"),
+        (("--layout", "cramped_room", "--deadline-ms", "0"), "--deadline-ms"),
+        (("--layout", "cramped_room", "--workers", "0"), "--workers"),
+        (("--layout", "cramped_room", "--library", "nobody"), "no library is called 'nobody'"),
+        (("--layout", "cramped_room", "--library", "nobody.json"), "no such library"),
+        (("--resume", "last"), "no run"),
+    ],
+)
+def test_bad_options_are_one_line(capsys, runs, words, what):
+    assert what in refused(capsys, *words, *runs)
+    assert not list(runs[1].glob("cowork/*"))
+
+
+def test_bad_files_are_told_by_place(capsys, runs, tmp_path):
+    layout, library = tmp_path / "bad.layout", tmp_path / "bad.json"
+    layout.write_text("XXPXX\nO1 2Q\nXDXSX\n")
+    assert f"{layout}:2:5" in refused(capsys, "--layout", layout, *runs)
+    save_library(FULL, library)
+    library.write_text(library.read_text()[:900])
+    words = ("--layout", "cramped_room", "--library")
+    assert f"{library}:" in refused(capsys, *words, library, *runs)
+    with Run.create("cowork", "empty", {}, root=runs[1], stage="evolve") as empty:
+        pass
+    assert "left no library" in refused(capsys, *words, empty.path, *runs)

@@ -71,7 +71,7 @@ def test_the_table_shows_every_room(capsys):
     ("arguments", "complaint"),
     [
         (["polish"], "polish"),
-        (["cowork", "play"], "not built"),
+        (["lookahead", "generate"], "not built"),
         (["demo", "polish"], "polish"),
         (["rise", "jugde"], "jugde"),
         (["rise", "judge"], "--model"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planish.methods.cowork.checking import MAX_NODES
+from planish.methods.cowork.checking import MAX_DEPTH, MAX_NODES
 from planish.methods.cowork.skills import (
     MAX_BYTES,
     Unsound,
@@ -198,14 +198,40 @@ def test_a_library_has_no_more_nodes_than_a_person_reads():
     assert caught.value.code == "too_large"
 
 
-def test_a_chain_of_tasks_as_long_as_a_library_is_checked():
+def chain(length):
+    """As many methods below one another, the last of them with an operator."""
     made = document()
-    tasks = ["work", *(f"t{n}" for n in range(150))]
+    tasks = ["work", *(f"t{n}" for n in range(1, length))]
+    ends = [*tasks[1:], "wait"]
     made["methods"] = [
-        {"id": f"m{n}", "task": task, "subtasks": [tasks[n + 1] if n < 150 else "wait"]}
-        for n, task in enumerate(tasks)
+        {"id": f"m{n}", "task": task, "subtasks": [end]}
+        for n, (task, end) in enumerate(zip(tasks, ends, strict=True))
     ]
+    return made
+
+
+def test_a_chain_of_tasks_may_be_as_long_as_an_agent_decomposes():
+    check(parse_library(chain(MAX_DEPTH)))
+    for length in (MAX_DEPTH + 1, 150):
+        with pytest.raises(Unsound, match=f"'t{MAX_DEPTH}' lies below") as caught:
+            parse_library(chain(length))
+        assert (caught.value.code, caught.value.where) == ("too_deep", f"methods/m{MAX_DEPTH - 1}")
+
+
+def test_a_short_way_to_a_task_does_not_hide_the_long_one():
+    made = chain(MAX_DEPTH)
+    made["methods"].append({"id": "short", "task": "work", "subtasks": [f"t{MAX_DEPTH - 1}"]})
     check(parse_library(made))
+    made["methods"][-1] |= {"task": f"t{MAX_DEPTH - 1}", "subtasks": ["more"]}
+    made["methods"].append({"id": "more_so", "task": "more", "subtasks": ["wait"]})
+    made["methods"].append({"id": "shorter", "task": "work", "subtasks": ["more"]})
+    with pytest.raises(Unsound) as caught:
+        parse_library(made)
+    assert caught.value.code == "too_deep"
+
+
+def test_a_circle_in_a_chain_as_long_as_a_library_is_found():
+    made = chain(150)
     made["methods"][-1]["subtasks"] = ["t3"]
     with pytest.raises(Unsound, match="contains itself"):
         parse_library(made)

@@ -2,7 +2,8 @@
 
     check_library(library)     # raises Unsound("cycle", "methods/wait", ...)
 
-Every name must be known, every task reachable from the root, and none may contain itself.
+Every name must be known, every task reachable from the root, and none may contain itself or lie
+deeper than an agent decomposes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 from planish.methods.cowork.acting.registry import CONTROLLERS, PREDICATES, THINGS
 from planish.methods.cowork.skills import ROOT, Library, Method, Unsound, read_call
 
-__all__ = ["MAX_NODES", "check_library"]
+__all__ = ["MAX_DEPTH", "MAX_NODES", "check_library"]
+
+MAX_DEPTH = 12
+"""Methods below one another, from the root down to an operator."""
 
 MAX_NODES = 200
 """More operators, methods and parameters than this is not a library that a person can read."""
@@ -36,6 +40,7 @@ def check_library(library: Library) -> None:
                 f"methods/{method.id}",
                 f"task {method.task!r} is never part of {ROOT!r}",
             )
+    _check_depth(by_task)
 
 
 def _check_ids(library: Library) -> None:
@@ -127,3 +132,23 @@ def _check_cycles(by_task: dict[str, list[Method]]) -> set[str]:
         if task not in done:
             visit(task, frozenset({task}))
     return reached
+
+
+def _check_depth(by_task: dict[str, list[Method]]) -> None:
+    """No chain of methods from the root may be longer than an agent follows."""
+    tasks = [ROOT]
+    for _ in range(MAX_DEPTH):
+        below = {
+            subtask: method
+            for task in tasks
+            for method in by_task[task]
+            for subtask in method.subtasks
+            if subtask in by_task
+        }
+        tasks = list(below)
+    if tasks:
+        raise Unsound(
+            "too_deep",
+            f"methods/{below[tasks[0]].id}",
+            f"task {tasks[0]!r} lies below {MAX_DEPTH} methods; no agent looks so deep",
+        )

@@ -4,8 +4,14 @@
     action = agent.act(kitchen)          # once a tick
 
 Each tick: read the kitchen, check interrupts from the root down, go on with the running operator
-or decompose anew depth-first, and where nothing applies take the fallback ladder. An agent plans
-alone: what its partner is about it sees, and is never told. Nothing is kept outside the agent.
+or with what is left of the plan, else decompose anew depth-first; where nothing applies take the
+fallback ladder. An agent plans alone: what its partner is about it sees, and is never told.
+Nothing is kept outside the agent.
+
+The deadline is looked at between any two calls of predicates and controllers, so that a decision
+overruns by one call at most. None is begun that by its last two calls would overrun: a condition
+that there is no time to look at does not hold, and what rests on it is passed over. An agent with
+a deadline tries all that its library names before the first tick.
 """
 
 from __future__ import annotations
@@ -16,8 +22,10 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns
 
 from planish.methods.cowork.acting.controllers import sidestep
+from planish.methods.cowork.acting.pace import Pace, Rehearsed
 from planish.methods.cowork.acting.registry import CONTROLLERS, PREDICATES, THINGS
 from planish.methods.cowork.acting.view import Memory, View
+from planish.methods.cowork.checking import MAX_DEPTH
 from planish.methods.cowork.data import TickTrace
 from planish.methods.cowork.kitchen.layouts import Layout
 from planish.methods.cowork.kitchen.simulator import ACTIONS, STAY, Kitchen
@@ -25,11 +33,8 @@ from planish.methods.cowork.skills import ROOT, Library, Method, Operator, read_
 
 __all__ = ["COOLING", "MAX_DEPTH", "MAX_NODES", "Agent"]
 
-MAX_DEPTH = 12
-"""Methods below one another in one decomposition."""
-
 MAX_NODES = 200
-"""Methods tried in one decomposition."""
+"""Methods tried in one decision."""
 
 COOLING = 8
 """Ticks for which a method that failed is passed over."""
@@ -77,7 +82,7 @@ class _Frame:
 
 @dataclass
 class _Search:
-    """One decomposition under way."""
+    """One decision under way: when it is due, the methods tried, what kept others from it."""
 
     deadline: int | None
     nodes: int = 0
@@ -91,13 +96,14 @@ class Agent:
     Args:
         seat: 0 or 1.
         deadline_ns: nanoseconds a decision may take; past it the fallback ladder answers. None:
-            no clock is read, so that an episode depends on nothing but its seed; the bounds on
-            depth and nodes hold all the same.
+            nothing hangs on a clock, so that an episode depends on nothing but its seed; the
+            bounds on depth and methods hold all the same.
         trace: keep a `TickTrace` of every decision.
 
     Attributes:
         latencies_ns: of every decision.
         tried, succeeded: method -> times taken, times it ran to its end.
+        passed_over: condition or controller -> times that there was no time for it.
     """
 
     def __init__(
@@ -117,6 +123,7 @@ class Agent:
         self.traces: list[TickTrace] = []
         self.tried: Counter[str] = Counter()
         self.succeeded: Counter[str] = Counter()
+        self.passed_over: Counter[str] = Counter()
         self._values = library.values
         self._operators = {node.id: self._operator(node) for node in library.operators}
         self._methods = self._by_task()
@@ -126,6 +133,9 @@ class Agent:
         self._since = 0
         self._cooling: dict[str, int] = {}
         self._last_safe = STAY
+        self._pace = Pace()
+        if deadline_ns is not None:
+            self._rehearse(deadline_ns)
 
     def act(self, kitchen: Kitchen) -> int:
         """The action for this tick."""
@@ -133,13 +143,15 @@ class Agent:
         self._memory.update(kitchen, self.seat)
         view = View(kitchen, self.seat, self._memory, self._values)
         search = _Search(None if self.deadline_ns is None else begun + self.deadline_ns)
-        event = self._interrupted(view)
+        event = self._interrupted(view, search)
         action: int | None = None
         if self._running is not None:
-            action, ended = self._go_on(view)
+            action, ended = self._go_on(view, search)
             event = event or ended
-        if action is None:
-            action = self._decompose(view, search)
+        if action is None and self._running is None:
+            action = self._resume(view, search)
+        if action is None and not search.late:
+            action = self._descend(ROOT, view, search, 0)
         fallback = ""
         if action is None:
             action, fallback = self._fall_back(view, search)
@@ -156,77 +168,98 @@ class Agent:
 
     # ---- the running operator
 
-    def _interrupted(self, view: View) -> str:
+    def _interrupted(self, view: View, search: _Search) -> str:
         for depth, frame in enumerate(self._stack):
-            if any(test(view) for test in frame.method.interrupts):
-                del self._stack[depth:]
-                self._running = None
-                return "interrupt"
+            for test in frame.method.interrupts:
+                if not self._unmet((test,), frame.method.node.id, view, search):
+                    del self._stack[depth:]
+                    self._running = None
+                    return "interrupt"
         return ""
 
-    def _go_on(self, view: View) -> tuple[int | None, str]:
-        """The running operator's action; None where it has ended, with how."""
+    def _go_on(self, view: View, search: _Search) -> tuple[int | None, str]:
+        """The running operator's action; None where it has ended, with how, or time is up."""
         operator = self._running
         assert operator is not None
-        if operator.expect and all(test(view) for test in operator.expect):
-            return self._advance(view), "done"
-        if not operator.expect and self._since >= 1:
-            return self._advance(view), "done"
+        if self._is_done(operator, view, search) or (not operator.expect and self._since >= 1):
+            self._running = None
+            self._stack[-1].index += 1
+            return None, "done"
         if self._since >= operator.node.timeout_ticks:
             self._fail(view)
             return None, "timeout"
-        action = self._run(operator, view)
-        if action is None:
+        action = self._run(operator, view, search)
+        if action is None and not search.late:
             self._fail(view)
             return None, "failed"
         return action, ""
 
-    def _run(self, operator: _Operator, view: View) -> int | None:
-        if not all(test(view) for test in operator.pre):
+    def _is_done(self, operator: _Operator, view: View, search: _Search) -> bool:
+        """Whether what the operator is for holds already."""
+        expect = operator.expect
+        return bool(expect) and not self._unmet(expect, operator.node.id, view, search)
+
+    def _run(self, operator: _Operator, view: View, search: _Search) -> int | None:
+        node = operator.node
+        if self._unmet(operator.pre, node.id, view, search):
             return None
-        action = operator.act(view, **operator.node.args)
+        if not self._has_time(operator.act, node.controller, node.id, search):
+            return None
+        action = self._pace.timed(operator.act, view, **node.args)
         if action is not None:
             self._since += 1
         return action
 
-    def _advance(self, view: View) -> int | None:
-        """Moves on to the next subtask; None where the whole plan is done."""
-        self._running = None
-        while self._stack:
-            frame = self._stack[-1]
-            frame.index += 1
-            if frame.index < len(frame.method.node.subtasks):
-                search = _Search(None)
-                action = self._descend(frame.subtask, view, search, len(self._stack))
-                if action is None:
-                    self._fail(view)
-                return action
-            self.succeeded[frame.method.node.id] += 1
-            self._stack.pop()
-        return None
-
     def _fail(self, view: View) -> None:
-        """The innermost method has failed: it cools, and what is above it plans again."""
+        """The innermost method has failed and cools; what is above it looks for another."""
         self._running = None
-        if self._stack:
-            method = self._stack[-1].method.node.id
-            self._cooling[method] = view.kitchen.tick + COOLING
-        self._stack.clear()
+        method = self._stack.pop().method.node.id
+        self._cooling[method] = view.kitchen.tick + COOLING
 
     # ---- decomposition
 
-    def _decompose(self, view: View, search: _Search) -> int | None:
-        self._stack.clear()
-        self._running = None
-        return self._descend(ROOT, view, search, 0)
+    def _resume(self, view: View, search: _Search) -> int | None:
+        """The next action of the plan that is left; None where nothing is left of it.
+
+        A method whose subtask cannot be done gives its place to another way of its task; one
+        that had done a part by then has failed, and cools.
+        """
+        while self._stack:
+            frame = self._stack[-1]
+            if not self._skip_done(frame, view, search):
+                self.succeeded[frame.method.node.id] += 1
+                self._stack.pop()
+                if self._stack:
+                    self._stack[-1].index += 1
+                continue
+            action = self._descend(frame.subtask, view, search, len(self._stack))
+            if action is not None or search.late:
+                return action
+            if frame.index > 0:
+                self._fail(view)
+            else:
+                self._stack.pop()
+        return None
+
+    def _skip_done(self, frame: _Frame, view: View, search: _Search) -> bool:
+        """Moves past the operators whose end is reached already; whether a subtask is left."""
+        subtasks = frame.method.node.subtasks
+        while frame.index < len(subtasks):
+            operator = self._operators.get(subtasks[frame.index])
+            if operator is None or not self._is_done(operator, view, search):
+                return True
+            frame.index += 1
+        return False
 
     def _descend(self, task: str, view: View, search: _Search, depth: int) -> int | None:
+        """The first action of a way of doing the task, by priority, then id; None: there is none.
+
+        The stack and the running operator are set to that way.
+        """
         operator = self._operators.get(task)
         if operator is not None:
             self._since = 0
-            if operator.expect and all(test(view) for test in operator.expect):
-                return None
-            action = self._run(operator, view)
+            action = self._run(operator, view, search)
             if action is not None:
                 self._running = operator
             return action
@@ -234,44 +267,64 @@ class Agent:
             return None
         for method in self._methods[task]:
             search.nodes += 1
-            if search.nodes > MAX_NODES or self._is_late(search):
+            if search.nodes > MAX_NODES or search.late:
                 return None
             if not self._applies(method, view, search):
                 continue
-            self._stack.append(_Frame(method))
-            action = self._descend(method.node.subtasks[0], view, search, depth + 1)
-            if action is not None:
-                self.tried[method.node.id] += 1
-                return action
+            frame = _Frame(method)
+            self._stack.append(frame)
+            if self._skip_done(frame, view, search):
+                action = self._descend(frame.subtask, view, search, depth + 1)
+                if action is not None:
+                    self.tried[method.node.id] += 1
+                    return action
             self._stack.pop()
-            if search.late:
-                return None
         return None
 
     def _applies(self, method: _Method, view: View, search: _Search) -> bool:
-        if self._cooling.get(method.node.id, 0) > view.kitchen.tick:
+        name = method.node.id
+        if self._cooling.get(name, 0) > view.kitchen.tick:
             if self.trace:
-                search.rejected.append(f"{method.node.id}: cooling")
+                search.rejected.append(f"{name}: cooling")
             return False
-        for test in method.when:
-            if not test(view):
-                if self.trace:
-                    search.rejected.append(f"{method.node.id}: {test.text}")
-                return False
-            if self._is_late(search):
-                return False
-        return True
+        unmet = self._unmet(method.when, name, view, search)
+        if unmet and self.trace and not search.late:
+            search.rejected.append(f"{name}: {unmet}")
+        return not unmet
 
-    def _is_late(self, search: _Search) -> bool:
-        if search.deadline is not None and perf_counter_ns() > search.deadline:
+    def _unmet(self, tests: tuple[_Test, ...], owner: str, view: View, search: _Search) -> str:
+        """The first condition that does not hold, or that there is no time for; "": all hold."""
+        for test in tests:
+            if search.deadline is None:
+                held = test(view)
+            elif self._has_time(test.test, test.text, owner, search):
+                held = self._pace.timed(test.test, view, *test.args) is test.expected
+            else:
+                return test.text
+            if not held:
+                return test.text
+        return ""
+
+    def _has_time(
+        self, call: Callable[..., object], text: str, owner: str, search: _Search
+    ) -> bool:
+        """Whether the call may be begun. Past the deadline nothing may."""
+        if search.deadline is None:
+            return True
+        left = search.deadline - perf_counter_ns()
+        if left <= 0:
             search.late = True
-        return search.late
+            return False
+        if self._pace.of(call) <= left:
+            return True
+        self.passed_over[text] += 1
+        if self.trace:
+            search.rejected.append(f"{owner}: {text} (no time)")
+        return False
 
     def _fall_back(self, view: View, search: _Search) -> tuple[int, str]:
         """The last safe action where time ran out; a step aside where one is in the way; stay."""
         self.fallbacks += 1
-        self._stack.clear()
-        self._running = None
         if search.late:
             return self._last_safe, "last"
         if self._memory.partner_still == 0 and view.cell in view.partner_way:
@@ -281,6 +334,15 @@ class Agent:
         return STAY, "stay"
 
     # ---- set-up and traces
+
+    def _rehearse(self, deadline_ns: int) -> None:
+        operators = list(self._operators.values())
+        tests = [test for each in operators for test in each.pre + each.expect]
+        for methods in self._methods.values():
+            tests += [test for each in methods for test in each.when + each.interrupts]
+        conditions: list[Rehearsed] = [(test.test, test.args, {}) for test in tests]
+        acts: list[Rehearsed] = [(each.act, (), each.node.args) for each in operators]
+        self._pace.rehearse(conditions + acts, self.layout, self.seat, self._values, deadline_ns)
 
     def _by_task(self) -> dict[str, list[_Method]]:
         seat = f"seat_{self.seat}"
@@ -325,7 +387,7 @@ class Agent:
                 action=ACTIONS[action],
                 task_path=tuple(f"{frame.method.node.id}:{frame.subtask}" for frame in self._stack),
                 operator=self._running.node.id if self._running else "",
-                rejected=tuple(search.rejected),
+                rejected=tuple(dict.fromkeys(search.rejected)),
                 event="deadline" if late else event,
                 fallback=fallback,
                 plan_ns=took,

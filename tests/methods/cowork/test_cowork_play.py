@@ -1,6 +1,10 @@
 """`planish cowork play` as it is typed: what it tells, what it leaves, what it refuses."""
 
+import io
 import json
+import re
+import subprocess
+import sys
 from statistics import fmean
 
 import numpy as np
@@ -18,6 +22,8 @@ from planish.runs import Run
 from planish.runs.rows import read_rows
 
 FULL = load_library("full")
+HALL = "XXPXX\nO1 2O\nX   X\nXDXSX\n"
+BRIEF = ("--seeds", 2, "--horizon", 60)
 CALM = ("--deadline-ms", 60_000)  # no decision is missed, however busy the machine
 
 
@@ -141,13 +147,27 @@ def test_old_dynamics_and_starts_of_the_layout(capsys, runs, plain):
 
 def test_a_layout_file_and_a_library_of_a_file_or_a_run(capsys, runs, plain, tmp_path):
     path = tmp_path / "mine.layout"
-    path.write_text("XXPXX\nO1 2O\nX   X\nXDXSX\n")
+    path.write_text(HALL)
     save_library(FULL, tmp_path / "own.json")
     words = ("--layout", path, "--seeds", 2, *runs)
     first = told(capsys, *words, "--library", tmp_path / "own.json")
-    again = told(capsys, *words, "--library", "last")
+    (tmp_path / "own.json").unlink()
+    again = told(capsys, *words, "--library", first["run"])
     assert first["score"] == again["score"] > 0
     assert first["library_hash"] == again["library_hash"] == FULL.digest
+
+
+def test_the_last_library_is_one_that_was_made_not_one_that_was_played(capsys, runs, plain):
+    words = ("--layout", "cramped_room", *BRIEF, *runs)
+    told(capsys, *words)
+    assert "no library is called 'last'" in refused(capsys, *words, "--library", "last")
+    with Run.create("cowork", "evolve", {}, root=runs[1], stage="evolve") as made:
+        save_library(load_library("impaired"), made.artifact("library.json"))
+    told(capsys, *words)
+    last = told(capsys, *words, "--library", "last")
+    assert last["library_hash"] == load_library("impaired").digest
+    # What is written down does not call it "last", which is soon another one.
+    assert last["run"].endswith(f"play-library-{last['library_hash'][:8]}")
 
 
 def test_more_workers_give_the_same_scores_and_time_the_first_seed_alone(capsys, runs, plain):
@@ -185,6 +205,69 @@ def test_a_stopped_run_goes_on_and_plays_nothing_twice(capsys, runs, plain, monk
     assert found["timed_decisions"] == 1600
     assert scores(folder) == scores(whole["run"])
     assert "seeds = 4, this is 5" in refused(capsys, "--resume", folder, "--seeds", 5, *runs)
+
+
+def test_a_layout_that_has_changed_since_is_refused(capsys, runs, plain, tmp_path):
+    path = tmp_path / "mine.layout"
+    path.write_text(HALL)
+    run = told(capsys, "--layout", path, *BRIEF, *runs)["run"]
+    path.write_text(HALL + "\n")
+    said = refused(capsys, "--resume", run, *runs)
+    assert f"{path}: has changed since the run began" in said
+
+
+def test_a_deadline_that_nobody_keeps_still_yields_actions(capsys, runs, plain):
+    words = ("--layout", "cramped_room", *BRIEF, "--deadline-ms", 0.000001, "--json", *runs)
+    code, out, _ = call(capsys, *words)
+    found = json.loads(out)
+    assert (code, found["failed"], found["coverage"]) == (0, 0, 1)
+    assert found["deadline_misses"] == found["decisions"] == 2 * 2 * 60
+    assert found["fallback_rate"] > 0.9
+    assert found["score_mean"] == 0
+
+
+def test_two_runs_are_paired_seed_by_seed(capsys, runs, plain):
+    words = ("--layout", "cramped_room", "--partner", "random", "--seeds", 3, *runs)
+    first = told(capsys, *words, "--library", "impaired")
+    second = told(capsys, *words)
+    with pytest.raises(SystemExit):
+        main(["runs", "compare", first["run"], second["run"], "--json"])
+    (pair,) = json.loads(capsys.readouterr().out)["paired"]
+    assert (pair["name"], pair["n"], pair["left_out"]) == ("score", 3, 0)
+    difference = second["score_mean"] - first["score_mean"]
+    assert pair["difference"]["value"] == pytest.approx(difference)
+
+
+def test_it_fits_a_terminal_of_100_columns(capsys, runs, plain, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    layouts = ("counter_circuit_o_1order", "asymmetric_advantages")
+    words = ("--layout", *layouts, "--partner", "serving_specialist", "--seat", "both")
+    call(capsys, *words, *BRIEF, "--old-dynamics", *runs)
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue()).splitlines()
+    end = next(index for index, line in enumerate(lines) if line.startswith("run "))
+    assert max(map(len, lines[:end])) <= 100
+    for layout in layouts:  # no name is folded, and every number stands beside its own
+        rows = [line.split() for line in lines if line.split()[:1] == [layout]]
+        assert [row[1:3] for row in rows] == [["0", "old"], ["1", "old"]]
+        assert all(len(row) >= 6 for row in rows)
+
+
+def test_the_program_itself_plays(tmp_path):
+    words = ["cowork", "play", "--layout", "cramped_room", *map(str, BRIEF), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "planish.cli", *words], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (tmp_path / found["report"]).is_file()
+    assert all((tmp_path / page).is_file() for page in found["replays"])
 
 
 def test_only_a_run_of_this_stage_goes_on(capsys, runs):
@@ -255,7 +338,11 @@ def test_a_seed_that_failed_somewhere_is_left_out_of_the_mean_over_kitchens():
         (("--layout", "cramped_room", "--seat", "2"), "--seat"),
         (("--layout", "cramped_room", "--seeds", "0"), "--seeds"),
         (("--layout", "cramped_room", "--horizon", "0"), "--horizon"),
-        (("--layout", "cramped_room", "--deadline-ms", "0"), "--deadline-ms"),
+        (("--layout", "cramped_room", "--horizon", "999999"), "--horizon"),
+        *(
+            (("--layout", "cramped_room", "--deadline-ms", given), "--deadline-ms")
+            for given in ("0", "-1", "nan", "inf")
+        ),
         (("--layout", "cramped_room", "--workers", "0"), "--workers"),
         (("--layout", "cramped_room", "--library", "nobody"), "no library is called 'nobody'"),
         (("--layout", "cramped_room", "--library", "nobody.json"), "no such library"),

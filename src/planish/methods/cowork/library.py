@@ -5,7 +5,7 @@ planish cowork diff impaired last
 planish cowork export-skill runs/cowork/20250102-030405-evolve --out skills/kitchen
 
 A library is named by a JSON file, by a name that ships in the package, or by a run of
-`planish cowork evolve` ("last" is the newest).
+`planish cowork evolve` ("last" is the newest). A run of `play` stands for what it played.
 """
 
 from __future__ import annotations
@@ -182,9 +182,10 @@ def _run_folder(name: str, runs: Path) -> Path:
     if (Path(name) / INFO).exists():
         return find(runs, name).path
     if name == "last":
-        newest = [run for run in list_runs(runs, _ROOM) if run.info is not None][:1]
-        if newest:
-            return newest[0].path
+        # A run of `play` keeps a copy of what it played, but has made no library.
+        mine = [run for run in list_runs(runs, _ROOM) if run.info and run.info.stage != "play"]
+        if mine:
+            return mine[0].path
     try:
         return find(runs, f"{_ROOM}/{name.removeprefix(f'{_ROOM}/')}").path
     except BadInput as error:

@@ -30,7 +30,7 @@ from planish.methods.cowork.data import Cell, Episode
 from planish.methods.cowork.kitchen.layouts import load_layout, shipped_layouts
 from planish.methods.cowork.library import LEFT_BY_RUN, find_library
 from planish.methods.cowork.showing.played import Results, Times, write_report
-from planish.methods.cowork.skills import SHIPPED, Library, load_library, save_library
+from planish.methods.cowork.skills import SHIPPED, Library, save_library
 from planish.records import BadInput, read_jsonl, write_text
 from planish.runs import LineFile, Run, mend
 from planish.runs.console import Screen, command
@@ -87,6 +87,12 @@ class Plan(BaseModel):
     start: Start = "drawn"
     deadline_ms: float = 5.0
     workers: int = 1
+
+    @property
+    def called(self) -> str:
+        """The library in short; "last" alone would soon be another one."""
+        name = Path(self.library).name
+        return f"library {self.library_hash[:8]}" if name == "last" else name
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -169,7 +175,7 @@ def play(
     told = {name: value for name, value in given.items() if value is not None}
     if resume is None:
         plan, acting = make_plan(told, runs)
-        slug = f"play-{Path(plan.library).stem}"[:40]
+        slug = f"play-{plan.called.removesuffix('.json')}"[:40]
         run = Run.create("cowork", slug, plan, seed=plan.seed, root=runs, stage="play", again=AGAIN)
     else:
         folder = find(runs, resume).path
@@ -222,10 +228,9 @@ def resumed_plan(folder: Path, told: Mapping[str, Any], runs: Path = RUNS) -> tu
         if digest(Path(name)) != was:
             raise BadInput("has changed since the run began", where=name, fix="start a new run")
     own = folder / LEFT_BY_RUN
-    library = load_library(own) if own.exists() else find_library(before.library, runs)
+    library = find_library(str(own) if own.exists() else before.library, runs)
     if library.digest != before.library_hash:
-        where = str(own) if own.exists() else before.library
-        raise BadInput("has changed since the run began", where=where, fix="start a new run")
+        raise BadInput("its library has changed since", where=str(folder), fix="start a new run")
     return before.model_copy(update=told), library
 
 

@@ -35,7 +35,7 @@ class Settings(Protocol):
     """What must be told beside a score."""
 
     @property
-    def library(self) -> str: ...  # noqa: D102
+    def called(self) -> str: ...  # noqa: D102
 
     @property
     def partner(self) -> str: ...  # noqa: D102
@@ -217,8 +217,8 @@ class Results:
             )
         if numbers["deadline_misses"]:
             lines.append(
-                f"the machine took the core away {self.times.interrupted} times while decisions "
-                "were timed; what is missed for it makes another run score a little differently"
+                f"the machine took the core away {self.times.interrupted} times meanwhile; a "
+                "deadline missed for that can change a score"
             )
         if self.score.value is not None and self.score.low is None and plan.seeds > 1:
             lines.append("all seeds scored alike, so no interval can be told")
@@ -232,7 +232,7 @@ def title(plan: Settings) -> str:
         pots = "new dynamics: a cook starts the pot"
     start = "drawn starts" if plan.start == "drawn" else "the layout's starts"
     beside = "with itself" if plan.partner == "self" else f"with {plan.partner}"
-    return f"{plan.library} {beside}: {plan.seeds} seeds, {start}, {plan.horizon} ticks; {pots}"
+    return f"{plan.called} {beside}: {plan.seeds} seeds, {start}, {plan.horizon} ticks; {pots}"
 
 
 def write_report(run: Run, results: Results, plan: Settings, replays: Mapping[str, Path]) -> None:
@@ -240,7 +240,7 @@ def write_report(run: Run, results: Results, plan: Settings, replays: Mapping[st
     from planish.runs.plots import interval_plot
     from planish.runs.report import Report
 
-    page = Report(f"How well {plan.library} plays", title(plan), run=run)
+    page = Report(f"How well {plan.called} plays", title(plan), run=run)
     page.numbers(
         {
             "score": results.score,

@@ -9,9 +9,8 @@ fallback ladder. An agent plans alone: what its partner is about it sees, and is
 Nothing is kept outside the agent.
 
 The deadline is looked at between any two calls of predicates and controllers, so that a decision
-overruns by one call at most. None is begun that by its last two calls would overrun: a condition
-that there is no time to look at does not hold, and what rests on it is passed over. An agent with
-a deadline tries all that its library names before the first tick.
+overruns by one call at most. None is begun that by its last two calls would overrun: what there is
+no time to look at does not hold. So an agent tries all calls before its first tick.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from time import perf_counter_ns
 
 from planish.methods.cowork.acting.controllers import sidestep
@@ -49,12 +49,18 @@ class _Test:
     args: tuple[float, ...]
     expected: bool
 
+    @cached_property
+    def call(self) -> str:
+        """What is called, negated or not."""
+        return self.text.removeprefix("!")
+
     def __call__(self, view: View) -> bool:
         return self.test(view, *self.args) is self.expected
 
 
 @dataclass(frozen=True)
 class _Operator:
+    call: str
     node: Operator
     act: Callable[..., int | None]
     pre: tuple[_Test, ...]
@@ -103,7 +109,7 @@ class Agent:
     Attributes:
         latencies_ns: of every decision.
         tried, succeeded: method -> times taken, times it ran to its end.
-        passed_over: condition or controller -> times that there was no time for it.
+        passed_over: predicate or operator -> times that there was no time for it.
     """
 
     def __init__(
@@ -203,9 +209,9 @@ class Agent:
         node = operator.node
         if self._unmet(operator.pre, node.id, view, search):
             return None
-        if not self._has_time(operator.act, node.controller, node.id, search):
+        if not self._has_time(operator.call, self._stack[-1].method.node.id, search):
             return None
-        action = self._pace.timed(operator.act, view, **node.args)
+        action = self._pace.timed(operator.call, operator.act, view, **node.args)
         if action is not None:
             self._since += 1
         return action
@@ -283,11 +289,8 @@ class Agent:
 
     def _applies(self, method: _Method, view: View, search: _Search) -> bool:
         name = method.node.id
-        if self._cooling.get(name, 0) > view.kitchen.tick:
-            if self.trace:
-                search.rejected.append(f"{name}: cooling")
-            return False
-        unmet = self._unmet(method.when, name, view, search)
+        cooling = self._cooling.get(name, 0) > view.kitchen.tick
+        unmet = "cooling" if cooling else self._unmet(method.when, name, view, search)
         if unmet and self.trace and not search.late:
             search.rejected.append(f"{name}: {unmet}")
         return not unmet
@@ -297,17 +300,16 @@ class Agent:
         for test in tests:
             if search.deadline is None:
                 held = test(view)
-            elif self._has_time(test.test, test.text, owner, search):
-                held = self._pace.timed(test.test, view, *test.args) is test.expected
+            elif self._has_time(test.call, owner, search):
+                found = self._pace.timed(test.call, test.test, view, *test.args)
+                held = found is test.expected
             else:
-                return test.text
+                return f"{test.call} (no time)"
             if not held:
                 return test.text
         return ""
 
-    def _has_time(
-        self, call: Callable[..., object], text: str, owner: str, search: _Search
-    ) -> bool:
+    def _has_time(self, call: str, owner: str, search: _Search) -> bool:
         """Whether the call may be begun. Past the deadline nothing may."""
         if search.deadline is None:
             return True
@@ -317,9 +319,9 @@ class Agent:
             return False
         if self._pace.of(call) <= left:
             return True
-        self.passed_over[text] += 1
+        self.passed_over[call] += 1
         if self.trace:
-            search.rejected.append(f"{owner}: {text} (no time)")
+            search.rejected.append(f"{owner}: {call} (no time)")
         return False
 
     def _fall_back(self, view: View, search: _Search) -> tuple[int, str]:
@@ -340,9 +342,9 @@ class Agent:
         tests = [test for each in operators for test in each.pre + each.expect]
         for methods in self._methods.values():
             tests += [test for each in methods for test in each.when + each.interrupts]
-        conditions: list[Rehearsed] = [(test.test, test.args, {}) for test in tests]
-        acts: list[Rehearsed] = [(each.act, (), each.node.args) for each in operators]
-        self._pace.rehearse(conditions + acts, self.layout, self.seat, self._values, deadline_ns)
+        calls: dict[str, Rehearsed] = {test.call: (test.test, test.args, {}) for test in tests}
+        calls |= {each.call: (each.act, (), each.node.args) for each in operators}
+        self._pace.rehearse(calls, self.layout, self.seat, self._values, deadline_ns)
 
     def _by_task(self) -> dict[str, list[_Method]]:
         seat = f"seat_{self.seat}"
@@ -355,9 +357,9 @@ class Agent:
         return found
 
     def _operator(self, node: Operator) -> _Operator:
-        return _Operator(
-            node, CONTROLLERS[node.controller].act, self._tests(node.pre), self._tests(node.expect)
-        )
+        act = CONTROLLERS[node.controller].act
+        call = f"operator {node.id}"
+        return _Operator(call, node, act, self._tests(node.pre), self._tests(node.expect))
 
     def _tests(self, conditions: tuple[str, ...]) -> tuple[_Test, ...]:
         tests = []

@@ -22,9 +22,10 @@ from functools import cached_property
 from time import perf_counter_ns
 
 from planish.methods.cowork.acting.controllers import sidestep
+from planish.methods.cowork.acting.memory import Memory
 from planish.methods.cowork.acting.pace import Pace, Rehearsed
 from planish.methods.cowork.acting.registry import CONTROLLERS, PREDICATES, THINGS
-from planish.methods.cowork.acting.view import Memory, View
+from planish.methods.cowork.acting.view import View
 from planish.methods.cowork.checking import MAX_DEPTH
 from planish.methods.cowork.data import TickTrace
 from planish.methods.cowork.kitchen.layouts import Layout

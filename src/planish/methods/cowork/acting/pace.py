@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from time import perf_counter_ns
 from typing import Any, TypeVar
 
-from planish.methods.cowork.acting.view import Memory, View
+from planish.methods.cowork.acting.memory import Memory
+from planish.methods.cowork.acting.view import View
 from planish.methods.cowork.kitchen.layouts import Layout
 from planish.methods.cowork.kitchen.simulator import Kitchen
 

@@ -13,8 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from planish.methods.cowork.acting.episodes import Played
+from planish.methods.cowork.acting.memory import Memory
 from planish.methods.cowork.acting.registry import PREDICATES, THINGS
-from planish.methods.cowork.acting.view import Memory, View
+from planish.methods.cowork.acting.view import View
 from planish.methods.cowork.data import Signal, TickTrace
 from planish.methods.cowork.kitchen.layouts import Layout, load_layout
 from planish.methods.cowork.kitchen.simulator import Kitchen, State

@@ -1,6 +1,7 @@
 """Episodes: the job decides everything, failures have no score, and the runtime asks no model."""
 
 import gc
+import os
 import pickle
 import random
 import subprocess
@@ -263,3 +264,29 @@ def test_the_runtime_imports_no_client_of_a_model():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_ray_plays_the_same_episodes():
+    """In a process of its own: Ray leaves threads, files and warnings behind."""
+    pytest.importorskip("ray")
+    code = (
+        "import ray\n"
+        "from planish.methods.cowork.acting.episodes import Job, play_all\n"
+        "from planish.methods.cowork.data import Cell\n"
+        "from planish.methods.cowork.skills import load_library\n"
+        "ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)\n"
+        "cell = Cell(layout='cramped_room', partner='switcher', seat=1)\n"
+        "jobs = [Job(cell, load_library('full'), seed, horizon=120) for seed in range(6)]\n"
+        "print([each.score for each in play_all(jobs, workers=2, backend='ray')])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "RAY_AUTH_MODE": "disabled"},  # else it leaves a file at home
+    )
+    assert done.returncode == 0, done.stderr
+    jobs = [Job(cell(partner="switcher", seat=1), FULL, seed, horizon=120) for seed in range(6)]
+    here = [each.score for each in play_all(jobs, workers=1)]
+    assert done.stdout.strip().splitlines()[-1] == str(here)

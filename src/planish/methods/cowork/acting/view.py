@@ -302,7 +302,7 @@ class View:
                 gain = direct - carried - onward
                 if onward < FAR and mine > theirs and gain > saved:
                     best, saved = tile, gain
-        return (best, saved) if saved >= self.value("hand_over_gain", FAR) else (-1, 0)
+        return (best, saved) if saved >= self.value("hand_over_gain", 1) else (-1, 0)
 
     @cached_property
     def _supplies(self) -> dict[int, tuple[int, int]]:

@@ -23,7 +23,6 @@ from planish.methods.cowork.kitchen.simulator import (
     DISH,
     INTERACT,
     NOTHING,
-    ONION,
     SOUP,
     STAY,
     State,
@@ -66,7 +65,7 @@ class _Tally:
         self.ticks += ticks
         if fresh:
             self.count += 1
-            if len(self.evidence) < MOST_EVIDENCE:
+            if len(self.evidence) < MOST_EVIDENCE and where not in self.evidence:
                 self.evidence.append(where)
 
 
@@ -195,7 +194,7 @@ class _Look:
         cell = self.before.cells[seat]
         if all(self.layout.ways_to[goal][cell] >= FAR for goal in goals):
             yield "out_of_reach", thing, seat, 1.0
-        elif (stands and held == ONION and self.lacking("onion") <= 0) or (stands and held == DISH and not self.lacking("dish")):
+        elif stands and held != SOUP and self.lacking(thing) <= 0:
             yield "useless_hold", thing, seat, 1.0
 
     def _walled_off(self, seat: int) -> bool:

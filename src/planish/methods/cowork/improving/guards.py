@@ -31,6 +31,9 @@ FEWEST = 6
 SMALLEST_GAIN = 0.15
 """Bits. Below this a predicate says too little to be a guard."""
 
+CHANCE = 0.05
+"""With this chance, at most, some predicate seems to be the guard of a method that needs none."""
+
 UNSEEN = ("blocked_for", "stuck_for", "partner_still_for", "trusts_supply", "stocked", "at_least")
 """Predicates that hang on what came before, or on a number, and are not tried."""
 
@@ -53,7 +56,9 @@ def guards(played: Sequence[Played]) -> list[Signal]:
             (information_gain([(facts[name], good) for facts, good in rows]), name)
             for name in rows[0][0]
         )
-        if gain < SMALLEST_GAIN:
+        if gain < SMALLEST_GAIN or not _is_sure(
+            [(facts[condition], good) for facts, good in rows], tried=len(rows[0][0])
+        ):
             continue
         holding = [good for facts, good in rows if facts[condition]]
         sign = "" if sum(holding) * len(rows) >= len(holding) * (len(rows) - failures) else "!"
@@ -89,6 +94,17 @@ def information_gain(rows: Sequence[tuple[bool, bool]]) -> float:
         if part:
             rest += len(part) / len(rows) * entropy(part)
     return entropy(whole) - rest
+
+
+def _is_sure(rows: Sequence[tuple[bool, bool]], tried: int) -> bool:
+    """Whether it is no luck that the best of so many predicates says that much."""
+    from scipy.stats import fisher_exact
+
+    table = [
+        [sum(row == (fact, good) for row in rows) for good in (True, False)]
+        for fact in (True, False)
+    ]
+    return bool(fisher_exact(table).pvalue * tried <= CHANCE)
 
 
 def restored(layout: Layout, state: State, *, old_dynamics: bool = False) -> Kitchen:

@@ -67,9 +67,11 @@ class _Writer:
 
     def value(self, name: str, value: float) -> None:
         node = next((node for node in self.library.params if node.id == name), None)
-        if node is None or node.locked or node.value == value:
+        if node is None or node.locked:
             return
         value = min(max(value, node.min), node.max)
+        if node.value == value:
+            return
         self.draft.ops.append({"op": "replace", "path": f"/params/{name}/value", "value": value})
         self.draft.drift += abs(value - node.value) / (node.max - node.min)
         self.draft.touched.add(f"params/{name}")
@@ -373,8 +375,11 @@ def _reaches(node: Parameter, value: float, steps: int) -> bool:
 
 
 def _root(library: Library) -> Method | None:
-    """The first method of the root task: what it is interrupted by breaks off everything."""
-    roots = [method for method in library.methods if method.task == ROOT]
+    """The first method of the root task: what it is interrupted by breaks off everything.
+
+    Giving way itself is not to be broken off by what it answers.
+    """
+    roots = [each for each in library.methods if each.task == ROOT and each.id != "give_way"]
     return max(roots, key=lambda method: (method.priority, method.id), default=None)
 
 

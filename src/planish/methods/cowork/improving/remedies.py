@@ -8,95 +8,15 @@ small, so that the gate can tell what helped. Which of them a library needs it d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from planish.methods.cowork.method import ADDED, CHANGED
+from planish.methods.cowork.improving.drafts import Draft, Writer
+from planish.methods.cowork.method import ADDED
 from planish.methods.cowork.skills import ROOT, Library, Method, Parameter
 
 __all__ = ["REMEDIES", "Draft", "Remedy", "guard", "move", "prune"]
-
-
-@dataclass
-class Draft:
-    """Operations under way, and the drift that they make."""
-
-    ops: list[dict[str, Any]] = field(default_factory=list)
-    drift: float = 0.0
-    touched: set[str] = field(default_factory=set)
-
-    def clashes(self, other: Draft) -> bool:
-        """Whether both touch one node."""
-        return bool(self.touched & other.touched)
-
-    def joined(self, other: Draft) -> Draft:
-        """Both, one after the other."""
-        return Draft(self.ops + other.ops, self.drift + other.drift, self.touched | other.touched)
-
-
-class _Writer:
-    """Writes what a library lacks, and leaves out what it has."""
-
-    def __init__(self, library: Library) -> None:
-        self.library = library
-        self.draft = Draft()
-        self.chore = _chore(library)
-
-    def operator(self, name: str, controller: str, **rest: Any) -> None:
-        if all(node.id != name for node in self.library.operators):
-            value = {"id": name, "controller": controller, **rest}
-            self._add("operators", name, value)
-
-    def parameter(self, name: str, value: float, low: float, high: float, step: float) -> None:
-        if name not in self.library.values:
-            node = {"id": name, "value": value, "min": low, "max": high, "step": step}
-            self._add("params", name, node)
-
-    def method(self, name: str, when: Sequence[str], subtask: str, priority: float) -> None:
-        if self.library.method(name) is None:
-            node = {
-                "id": name,
-                "task": self.chore,
-                "when": list(when),
-                "subtasks": [subtask],
-                "priority": priority,
-                "provenance": "embedded proposer",
-            }
-            self._add("methods", name, node)
-
-    def value(self, name: str, value: float) -> None:
-        node = next((node for node in self.library.params if node.id == name), None)
-        if node is None or node.locked:
-            return
-        value = min(max(value, node.min), node.max)
-        if node.value == value:
-            return
-        self.draft.ops.append({"op": "replace", "path": f"/params/{name}/value", "value": value})
-        self.draft.drift += abs(value - node.value) / (node.max - node.min)
-        self.draft.touched.add(f"params/{name}")
-
-    def condition(self, method: Method | None, kind: str, condition: str) -> None:
-        """Adds a condition to `when` or `interrupt_when` of a method that has it not."""
-        if method is None or method.locked or condition in getattr(method, kind):
-            return
-        path = f"/methods/{method.id}/{kind}/-"
-        self.draft.ops.append({"op": "add", "path": path, "value": condition})
-        self.draft.drift += CHANGED
-        self.draft.touched.add(f"methods/{method.id}")
-
-    def priority(self, method: Method | None, priority: float) -> None:
-        if method is None or method.locked or method.priority == priority:
-            return
-        path = f"/methods/{method.id}/priority"
-        self.draft.ops.append({"op": "replace", "path": path, "value": priority})
-        self.draft.drift += CHANGED
-        self.draft.touched.add(f"methods/{method.id}")
-
-    def _add(self, kind: str, name: str, node: dict[str, Any]) -> None:
-        self.draft.ops.append({"op": "add", "path": f"/{kind}/-", "value": node})
-        self.draft.drift += ADDED
-        self.draft.touched.add(f"{kind}/{name}")
 
 
 @dataclass(frozen=True)
@@ -111,11 +31,11 @@ class Remedy:
     name: str
     mends: tuple[str, ...]
     why: str
-    edit: Callable[[_Writer], None]
+    edit: Callable[[Writer], None]
 
     def write(self, library: Library) -> Draft | None:
         """The edit of this library; None where there is nothing to add."""
-        writer = _Writer(library)
+        writer = Writer(library)
         self.edit(writer)
         return writer.draft if writer.draft.ops else None
 
@@ -123,8 +43,8 @@ class Remedy:
 REMEDIES: list[Remedy] = []
 
 
-def _remedy(*mends: str) -> Callable[[Callable[[_Writer], None]], Callable[[_Writer], None]]:
-    def register(edit: Callable[[_Writer], None]) -> Callable[[_Writer], None]:
+def _remedy(*mends: str) -> Callable[[Callable[[Writer], None]], Callable[[Writer], None]]:
+    def register(edit: Callable[[Writer], None]) -> Callable[[Writer], None]:
         name = edit.__name__.strip("_")
         REMEDIES.append(Remedy(name, mends, " ".join((edit.__doc__ or "").split()), edit))
         return edit
@@ -136,7 +56,7 @@ def _remedy(*mends: str) -> Callable[[Callable[[_Writer], None]], Callable[[_Wri
 
 
 @_remedy("mutual_block", "blocked")
-def _give_way(to: _Writer) -> None:
+def _give_way(to: Writer) -> None:
     """Of two who block each other the one with less in hand steps aside."""
     to.parameter("yield_after", 2, 1, 10, 1)
     to.operator("step_aside", "step_aside")
@@ -145,20 +65,20 @@ def _give_way(to: _Writer) -> None:
 
 
 @_remedy("mutual_block", "blocked")
-def _walk_around(to: _Writer) -> None:
+def _walk_around(to: Writer) -> None:
     """A cook walks around the other where that is not much longer."""
     to.value("detour", 12)
 
 
 @_remedy("blocked", "mutual_block")
-def _make_room(to: _Writer) -> None:
+def _make_room(to: Writer) -> None:
     """A cook with nothing to do leaves the way of the other."""
     to.operator("step_aside", "step_aside")
     to.method("make_room", ["in_the_way", "partner_within(2)"], "step_aside", 30)
 
 
 @_remedy("mutual_block", "blocked")
-def _yield_sooner(to: _Writer) -> None:
+def _yield_sooner(to: Writer) -> None:
     """Give way after one blocked tick."""
     to.value("yield_after", 1)
 
@@ -167,7 +87,7 @@ def _yield_sooner(to: _Writer) -> None:
 
 
 @_remedy("out_of_reach")
-def _pass_on(to: _Writer) -> None:
+def _pass_on(to: Writer) -> None:
     """What the partner can bring on sooner is laid on a counter that both reach."""
     to.parameter("hand_over_gain", 4, 1, 12, 1)
     to.parameter("patience", 30, 0, 120, 10)
@@ -181,14 +101,14 @@ def _pass_on(to: _Writer) -> None:
 
 
 @_remedy("out_of_reach", "idle")
-def _pick_up_soup(to: _Writer) -> None:
+def _pick_up_soup(to: Writer) -> None:
     """A soup that lies on a counter is taken to the window."""
     to.operator("take_soup", "take", **_take("soup"))
     to.method("fetch_soup", ["holding(nothing)", "wanted(soup)", "can_get(soup)"], "take_soup", 78)
 
 
 @_remedy("out_of_reach", "ready_without_dish", "useless_hold")
-def _supply_dishes(to: _Writer) -> None:
+def _supply_dishes(to: Writer) -> None:
     """Who cannot reach a pot lays a dish ready for the other."""
     to.parameter("stock_dishes", 1, 0, 3, 1)
     to.operator("take_dish", "take", **_take("dish"))
@@ -197,7 +117,7 @@ def _supply_dishes(to: _Writer) -> None:
 
 
 @_remedy("out_of_reach", "idle")
-def _supply_onions(to: _Writer) -> None:
+def _supply_onions(to: Writer) -> None:
     """Who cannot reach a pot lays onions ready, and keeps a counter free for a dish."""
     to.parameter("stock_onions", 2, 0, 6, 1)
     to.operator("take_onion", "take", **_take("onion"))
@@ -206,14 +126,14 @@ def _supply_onions(to: _Writer) -> None:
 
 
 @_remedy("out_of_reach", "useless_hold")
-def _only_cooks_fetch(to: _Writer) -> None:
+def _only_cooks_fetch(to: Writer) -> None:
     """Who cannot reach a pot fetches only what is laid ready for the other."""
     for thing in ("onion", "dish"):
         to.condition(_fetching(to.library, thing), "when", "can_cook")
 
 
 @_remedy("idle", "blocked")
-def _await_onions(to: _Writer) -> None:
+def _await_onions(to: Writer) -> None:
     """Who would be handed onions waits for them where they will be laid."""
     to.parameter("patience", 30, 0, 120, 10)
     to.operator("await_onion", "await", args={"thing": "onion"})
@@ -222,7 +142,7 @@ def _await_onions(to: _Writer) -> None:
 
 
 @_remedy("useless_hold")
-def _drop(to: _Writer) -> None:
+def _drop(to: Writer) -> None:
     """What has been of no use for a while is put down."""
     to.parameter("drop_after", 12, 1, 60, 3)
     to.operator("set_down", "set_down", **_HANDS_FREE)
@@ -230,7 +150,7 @@ def _drop(to: _Writer) -> None:
 
 
 @_remedy("ready_without_dish", "useless_hold")
-def _free_hands_for_a_dish(to: _Writer) -> None:
+def _free_hands_for_a_dish(to: Writer) -> None:
     """An onion that no pot takes is put down for a dish that a soup needs."""
     to.operator("set_down", "set_down", **_HANDS_FREE)
     when = ["holding(onion)", "!has_use", "wanted(dish)", "closer(dish)", "can_get(dish)"]
@@ -238,7 +158,7 @@ def _free_hands_for_a_dish(to: _Writer) -> None:
 
 
 @_remedy("useless_hold", "idle")
-def _free_hands_for_an_onion(to: _Writer) -> None:
+def _free_hands_for_an_onion(to: Writer) -> None:
     """A dish that no soup needs is put down for an onion that a pot lacks."""
     to.operator("set_down", "set_down", **_HANDS_FREE)
     when = ["holding(dish)", "!has_use", "wanted(onion)", "closer(onion)", "can_get(onion)"]
@@ -249,19 +169,19 @@ def _free_hands_for_an_onion(to: _Writer) -> None:
 
 
 @_remedy("ready_without_dish", "idle")
-def _dish_ahead(to: _Writer) -> None:
+def _dish_ahead(to: Writer) -> None:
     """A dish is fetched while the soup still cooks, or before it is started."""
     to.value("dishes_ahead", 30)
 
 
 @_remedy("useless_hold", "mutual_block", "blocked")
-def _dish_later(to: _Writer) -> None:
+def _dish_later(to: Writer) -> None:
     """A dish is fetched only when the soup is nearly done."""
     to.value("dishes_ahead", 10)
 
 
 @_remedy("ready_without_dish")
-def _dish_before_onion(to: _Writer) -> None:
+def _dish_before_onion(to: Writer) -> None:
     """A dish that a soup needs goes before another onion."""
     onion = _fetching(to.library, "onion")
     if onion is not None and onion.priority < 95:
@@ -269,51 +189,51 @@ def _dish_before_onion(to: _Writer) -> None:
 
 
 @_remedy("not_started")
-def _start_first(to: _Writer) -> None:
+def _start_first(to: Writer) -> None:
     """A full pot is started before anything else."""
     to.priority(_doing(to.library, "start"), 96)
 
 
 @_remedy("same_target", "useless_hold", "idle")
-def _trust_the_partner(to: _Writer) -> None:
+def _trust_the_partner(to: Writer) -> None:
     """What the partner carries counts as on its way."""
     to.value("claim_ttl", 20)
 
 
 @_remedy("same_target", "useless_hold")
-def _nearer_fetches_the_dish(to: _Writer) -> None:
+def _nearer_fetches_the_dish(to: Writer) -> None:
     """Of two free cooks the nearer fetches the dish."""
     to.condition(_fetching(to.library, "dish"), "when", "nearer(dish)")
 
 
 @_remedy("same_target", "blocked", "mutual_block")
-def _nearer_starts(to: _Writer) -> None:
+def _nearer_starts(to: Writer) -> None:
     """Of two free cooks the nearer starts the pot."""
     to.condition(_doing(to.library, "start"), "when", "starts_nearer")
 
 
 @_remedy("idle", "same_target", "useless_hold")
-def _each_its_part(to: _Writer) -> None:
+def _each_its_part(to: Writer) -> None:
     """Each cook brings what its own ways are short for."""
     for thing in ("onion", "dish"):
         to.condition(_fetching(to.library, thing), "when", f"suited({thing})")
 
 
 @_remedy("idle")
-def _onion_ahead(to: _Writer) -> None:
+def _onion_ahead(to: Writer) -> None:
     """An onion is fetched while the pot is still in use."""
     to.value("onions_ahead", 15)
 
 
 @_remedy("useless_hold", "same_target", "blocked")
-def _break_off(to: _Writer) -> None:
+def _break_off(to: Writer) -> None:
     """A cook turns back when what it was fetching is wanted no more."""
     for thing in ("onion", "dish"):
         to.condition(_fetching(to.library, thing), "interrupt_when", f"!wanted({thing})")
 
 
 @_remedy("blocked", "useless_hold", "mutual_block")
-def _wait_near(to: _Writer) -> None:
+def _wait_near(to: Writer) -> None:
     """Who holds something of no use yet waits beside the pot."""
     to.operator("stand_by", "stand_by")
     to.method("wait_near", ["!holding(nothing)"], "stand_by", 20)
@@ -325,7 +245,7 @@ def _wait_near(to: _Writer) -> None:
 def guard(library: Library, subject: str) -> Draft | None:
     """Adds the predicate of a guard signal, "method if condition", to the method."""
     name, _, condition = subject.partition(" if ")
-    writer = _Writer(library)
+    writer = Writer(library)
     writer.condition(library.method(name), "when", condition)
     return writer.draft if writer.draft.ops else None
 
@@ -335,7 +255,7 @@ def prune(library: Library, name: str) -> Draft | None:
     method = library.method(name)
     if method is None or method.locked or method.task == ROOT or not method.when:
         return None
-    writer = _Writer(library)
+    writer = Writer(library)
     if method.priority > 5:
         writer.priority(method, max(1.0, round(method.priority / 2)))
     else:
@@ -353,7 +273,7 @@ def move(library: Library) -> Iterator[tuple[str, float, Draft]]:
         for steps in (1, -1, 3, -3):
             value = min(max(node.value + steps * node.step, node.min), node.max)
             if value != node.value and not _reaches(node, value, steps):
-                writer = _Writer(library)
+                writer = Writer(library)
                 writer.value(node.id, value)
                 yield node.id, value, writer.draft
 
@@ -381,14 +301,6 @@ def _root(library: Library) -> Method | None:
     """
     roots = [each for each in library.methods if each.task == ROOT and each.id != "give_way"]
     return max(roots, key=lambda method: (method.priority, method.id), default=None)
-
-
-def _chore(library: Library) -> str:
-    """The task that most methods are ways of doing."""
-    counts: dict[str, int] = {}
-    for method in library.methods:
-        counts[method.task] = counts.get(method.task, 0) + 1
-    return max(counts, key=lambda task: (counts[task], task))
 
 
 def _doing(library: Library, controller: str, thing: str = "") -> Method | None:

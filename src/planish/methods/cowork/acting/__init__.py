@@ -1,0 +1,1 @@
+"""Acting: what a library may name, scripted cooks, and episodes. No model is called here."""

@@ -276,6 +276,18 @@ def test_a_method_whose_next_subtask_cannot_be_done_cools(world):
     assert shift.agent.succeeded["job"] == 0
 
 
+def test_a_method_that_has_done_nothing_yet_does_not_cool_with_what_is_below_it():
+    made = library(
+        m("shift", ROOT, ["chore"], 50),
+        m("going", "chore", ["go"], 60),
+        m("asked", "chore", ["do_3"], 40, when=["fact(3)"]),
+        m("rest", ROOT, ["do_0"], 10),
+        operators=[o("go", 2, pre=["fact(4)"], expect=["fact(5)"])],
+    )
+    shift = Shift(made)
+    assert [shift(4), shift(), shift(3), shift(3)] == [2, 0, 3, 3]
+
+
 def test_another_way_of_a_subtask_keeps_what_the_method_has_done():
     made = library(
         m("job", ROOT, ["do_1", "part", "do_3"], 50),

@@ -21,7 +21,7 @@ Fixed before any report seed was played with an evolved library:
 * partners: every scripted partner, both seats, impaired against the evolved library of each seed.
   Predicted: better with every one, nowhere significantly worse.
 
-All scores are on report seeds, 20 a cell (6 beside every partner), that nothing else plays;
+All scores are on report seeds, 20 a cell, that nothing else plays;
 intervals are bootstrapped over runs of the optimizer and episodes within them.
 """
 
@@ -74,8 +74,6 @@ ARMS = {
 }
 SEEDS = range(5)
 REPORT = range(20)
-PARTNER_REPORT = range(6)
-"""Episodes a cell beside every partner: 80 cells of six libraries."""
 
 
 @dataclass(frozen=True)
@@ -271,10 +269,8 @@ def report_partners(folder: Path) -> list[str]:
             gains = []
             for seat in (0, 1):
                 cell = Cell(layout=layout, partner=partner, seat=seat)
-                before = scores(start, cell, seeds=PARTNER_REPORT)
-                differences = [
-                    scores(library, cell, seeds=PARTNER_REPORT) - before for library in evolved
-                ]
+                before = scores(start, cell)
+                differences = [scores(library, cell) - before for library in evolved]
                 gains.append(differences)
                 cells += 1
                 if interval(differences)[2] < 0:

@@ -290,3 +290,17 @@ def test_ray_plays_the_same_episodes():
     jobs = [Job(cell(partner="switcher", seat=1), FULL, seed, horizon=120) for seed in range(6)]
     here = [each.score for each in play_all(jobs, workers=1)]
     assert done.stdout.strip().splitlines()[-1] == str(here)
+
+
+def test_pots_that_start_by_themselves_are_filled_even_where_one_onion_would_pay_more(tmp_path):
+    plan = "\n".join(load_layout("cramped_room").rows())
+    orders = [{"ingredients": ["onion"] * count} for count in (1, 3)]
+    place = tmp_path / "cheap.layout"
+    place.write_text(
+        repr({"grid": plan, "start_all_orders": orders, "recipe_values": [19, 20],
+              "recipe_times": [20, 20]})
+    )  # fmt: skip
+    assert load_layout(str(place)).best_count == 1
+    for old_dynamics in (False, True):
+        played = play(Job(cell(str(place)), FULL, 0, old_dynamics=old_dynamics))
+        assert played.episode.soups > 5

@@ -509,7 +509,7 @@ def test_each_kind_is_what_it_says():
         found = 0
         for cell in layout.floor:
             others = [other for other in layout.floor if other != cell]
-            steps = layout.walk_from(others[:1], without=cell)
+            steps = layout.walk_from(others[:1], cell)
             found += any(steps[other] == FAR for other in others)
         return found
 

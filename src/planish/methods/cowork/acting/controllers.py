@@ -1,7 +1,8 @@
 """The controllers that a library's operators may name: each turns a `View` into one action.
 
 A controller answers None where there is nothing it can do; the agent then goes on with another
-method. None of them keeps anything between ticks.
+method. What one of them must keep for later ticks goes into the
+view's memory.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def put(view: View) -> int | None:
         return None
     best, cost = -1, float(FAR)
     for pot, lacking in view.needs.items():
-        steps = view.cost(pot, view.cell)
+        steps = view.layout.ways_to[pot][view.cell]
         if steps < FAR and steps + 4 * lacking < cost:
             best, cost = pot, steps + 4 * lacking
     return use(view, best)
@@ -92,7 +93,7 @@ def plate(view: View) -> int | None:
         return None
     best, done = -1, FAR
     for pot, left in view.started.items():
-        steps = view.cost(pot, view.cell)
+        steps = view.layout.ways_to[pot][view.cell]
         if steps < FAR and max(steps + 1, left) < done:
             best, done = pot, max(steps + 1, left)
     if best < 0:

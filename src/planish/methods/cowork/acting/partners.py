@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from planish.errors import BadInput
-from planish.methods.cowork.kitchen.layouts import FAR, ONIONS, Layout
+from planish.methods.cowork.kitchen.layouts import FAR, Layout
 from planish.methods.cowork.kitchen.simulator import (
     DISH,
     INTERACT,
@@ -145,7 +145,7 @@ class _Cook:
 
     def unstarted(self, kitchen: Kitchen, *, full: bool) -> list[int]:
         """Pots that do not cook, with all their onions or without; old dynamics want three."""
-        worth = ONIONS if kitchen.old_dynamics else self.layout.best_count
+        worth = self.layout.worth(kitchen.old_dynamics)
         pots = [pot for pot in kitchen.pots if kitchen.cooked[pot] < 0]
         return [pot for pot in pots if (kitchen.onions[pot] >= worth) == full]
 

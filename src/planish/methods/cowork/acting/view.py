@@ -41,8 +41,7 @@ class View:
         self.values = values
         self.cell = kitchen.cells[seat]
         self.facing = kitchen.facing[seat]
-        self.thing = kitchen.held[seat]
-        self.held = min(self.thing, SOUP)
+        self.held = min(kitchen.held[seat], SOUP)
         self.partner_cell = kitchen.cells[1 - seat]
         self.partner_held = min(kitchen.held[1 - seat], SOUP)
 
@@ -61,6 +60,12 @@ class View:
         """Whether the partner carries such a thing and is on its way with it."""
         return self.partner_held == thing and self.partner_active
 
+    @property
+    def is_less_urgent(self) -> bool:
+        """Whether what I hold can wait sooner than what my partner holds; at a tie seat 1 waits."""
+        mine, theirs = self.held, self.partner_held
+        return mine < theirs or (mine == theirs and self.seat == 1)
+
     @cached_property
     def turns_aside(self) -> bool:
         """Whether it is me who walks around the other: were it both, they would meet again.
@@ -68,8 +73,7 @@ class View:
         What a cook holds decides, seats at a tie. A partner who stands there all the same is
         walked around for a while.
         """
-        mine, theirs = self.held, self.partner_held
-        if mine < theirs or (mine == theirs and self.seat == 1):
+        if self.is_less_urgent:
             return True
         memory = self.memory
         if memory.blocked >= self.value("yield_after", FAR) or not self.partner_active:
@@ -80,8 +84,8 @@ class View:
 
     @cached_property
     def target(self) -> int:
-        """Onions in a soup worth cooking."""
-        return self.layout.best_count
+        """Onions in a soup worth cooking; where pots start by themselves, a full one."""
+        return self.layout.worth(self.kitchen.old_dynamics)
 
     @cached_property
     def needs(self) -> dict[int, int]:
@@ -165,10 +169,6 @@ class View:
             return list(self.started) or self.full or list(self.kitchen.pots)
         return list(self.needs) or list(self.kitchen.pots)
 
-    def cost(self, tile: int, cell: int) -> int:
-        """Steps from the cell until the tile can be used."""
-        return self.layout.ways_to[tile][cell]
-
     def nearest(self, tiles: list[int], cell: int) -> tuple[int, int]:
         """(tile, steps) of the nearest, (-1, FAR) where there is no way to any."""
         best, steps = -1, FAR
@@ -246,14 +246,7 @@ class View:
     @cached_property
     def shared(self) -> list[int]:
         """Bare counters that both cooks can use."""
-        layout, kitchen = self.layout, self.kitchen
-        return [
-            tile
-            for tile in layout.tiles("X")
-            if not kitchen.on[tile]
-            and layout.ways_to[tile][self.cell] < FAR
-            and layout.ways_to[tile][self.partner_cell] < FAR
-        ]
+        return [tile for tile in self.shared_any if not self.kitchen.on[tile]]
 
     @cached_property
     def hand_over(self) -> tuple[int, int]:
@@ -327,12 +320,7 @@ class View:
 
         Where it faces the agent it wants through, whatever it was thought to be about.
         """
-        if self.partner_held == NOTHING:
-            thing = DISH if self.dishes_wanted > 0 else ONION
-            goals = self.full or self.sources(thing)
-        else:
-            goals = self.goals(self.partner_held)
-        way = self._way(self.partner_cell, goals)
+        way = self._way(self.partner_cell, self._errand(self.partner_held))
         if self.partner_ahead == self.cell and self.cell not in way:
             return [self.partner_cell, self.cell]
         return way
@@ -340,12 +328,13 @@ class View:
     @cached_property
     def my_way(self) -> list[int]:
         """The cells of the agent's own way, guessed as its partner would."""
-        if self.held == NOTHING:
-            thing = DISH if self.dishes_wanted > 0 else ONION
-            goals = self.full or self.sources(thing)
-        else:
-            goals = self.goals(self.held)
-        return self._way(self.cell, goals)
+        return self._way(self.cell, self._errand(self.held))
+
+    def _errand(self, held: int) -> list[int]:
+        """Tiles that a cook who holds such a thing seems to be going to."""
+        if held != NOTHING:
+            return self.goals(held)
+        return self.full or self.sources(DISH if self.dishes_wanted > 0 else ONION)
 
     def _way(self, cell: int, goals: list[int]) -> list[int]:
         layout, way = self.layout, [cell]
@@ -389,8 +378,7 @@ class View:
         """Whether it is for me to step aside: who has no room cannot; then what is held; seats."""
         if (self.my_refuge[0] < 0) != (self.partner_refuge[0] < 0):
             return self.my_refuge[0] >= 0
-        mine, theirs = self.held, self.partner_held
-        return mine < theirs or (mine == theirs and self.seat == 1)
+        return self.is_less_urgent
 
     def steps_around(self, tile: int) -> tuple[int, ...]:
         """cell -> steps to beside the tile without crossing the partner's cell."""

@@ -178,7 +178,7 @@ class _Look:
             return len(started)
         filled = {pot: onions for pot, onions, cooked in self.before.pots if cooked < 0}
         idle = len(self.layout.tiles("P")) - len(started)
-        return idle * self.layout.best_count - sum(filled.values())
+        return idle * self.layout.worth(self.old_dynamics) - sum(filled.values())
 
     def _hands(self, seat: int) -> Iterator[tuple[str, str, int, float]]:
         held = min(self.before.held[seat], SOUP)
@@ -211,7 +211,7 @@ class _Look:
             ticks = self.layout.recipes[onions].ticks
             if cooked >= ticks and not dishes:
                 yield "ready_without_dish", "", 0, 0.5 * cooks
-            if cooked < 0 and onions >= self.layout.best_count and not self.old_dynamics:
+            if cooked < 0 and onions >= self.layout.worth(False) and not self.old_dynamics:
                 yield "not_started", "", 0, 0.5 * cooks
 
 

@@ -67,6 +67,10 @@ class Layout:
             ),
         )
 
+    def worth(self, old_dynamics: bool) -> int:
+        """Onions in a soup worth cooking; where pots start by themselves, in a full one."""
+        return ONIONS if old_dynamics else self.best_count
+
     @cached_property
     def floor(self) -> tuple[int, ...]:
         """The cells that cooks can stand on, row by row."""
@@ -153,35 +157,26 @@ class Layout:
             for tile in range(len(self.terrain))
         )
 
-    def walk_from(self, cells: Sequence[int], without: int = -1) -> tuple[int, ...]:
-        """Steps from the nearest of `cells` to every cell, never over the cell `without`."""
+    def walk_from(self, cells: Sequence[int], *without: int) -> tuple[int, ...]:
+        """Steps from the nearest of `cells` to every cell, over none of the cells `without`."""
         steps = [FAR] * len(self.terrain)
-        queue = deque(cell for cell in cells if cell != without)
+        queue = deque(cell for cell in cells if cell not in without)
         for cell in queue:
             steps[cell] = 0
         while queue:
             cell = queue.popleft()
-            for _, next_cell in self.moves[cell]:
-                if next_cell != without and steps[next_cell] == FAR:
-                    steps[next_cell] = steps[cell] + 1
-                    queue.append(next_cell)
+            for _, after in self.moves[cell]:
+                if after not in without and steps[after] == FAR:
+                    steps[after] = steps[cell] + 1
+                    queue.append(after)
         return tuple(steps)
 
     def walk_past(self, start: int, *without: int) -> tuple[int, ...]:
-        """Steps from a cell to every cell, over none of the cells `without`; measured once each."""
+        """As `walk_from` of one cell; measured once for each call."""
         key = (start, *without)
         found = self._past.get(key)
         if found is None:
-            steps = [FAR] * len(self.terrain)
-            steps[start] = 0
-            queue = deque([start])
-            while queue:
-                cell = queue.popleft()
-                for _, after in self.moves[cell]:
-                    if after not in without and steps[after] == FAR:
-                        steps[after] = steps[cell] + 1
-                        queue.append(after)
-            found = self._past[key] = tuple(steps)
+            found = self._past[key] = self.walk_from((start,), *without)
         return found
 
     @cached_property

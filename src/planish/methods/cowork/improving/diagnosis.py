@@ -10,7 +10,7 @@ estimate, in ticks of one agent: it ranks what to mend, and the gate decides whe
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -75,6 +75,11 @@ def diagnose(library: Library, played: Sequence[Played]) -> Diagnosis:
     Args:
         played: traced episodes of this library.
     """
+    fetching = {
+        operator.id: str(operator.args["thing"])
+        for operator in library.operators
+        if operator.controller == "take"
+    }
     good = [each for each in played if each.episode.score is not None and each.frames]
     tallies: dict[tuple[str, str, str], _Tally] = defaultdict(_Tally)
     actions: Counter[str] = Counter()
@@ -83,7 +88,7 @@ def diagnose(library: Library, played: Sequence[Played]) -> Diagnosis:
     done: Counter[str] = Counter()
     scores: dict[str, list[float]] = defaultdict(list)
     for each in good:
-        _count(each, tallies)
+        _count(each, fetching, tallies)
         actions.update(trace.action for trace in each.traces)
         onset = _stagnation(each)
         if onset is not None:
@@ -119,10 +124,12 @@ def diagnose(library: Library, played: Sequence[Played]) -> Diagnosis:
     )
 
 
-def _count(played: Played, tallies: dict[tuple[str, str, str], _Tally]) -> None:
+def _count(
+    played: Played, fetching: Mapping[str, str], tallies: dict[tuple[str, str, str], _Tally]
+) -> None:
     layout = load_layout(played.episode.cell.layout)
     cell = str(played.episode.cell)
-    operators = {(trace.t, trace.seat): trace.operator for trace in played.traces}
+    fetched = {(trace.t, trace.seat): fetching.get(trace.operator, "") for trace in played.traces}
     seats = sorted({trace.seat for trace in played.traces})
     open_before: set[tuple[str, str, int]] = set()
     for tick, joint in enumerate(played.actions):
@@ -130,11 +137,9 @@ def _count(played: Played, tallies: dict[tuple[str, str, str], _Tally]) -> None:
         look = _Look(layout, before, after, joint, played.episode.old_dynamics)
         where = f"{played.episode.id}@{tick}"
         found = list(look.signals(seats))
-        pair = [operators.get((tick, seat), "") for seat in (0, 1)]
-        if len(seats) == 2 and pair[0] == pair[1] and pair[0].startswith("take_"):
-            thing = pair[0].removeprefix("take_")
-            if look.lacking(thing) < 2:
-                found.append(("same_target", thing, 0, 0.5))
+        thing = fetched.get((tick, 0), "")
+        if thing and thing == fetched.get((tick, 1)) and look.lacking(thing) < 2:
+            found.append(("same_target", thing, 0, 0.5))
         now = {(kind, subject, seat) for kind, subject, seat, _ in found}
         for kind, subject, seat, ticks in found:
             fresh = (kind, subject, seat) not in open_before

@@ -16,7 +16,7 @@ from planish.methods.cowork.acting.registry import CONTROLLERS, PREDICATES, Cont
 from planish.methods.cowork.data import Cell
 from planish.methods.cowork.htn import COOLING, MAX_DEPTH, MAX_NODES, Agent
 from planish.methods.cowork.kitchen.layouts import load_layout, parse_layout
-from planish.methods.cowork.kitchen.simulator import ACTIONS, STAY, WEST, Kitchen
+from planish.methods.cowork.kitchen.simulator import ACTIONS, INTERACT, STAY, WEST, Kitchen
 from planish.methods.cowork.skills import ROOT, Library, load_library, parse_library
 
 LAYOUT = load_layout("cramped_room")
@@ -713,3 +713,15 @@ def test_a_sleeping_controller_that_could_not_be_foreseen_still_yields_an_action
     assert all(trace.operator == "put_onion" and not trace.fallback for trace in late)
     assert cook.deadline_misses >= 2
     assert cook.passed_over["operator put_onion"] > 0
+
+
+def test_what_was_used_is_not_used_again_because_time_ran_out(fake_clock):
+    made = library(
+        m("use", ROOT, ["do_5"], 50, when=["!fact(0)"]),
+        m("rest", ROOT, ["do_4"], 10),
+    )
+    shift = Shift(made, deadline_ns=5 * MILLISECOND)
+    assert shift() == INTERACT
+    fake_clock.cost = {0: 20 * MILLISECOND}
+    assert shift() == STAY
+    assert (shift.last.fallback, shift.last.event) == ("last", "deadline")

@@ -29,7 +29,7 @@ from planish.methods.cowork.acting.view import View
 from planish.methods.cowork.checking import MAX_DEPTH
 from planish.methods.cowork.data import TickTrace
 from planish.methods.cowork.kitchen.layouts import Layout
-from planish.methods.cowork.kitchen.simulator import ACTIONS, STAY, Kitchen
+from planish.methods.cowork.kitchen.simulator import ACTIONS, INTERACT, STAY, Kitchen
 from planish.methods.cowork.skills import ROOT, Library, Method, Operator, read_call
 
 __all__ = ["COOLING", "MAX_DEPTH", "MAX_NODES", "Agent"]
@@ -163,7 +163,8 @@ class Agent:
         if action is None:
             action, fallback = self._fall_back(view, search)
         else:
-            self._last_safe = action
+            # What was used may not be used again: the onion just laid down would be taken back.
+            self._last_safe = STAY if action == INTERACT else action
         self._memory.action = action
         took = perf_counter_ns() - begun
         self.latencies_ns.append(took)
@@ -326,7 +327,7 @@ class Agent:
         return False
 
     def _fall_back(self, view: View, search: _Search) -> tuple[int, str]:
-        """The last safe action where time ran out; a step aside where one is in the way; stay."""
+        """Where time ran out the last step or turn; else a step aside where one is in the way."""
         self.fallbacks += 1
         if search.late:
             return self._last_safe, "last"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from cyclopts import App, CycloptsError
 
-from planish.cli import _usage
+from planish.cli import _usage, main
 from planish.errors import BadInput
 from planish.methods.cowork import evolve as stage
 from planish.methods.cowork.config import Config
@@ -23,6 +23,7 @@ from planish.methods.cowork.improving.asking import Exchange
 from planish.methods.cowork.improving.evolving import Tools
 from planish.methods.cowork.improving.patches import apply
 from planish.methods.cowork.improving.rounds import Round
+from planish.methods.cowork.kitchen.layouts import load_layout
 from planish.methods.cowork.showing.evolved import write_report
 from planish.methods.cowork.skills import Library, load_library, save_library
 from planish.runs import Run, find
@@ -362,6 +363,31 @@ def test_a_layout_that_has_changed_since_is_refused(runs: Path) -> None:
     plan.write_text(plan.read_text() + "\n")
     with pytest.raises(BadInput, match=r"mine\.layout: has changed since the run began"):
         typed("--resume", str(run))
+
+
+def test_a_resume_writes_over_no_other_file(runs: Path) -> None:
+    out, other = runs / "out.json", runs / "other.json"
+    assert started(runs, "--episodes", "1", "--out", str(out)) == 0
+    run = str(find(runs / "runs", "last").path)
+    other.write_text("mine")
+    with pytest.raises(BadInput, match="exists already"):
+        typed("--resume", run, "--out", str(other))
+    assert other.read_text() == "mine"
+    assert typed("--resume", run, "--out", str(out)) == 0
+
+
+@pytest.mark.parametrize("words", [["evolve", "--layouts"], ["play", "--layout"]])
+def test_a_kitchen_that_cannot_be_played_so_is_refused_first(
+    runs: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = runs / "two.layout"
+    grid = "\n".join(load_layout("cramped_room").rows())
+    plan.write_text(repr({"grid": grid, "start_all_orders": [{"ingredients": ["onion"] * 2}]}))
+    with pytest.raises(SystemExit) as stop:
+        main(["cowork", *words, str(plan), "--old-dynamics", "--runs", str(runs / "runs")])
+    assert stop.value.code == 2
+    assert "nobody orders one" in capsys.readouterr().err
+    assert not (runs / "runs").exists()
 
 
 @pytest.mark.parametrize("preset", [Config.tiny, Config.laptop, Config.paper])

@@ -27,7 +27,7 @@ from planish.methods.cowork.improving.proposing import History, Proposer
 from planish.methods.cowork.improving.rounds import Journal
 from planish.methods.cowork.improving.settings import Seeds, cells_of, limits_of
 from planish.methods.cowork.improving.snapshots import Shelf
-from planish.methods.cowork.kitchen.layouts import load_layout, shipped_layouts
+from planish.methods.cowork.kitchen.asked import asked, unchanged
 from planish.methods.cowork.library import LEFT_BY_RUN, find_library
 from planish.methods.cowork.showing.evolved import (
     Outcome,
@@ -41,7 +41,7 @@ from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of, read_info
 from planish.runs.options import RUNS, Count, Json, RunsDir
-from planish.runs.presets import Preset, digest, regiven, resolve
+from planish.runs.presets import Preset, regiven, resolve
 from planish.runs.store import find
 
 __all__ = ["Plan", "evolve"]
@@ -125,7 +125,7 @@ def evolve(
     if before is None:
         plan, start = make_plan(given, resolve(preset, config), runs)
     else:
-        plan, start = resumed_plan(before, given, config, preset)
+        plan, start = resumed_plan(before, given, config, preset, runs)
     model = _model(plan.proposer)
     if before is None:
         run = Run.create(
@@ -145,16 +145,7 @@ def make_plan(given: Mapping[str, Any], config: Config, runs: Path = RUNS) -> tu
     Raises:
         BadInput: an option is missing, or names what is not there.
     """
-    names = given["layouts"]
-    if not names:
-        known = ", ".join(shipped_layouts())
-        raise BadInput(
-            "is missing", where="--layouts", fix=f"name one or more of {known}, or a file"
-        )
-    if len(set(names)) < len(names):
-        raise BadInput("a layout is named twice", where="--layouts", fix="name each once")
-    for name in names:
-        load_layout(name)
+    hashes = asked(given["layouts"], "--layouts", old_dynamics=config.old_dynamics)
     for name in config.partners:
         check_partner(name)
     if config.backend == "ray" and find_spec("ray") is None:
@@ -171,24 +162,35 @@ def make_plan(given: Mapping[str, Any], config: Config, runs: Path = RUNS) -> tu
         seeds.take(purpose, 0, count)  # type: ignore[arg-type]
     source = given["library"] or "impaired"
     start = find_library(source, runs)
-    out = given["out"]
-    if out is not None and Path(out).exists():
-        raise BadInput("exists already", where=f"--out {out}", fix="choose another file")
+    out = _new_file(given["out"])
     plan = Plan(
         **config.model_dump(),
-        layouts=tuple(names),
-        layout_hashes={name: digest(Path(name)) for name in names if name not in shipped_layouts()},
+        layouts=tuple(given["layouts"]),
+        layout_hashes=hashes,
         episodes=given["episodes"] or 30,
         library=source,
         library_hash=start.digest,
         proposer=given["proposer"] or EMBEDDED,
-        out=None if out is None else str(Path(out).absolute()),
+        out=out,
     )
     return plan, start
 
 
+def _new_file(out: Path | str | None) -> str | None:
+    """Where the evolved library is to go besides; never over what is there."""
+    if out is None:
+        return None
+    if Path(out).exists():
+        raise BadInput("exists already", where=f"--out {out}", fix="choose another file")
+    return str(Path(out).absolute())
+
+
 def resumed_plan(
-    folder: Path, given: Mapping[str, Any], config: Config, preset: Preset | None
+    folder: Path,
+    given: Mapping[str, Any],
+    config: Config,
+    preset: Preset | None,
+    runs: Path = RUNS,
 ) -> tuple[Plan, Library]:
     """The plan of a run that goes on, with whatever was given again to be compared.
 
@@ -197,25 +199,25 @@ def resumed_plan(
             version.
     """
     before = config_of(read_info(folder), "cowork", "evolve", Plan)
-    for name, was in before.layout_hashes.items():
-        if digest(Path(name)) != was:
-            raise BadInput("has changed since the run began", where=name, fix="start a new run")
+    unchanged(before.layout_hashes)
     dials = regiven(Config(**before.model_dump(include=set(Config.model_fields))), config, preset)
     told = {name: value for name, value in given.items() if value is not None and name != "library"}
+    if "out" in told and str(Path(told["out"]).absolute()) == before.out:
+        del told["out"]  # what the run itself has written there may be written again
     if "out" in told:
-        told["out"] = str(Path(told["out"]).absolute())
-    start = _first_library(folder, before)
+        told["out"] = _new_file(told["out"])
+    start = _first_library(folder, before, runs)
     if given["library"] is not None:
         told |= {"library": given["library"]}
     return before.model_copy(update={**dials.model_dump(), **told}), start
 
 
-def _first_library(folder: Path, plan: Plan) -> Library:
+def _first_library(folder: Path, plan: Plan, runs: Path) -> Library:
     """What the run began with: its own copy, wherever the file has gone."""
     own = _snapshot(folder, plan.library_hash)
     if own.exists():
         return load_library(own)
-    found = find_library(plan.library)
+    found = find_library(plan.library, runs)
     if found.digest != plan.library_hash:
         raise BadInput("has changed since the run began", where=plan.library, fix="start a new run")
     return found
@@ -265,7 +267,8 @@ def _carry_out(run: Run, given: _Given, screen: Screen) -> int:
                 journal=Journal(run),
                 tell=screen.note,
             )
-            _leave(run, evolution.active)
+            if not (run.path / LEFT_BY_RUN).exists():
+                _leave(run, evolution.active)
             with screen.progress("evolving", plan.episodes) as advance:
 
                 def step() -> None:
@@ -288,7 +291,10 @@ def embedded(plan: Plan) -> Proposer:
     from planish.methods.cowork.improving.templates import EmbeddedProposer
 
     return EmbeddedProposer(
-        seed=plan.seed, candidates=plan.candidates, only_parameters=plan.proposer == PARAMETERS
+        seed=plan.seed,
+        candidates=plan.candidates,
+        only_parameters=plan.proposer == PARAMETERS,
+        limits=limits_of(plan),
     )
 
 
@@ -338,9 +344,13 @@ def _close(run: Run, plan: Plan, outcome: Outcome, screen: Screen) -> int:
     summary = outcome.numbers() | {"score_by_hand": references.get(_BY_HAND)}
     libraries = {point.library: evolution.library(point.library) for point in evolution.points}
     write_report(run, outcome, references, libraries)
+    if summary["score"].value is None:
+        run.close("failed", "no episode of the report could be scored")
+        screen.close(summary, run=run.path, report=run.report_path)
+        return 1
+    run.finish(**summary)
     if plan.out is not None:
         save_library(evolution.active, Path(plan.out))
-    run.finish(**summary)
     show_outcome(screen, outcome, references, Path(plan.library).stem)
     for row in evolution.rounds:
         if row.unscored:

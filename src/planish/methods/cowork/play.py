@@ -27,7 +27,8 @@ from pydantic import BaseModel, ConfigDict
 from planish.methods.cowork.acting.episodes import Job, Played, episode_id, play_many
 from planish.methods.cowork.acting.partners import check_partner
 from planish.methods.cowork.data import Cell, Episode
-from planish.methods.cowork.kitchen.layouts import load_layout, shipped_layouts
+from planish.methods.cowork.kitchen.asked import asked, unchanged
+from planish.methods.cowork.kitchen.layouts import load_layout
 from planish.methods.cowork.library import LEFT_BY_RUN, find_library
 from planish.methods.cowork.showing.played import Results, Times, write_report
 from planish.methods.cowork.skills import SHIPPED, Library, save_library
@@ -36,7 +37,6 @@ from planish.runs import LineFile, Run, mend
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of, read_info
 from planish.runs.options import RUNS, Count, Json, RunsDir, Seed
-from planish.runs.presets import digest
 from planish.runs.store import find
 
 __all__ = ["Plan", "play"]
@@ -195,24 +195,14 @@ def make_plan(told: Mapping[str, Any], runs: Path = RUNS) -> tuple[Plan, Library
     Raises:
         BadInput: an option is missing, or names what is not there.
     """
-    names = told.get("layouts")
-    if not names:
-        known = ", ".join(shipped_layouts())
-        raise BadInput(
-            "is missing", where="--layout", fix=f"name one or more of {known}, or a file"
-        )
-    if len(set(names)) < len(names):
-        raise BadInput("a layout is named twice", where="--layout", fix="name each once")
-    for name in names:
-        load_layout(name)
+    hashes = asked(told.get("layouts"), "--layout", old_dynamics=told.get("old_dynamics", False))
     check_partner(told.get("partner", "self"))
     source = told.get("library", "full")
     library = find_library(source, runs)
-    files = [name for name in names if name not in shipped_layouts()]
     found = {
         "library": source,
         "library_hash": library.digest,
-        "layout_hashes": {name: digest(Path(name)) for name in files},
+        "layout_hashes": hashes,
     }
     return Plan.model_validate({**told, **found}), library
 
@@ -224,9 +214,7 @@ def resumed_plan(folder: Path, told: Mapping[str, Any], runs: Path = RUNS) -> tu
         BadInput: not a run of this stage, or a layout file that has changed since.
     """
     before = config_of(read_info(folder), "cowork", "play", Plan)
-    for name, was in before.layout_hashes.items():
-        if digest(Path(name)) != was:
-            raise BadInput("has changed since the run began", where=name, fix="start a new run")
+    unchanged(before.layout_hashes)
     own = folder / LEFT_BY_RUN
     library = find_library(str(own) if own.exists() else before.library, runs)
     if library.digest != before.library_hash:

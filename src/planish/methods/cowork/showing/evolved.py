@@ -1,7 +1,7 @@
 """What came of an evolution: numbers, tables and the report.
 
 outcome = Outcome(evolution, start)
-outcome.overall("after"), outcome.by_layout()
+outcome.gain().after, outcome.by_layout()
 write_report(run, outcome, references={"full": 182.0})
 """
 

@@ -227,11 +227,11 @@ def taken(outcomes, seed=0):
 def test_the_guard_that_a_method_lacks_is_found():
     rng = random.Random(2)
     outcomes = [(held, held == ONION) for held in rng.choices((ONION, DISH, NOTHING, SOUP), k=61)]
-    (signal,) = guards([taken(outcomes)])
+    (signal,) = guards([taken(outcomes)], {})
     assert signal.subject == "go if holding(onion)"
     assert signal.count == sum(not good for _, good in outcomes[:-1])
     turned = [(held, held != DISH) for held, _ in outcomes]
-    (signal,) = guards([taken(turned)])
+    (signal,) = guards([taken(turned)], {})
     assert signal.subject == "go if !holding(dish)"
     assert signal.lost_ticks > 5
 
@@ -240,7 +240,7 @@ def test_a_guard_is_found_though_it_errs_now_and_then():
     rng = random.Random(1)
     held = rng.choices((ONION, DISH), k=71)
     outcomes = [(thing, (thing == ONION) == (rng.random() < 0.92)) for thing in held]
-    (signal,) = guards([taken(outcomes)])
+    (signal,) = guards([taken(outcomes)], {})
     assert signal.subject in ("go if holding(onion)", "go if !holding(dish)")
 
 
@@ -252,14 +252,14 @@ def test_no_guard_is_found_in_noise(length):
         outcomes = [
             (rng.choice((NOTHING, ONION, DISH, SOUP)), rng.random() < 0.5) for _ in range(length)
         ]
-        wrong += bool(guards([taken(outcomes, seed)]))
+        wrong += bool(guards([taken(outcomes, seed)], {}))
     assert wrong <= 4  # at most one in twenty is to be expected
 
 
 def test_too_few_failures_or_successes_are_no_ground_for_a_guard():
     for good in (True, False):
         outcomes = [(ONION if n % 12 else DISH, bool(n % 12) == good) for n in range(40)]
-        assert guards([taken(outcomes)]) == []
+        assert guards([taken(outcomes)], {}) == []
 
 
 @pytest.mark.parametrize(

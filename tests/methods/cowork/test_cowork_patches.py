@@ -16,7 +16,6 @@ from planish.methods.cowork.improving.patches import (
     Rejected,
     apply,
     between,
-    fingerprint,
     node_of,
 )
 from planish.methods.cowork.improving.texts import printable
@@ -232,20 +231,6 @@ def test_what_the_owner_locked_at_the_start_stays_though_the_lock_is_lost():
         apply(change, library, anchor=library, original=original)
 
 
-def test_a_library_that_does_not_get_through_an_episode_is_refused():
-    library, seen = small(), []
-    change = patch(library, replace("/methods/cook/priority", 61))
-    found = apply(change, library, anchor=library, smoke=seen.append)
-    assert seen == [found]
-
-    def smoke(candidate):
-        raise RuntimeError("fell over at tick 12")
-
-    with pytest.raises(Rejected, match="fell over at tick 12") as caught:
-        apply(change, library, anchor=library, smoke=smoke)
-    assert caught.value.code == "smoke"
-
-
 def test_statistics_are_measured_and_never_edited():
     made = document()
     made["methods"][1]["stats"] = {"tried": 9, "succeeded": 4}
@@ -294,7 +279,7 @@ def test_what_lies_between_two_libraries_turns_one_into_the_other(a, b):
         return
     change = Patch(base_hash=a.digest, rationale="", ops=ops)
     found = apply(change, a, limits=WIDE, anchor=a)
-    assert found.digest == b.digest == fingerprint(found)
+    assert found.digest == b.digest
     assert drift(found, b) == 0
 
 
@@ -325,4 +310,4 @@ def test_a_node_is_named_and_a_text_of_unknown_origin_is_tamed():
 
 def test_the_codes_are_told_apart():
     assert all(text and text[0].islower() for text in CODES.values())
-    assert {"stale_base", "locked", "code_smuggled", "drift_total", "smoke"} <= CODES.keys()
+    assert {"stale_base", "locked", "code_smuggled", "drift_total"} <= CODES.keys()

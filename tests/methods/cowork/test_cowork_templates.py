@@ -15,7 +15,7 @@ from planish.methods.cowork.improving.diagnosis import SIGNALS, diagnose
 from planish.methods.cowork.improving.patches import Limits, apply, node_of
 from planish.methods.cowork.improving.proposing import Budget
 from planish.methods.cowork.improving.remedies import REMEDIES, guard, move, prune
-from planish.methods.cowork.improving.templates import DRIFT, EmbeddedProposer
+from planish.methods.cowork.improving.templates import LIMITS, EmbeddedProposer
 from planish.methods.cowork.method import drift
 from planish.methods.cowork.skills import Library, load_library, parse_library
 from support.skills import edits, small
@@ -330,12 +330,12 @@ def test_without_a_diagnosis_templates_come_in_random_order(ring):
 
 
 def test_pairs_stay_within_a_rounds_drift(ring):
-    assert Limits().delta_round == DRIFT
+    assert Limits() == LIMITS
     drafts = [each for each in REMEDIES if each.write(IMPAIRED)]
     joined = 0
     for one, two in combinations(drafts, 2):
         first, second = one.write(IMPAIRED), two.write(IMPAIRED)
-        if first.clashes(second) or first.drift + second.drift > DRIFT:
+        if first.clashes(second) or first.drift + second.drift > LIMITS.delta_round:
             continue
         both = first.joined(second)
         assert drift(patched(IMPAIRED, both), IMPAIRED) == pytest.approx(both.drift)
@@ -350,3 +350,15 @@ def test_it_has_ideas_for_any_sound_library_and_all_are_accepted(library: Librar
     for patches in rounds(proposer, signals(idle=50, blocked=20), library, 12):
         for patch in patches:
             apply(patch, library, limits=Limits(), anchor=library)
+
+
+def test_nothing_is_proposed_that_the_dials_forbid(ring):
+    tight = Limits(delta_round=1.0, max_ops=2)
+    proposer = EmbeddedProposer(seed=0, candidates=30, limits=tight)
+    patches = proposer.propose(ring, IMPAIRED, NOTHING)
+    assert patches
+    for patch in patches:
+        apply(patch, IMPAIRED, limits=tight, anchor=IMPAIRED)
+    wide = EmbeddedProposer(seed=0, candidates=30).propose(ring, IMPAIRED, NOTHING)
+    assert "embedded:give_way" in {patch.proposer for patch in wide}
+    assert "embedded:give_way" not in {patch.proposer for patch in patches}

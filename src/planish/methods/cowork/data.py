@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "OPEN",
     "Cell",
     "Diagnosis",
     "Episode",
@@ -164,6 +165,10 @@ class Stage(_Frozen):
     lower: float
 
 
+OPEN = frozenset({"accepted", "ungated", "outrun", "budget_spent", "uncovered_cell", "seen_before"})
+"""Reasons of a `GateResult` that say nothing against the edit: it may be tried again."""
+
+
 class GateResult(_Frozen):
     """What the gate said of one patch.
 
@@ -183,6 +188,11 @@ class GateResult(_Frozen):
     stages: tuple[Stage, ...] = ()
     sim_steps: int = 0
     round: int = 0
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the edit itself was found wanting."""
+        return not self.accepted and self.reason not in OPEN
 
 
 class Promotion(_Frozen):

@@ -21,7 +21,7 @@ from typing import Any
 
 from planish.judges.parse import hide_thinking
 from planish.methods.cowork.data import Diagnosis, GateResult, Patch
-from planish.methods.cowork.improving.patches import Limits, Rejected, apply, fingerprint
+from planish.methods.cowork.improving.patches import Limits, Rejected, apply
 from planish.methods.cowork.improving.prompts import Facts, Refused, ask, ask_again
 from planish.methods.cowork.improving.proposing import Budget, History
 from planish.methods.cowork.improving.texts import printable
@@ -156,7 +156,7 @@ class ModelProposer:
 
     def learn(self, result: GateResult) -> None:
         """Remembers what the gate refused, so that it is not proposed again."""
-        if result.accepted:
+        if not result.is_refusal:
             return
         why = f"{result.reason}: {result.detail}" if result.detail else result.reason
         self._refused.pop(result.fingerprint, None)
@@ -264,7 +264,7 @@ class ModelProposer:
         for candidate in found:
             try:
                 patch = self._patch(candidate, library)
-                made = fingerprint(self._apply(patch, library))
+                made = self._apply(patch, library).digest
                 if made in self._refused:
                     raise Rejected("repeated", f"refused before: {self._refused[made].reason}")
                 if made in seen:

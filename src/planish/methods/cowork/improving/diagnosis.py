@@ -110,7 +110,7 @@ def diagnose(library: Library, played: Sequence[Played]) -> Diagnosis:
         if tally.ticks > 0
     ]
     signals += _never_succeeding(methods, done)
-    signals += guards(good)
+    signals += guards(good, library.values)
     signals.sort(key=lambda signal: (-signal.lost_ticks, signal.kind, signal.cell, signal.subject))
     total = sum(actions.values()) or 1
     return Diagnosis(
@@ -231,10 +231,7 @@ def _stagnation(played: Played) -> int | None:
 
 
 def _never_succeeding(methods: Counter[str], done: Counter[str]) -> list[Signal]:
-    """Methods that were tried often and never ended well.
-
-    The root never ends by itself, and a method that does nothing is meant to be broken off.
-    """
+    """Methods that were tried often and never ended well; the root, for one, never does."""
     return [
         Signal(kind="never_succeeds", cell="", count=tried, lost_ticks=float(tried), subject=name)
         for name, tried in sorted(methods.items())

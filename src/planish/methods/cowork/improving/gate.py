@@ -48,7 +48,6 @@ REASONS = {
 }
 """Every reason of a `GateResult`; the codes of `skills.Unsound` come on top."""
 
-_NO_VERDICT = {"outrun", "budget_spent", "uncovered_cell", "seen_before", "ungated", "accepted"}
 _SMOKE_DEADLINE_NS = 5_000_000
 _ZERO = 1e-9
 
@@ -176,7 +175,7 @@ class Gate:
 
     def remember(self, result: GateResult) -> None:
         """Takes note of a verdict, such as one of before a run was interrupted."""
-        if result.reason not in _NO_VERDICT and result.fingerprint:
+        if result.is_refusal and result.fingerprint:
             self.refused.setdefault(result.fingerprint, result.reason)
 
     # ---- at the entrance

@@ -1,6 +1,6 @@
 """Which predicate tells a method's failures from its successes.
 
-    guards(played)[0].subject          "plate if can_use"
+    guards(played, library.values)[0].subject          "plate if can_use"
 
 Each time a method is taken the kitchen of that tick is read again with every predicate; what
 separates the times it ran to its end from those where it failed is the guard that it lacks.
@@ -34,19 +34,31 @@ SMALLEST_GAIN = 0.15
 CHANCE = 0.05
 """With this chance, at most, some predicate seems to be the guard of a method that needs none."""
 
-UNSEEN = ("blocked_for", "stuck_for", "partner_still_for", "trusts_supply", "stocked", "at_least")
-"""Predicates that hang on what came before, or on a number, and are not tried."""
+UNSEEN = (
+    *("blocked_for", "stuck_for", "partner_still_for", "trusts_supply"),
+    *("hand_over_saves", "room_to_lay", "partner_within"),
+)
+"""Predicates that hang on what came before, or on a number, and are not tried.
+
+The others are read as if the partner had just moved and nothing had been laid out.
+"""
 
 
-def guards(played: Sequence[Played]) -> list[Signal]:
-    """The best guard of each method, where one says enough."""
+def guards(played: Sequence[Played], values: dict[str, float]) -> list[Signal]:
+    """The best guard of each method, where one says enough.
+
+    Args:
+        values: the library's parameters, which predicates read.
+    """
     samples: dict[str, list[tuple[dict[str, bool], bool]]] = defaultdict(list)
     for each in played:
         layout = load_layout(each.episode.cell.layout)
         for method, tick, seat, good in _taken(each):
             if len(samples[method]) < MOST_SAMPLES:
-                view = _view(layout, each.frames[tick], seat, each.episode.old_dynamics)
-                samples[method].append((_facts(view), good))
+                state, old_dynamics = each.frames[tick], each.episode.old_dynamics
+                kitchen = restored(layout, state, old_dynamics=old_dynamics)
+                facts = _facts(View(kitchen, seat, Memory(), values))
+                samples[method].append((facts, good))
     found = []
     for method, rows in sorted(samples.items()):
         failures = sum(not good for _, good in rows)
@@ -138,18 +150,14 @@ def _innermost(trace: TickTrace) -> str:
     return trace.task_path[-1].partition(":")[0] if trace.task_path else ""
 
 
-def _view(layout: Layout, state: State, seat: int, old_dynamics: bool) -> View:
-    return View(restored(layout, state, old_dynamics=old_dynamics), seat, Memory(), {})
-
-
 def _facts(view: View) -> dict[str, bool]:
     facts = {}
     for name, predicate in PREDICATES.items():
-        if name in UNSEEN or predicate.arity > 1 or name in ("hand_over_saves", "room_to_lay"):
+        if name in UNSEEN or predicate.arity > 1:
             continue
         if predicate.arity == 0:
             facts[name] = predicate.test(view)
-        elif name != "partner_within":
+        else:
             for thing, code in THINGS.items():
                 if thing != "nothing" or name in ("holding", "partner_holds"):
                     facts[f"{name}({thing})"] = predicate.test(view, code)

@@ -12,7 +12,7 @@ brings any. What is wrong with one is a `Rejected` with a code; the library stay
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,6 @@ __all__ = [
     "Rejected",
     "apply",
     "between",
-    "fingerprint",
     "node_of",
 ]
 
@@ -48,7 +47,6 @@ CODES = {
     "no_change": "the library acts as before",
     "drift_round": "moves further than one round may",
     "drift_total": "moves further from the last anchor than allowed",
-    "smoke": "the patched library does not get through one episode",
 }
 """Reasons for which `apply` refuses; those of `Unsound` come on top (unknown_predicate, cycle)."""
 
@@ -102,14 +100,12 @@ def apply(
     limits: Limits = Limits(),
     anchor: Library,
     original: Library | None = None,
-    smoke: Callable[[Library], object] | None = None,
 ) -> Library:
     """The patched library; `library` itself is never changed.
 
     Args:
         anchor: the library that the total drift is measured from.
         original: what its owner began with: its locked nodes must still be there as they were.
-        smoke: called with the new library; what it raises refuses the patch.
 
     Raises:
         Rejected: with the first reason found.
@@ -128,17 +124,7 @@ def apply(
         raise Rejected("no_change", "the library would act as it does now")
     _check_drift("drift_round", found, library, limits.delta_round)
     _check_drift("drift_total", found, anchor, limits.delta_total)
-    if smoke is not None:
-        try:
-            smoke(found)
-        except Exception as error:
-            raise Rejected("smoke", f"{type(error).__name__}: {error}") from error
     return found
-
-
-def fingerprint(library: Library) -> str:
-    """What an edit is known by: the library that it makes."""
-    return library.digest
 
 
 def between(before: Library, after: Library) -> tuple[dict[str, Any], ...]:

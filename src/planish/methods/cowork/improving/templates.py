@@ -5,8 +5,8 @@
 
 Each template knows which signals it answers, and writes a patch for a library where it has
 something to add. A template is ranked by the ticks its signals lost, by how it fared before and by
-how seldom it was tried (an upper confidence bound). Where every single edit has been refused, two
-are tried together; where nothing is left, one parameter is moved. No model is called.
+how seldom it was tried (an upper confidence bound). Where too few single edits are left, two
+are tried together; where those are used up, one parameter is moved. No model is called.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from planish.methods.cowork.data import Diagnosis, GateResult, Patch, Signal
+from planish.methods.cowork.improving.patches import Limits
 from planish.methods.cowork.improving.proposing import Budget
 from planish.methods.cowork.improving.remedies import REMEDIES, Draft, Remedy, guard, move, prune
 from planish.methods.cowork.skills import Library
 
 __all__ = ["EmbeddedProposer"]
 
+LIMITS = Limits()
+"""What a patch may do by default."""
+
 EXPLORATION = 0.35
 """Weight of the bound's second term: how much a template that was seldom tried is preferred."""
-
-DRIFT = 4.0
-"""A pair of edits is put together only where both stay within about one round's drift."""
 
 Key = tuple[str, str]
 """A template and what it was applied to."""
@@ -57,6 +58,7 @@ class EmbeddedProposer:
         candidates: patches a round, at most.
         only_parameters: move parameters and nothing else (a baseline).
         diagnosed: False: templates in random order, whatever the diagnosis says (a baseline).
+        limits: what a patch may do; an edit beyond them is not proposed.
     """
 
     name = "embedded"
@@ -68,9 +70,10 @@ class EmbeddedProposer:
         candidates: int = 3,
         only_parameters: bool = False,
         diagnosed: bool = True,
+        limits: Limits = LIMITS,
     ) -> None:
         self._random = random.Random(f"templates:{seed}")
-        self._candidates = candidates
+        self._candidates, self._limits = candidates, limits
         self._only_parameters, self._diagnosed = only_parameters, diagnosed
         self._tried: Counter[str] = Counter()
         self._won: Counter[str] = Counter()
@@ -94,7 +97,7 @@ class EmbeddedProposer:
         if names == result.patch.proposer:
             return
         key = self._waiting.get((result.base_hash, _paths(result.patch)))
-        if key is not None and result.reason not in ("outrun", "budget_spent"):
+        if key is not None and (result.is_refusal or result.reason == "seen_before"):
             self._refused.add((result.base_hash, key))
         for name in names.split("+"):
             self._tried[name] += 1
@@ -118,9 +121,14 @@ class EmbeddedProposer:
         for signal in lost.get("never_succeeds", []):
             if draft := prune(library, signal.subject):
                 ideas.append(_from_signal("lower_priority", signal, draft, total))
+        ideas = [idea for idea in ideas if self._fits(idea.draft)]
         if not self._diagnosed:
             self._random.shuffle(ideas)
         return ideas
+
+    def _fits(self, draft: Draft) -> bool:
+        limits = self._limits
+        return draft.drift <= limits.delta_round and len(draft.ops) <= limits.max_ops
 
     def _idea(
         self, remedy: Remedy, draft: Draft, lost: Mapping[str, Sequence[Signal]], total: float
@@ -146,20 +154,21 @@ class EmbeddedProposer:
         return sorted(ideas, key=lambda idea: (-bound(idea), idea.key))
 
     def _pairs(self, ideas: Sequence[_Idea], library: Library) -> list[_Idea]:
-        """Two edits at once, of those that were refused alone; the dearest signals first."""
+        """Two edits at once; the dearest signals first."""
         pairs = []
         ranked = self._ranked([idea for idea in ideas if idea.weight > 0] or list(ideas))
         for place, first in enumerate(ranked):
             for second in ranked[place + 1 :]:
                 if first.draft.clashes(second.draft):
                     continue
-                if first.draft.drift + second.draft.drift > DRIFT:
+                both = first.draft.joined(second.draft)
+                if not self._fits(both):
                     continue
                 pair = _Idea(
                     f"{first.template}+{second.template}",
                     f"{first.subject}+{second.subject}",
                     f"{first.rationale}; and {second.rationale}",
-                    first.draft.joined(second.draft),
+                    both,
                     first.weight + second.weight,
                     first.evidence + second.evidence,
                 )

@@ -209,8 +209,9 @@ def _lines(library: Library, shown: frozenset[str]) -> list[str]:
     methods = [method for method in library.methods if method.id in shown]
     used = {subtask for method in methods for subtask in method.subtasks}
     operators = [operator for operator in library.operators if operator.id in used]
+    every: tuple[Sequence[BaseModel], ...] = (library.params, operators, methods)
     lines = []
-    for kind, nodes in zip(KINDS, (library.params, operators, methods), strict=True):
+    for kind, nodes in zip(KINDS, every, strict=True):
         lines.append(f"{kind}:")
         for node in nodes:
             value = node.model_dump(mode="json", exclude=_NOT_SHOWN, exclude_defaults=True)

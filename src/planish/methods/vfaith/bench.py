@@ -1,0 +1,133 @@
+"""A bench folder: read with care, for anybody may have made it.
+
+    bench = read_bench("bench")
+    bench.pairs, bench.digest
+    bench.path(bench.pairs[0].raw)      checked: inside the folder, there, and with these bytes
+
+A file name that leads out of the folder is refused before anything is opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from planish.methods.vfaith.data import EditPair, Picture
+from planish.records import BadInput, read_records
+
+__all__ = ["PAIRS", "REJECTED", "TABLE", "Bench", "inside", "read_bench"]
+
+PAIRS, TABLE, REJECTED = "pairs.jsonl", "pairs.parquet", "rejected.jsonl"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The pairs of a folder that passed every gate.
+
+    Args:
+        folder: of the bench.
+        pairs: in the file's order.
+        digest: SHA-256 of `pairs.jsonl`, shortened; it holds the hashes of all pictures.
+    """
+
+    folder: Path
+    pairs: tuple[EditPair, ...]
+    digest: str
+    _checked: dict[str, Path] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def by_id(self) -> dict[str, EditPair]:
+        """Pairs by their id."""
+        return {pair.pair_id: pair for pair in self.pairs}
+
+    def path(self, picture: Picture) -> Path:
+        """The picture's file.
+
+        Raises:
+            BadInput: it is not there, leads out of the folder, or holds other bytes.
+        """
+        return self.file(picture.file, picture.sha256)
+
+    def file(self, name: str, sha256: str) -> Path:
+        """As `path`, for any file of the bench; each is hashed once."""
+        if name not in self._checked:
+            path = inside(self.folder, name)
+            try:
+                found = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError as error:
+                raise BadInput(
+                    error.strerror or str(error), where=str(path), fix="build the bench again"
+                ) from None
+            if found != sha256:
+                raise BadInput(
+                    "the file is not the one that the pairs were made with",
+                    where=str(path),
+                    fix="build the bench again",
+                )
+            self._checked[name] = path
+        return self._checked[name]
+
+    def perception(self) -> Iterator[EditPair]:
+        """Only the perception items."""
+        return (pair for pair in self.pairs if pair.kind == "perception")
+
+
+def inside(folder: Path, name: str) -> Path:
+    """A file of the folder, links followed.
+
+    Raises:
+        BadInput: the name leads out of the folder.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise BadInput(
+            f"the file name {name!r} leads out of the bench",
+            where=str(folder / PAIRS),
+            fix="names are relative to the bench's folder",
+        )
+    return path
+
+
+def read_bench(folder: str | Path) -> Bench:
+    """Reads `pairs.jsonl` of a folder; pictures are checked when they are used.
+
+    Raises:
+        BadInput: no such folder or file, a broken line, an id that is there twice, a pair that a
+            gate kept out, or no pair at all; with file and line.
+    """
+    folder = Path(folder)
+    path = folder / PAIRS
+    if not folder.is_dir():
+        raise BadInput("no such folder", where=str(folder), fix="planish vfaith build --out DIR")
+    pairs: list[EditPair] = []
+    lines: dict[str, int] = {}
+    # Line numbers count pairs: this package writes no blank lines.
+    for line, pair in enumerate(read_records(path, EditPair), 1):
+        if pair.pair_id in lines:
+            raise BadInput(
+                f"pair_id {pair.pair_id!r} is also in line {lines[pair.pair_id]}",
+                where=f"{path}:{line}",
+                fix="give every pair an id of its own",
+            )
+        if not pair.passed:
+            raise BadInput(
+                f"pair {pair.pair_id!r} did not pass its gates ({', '.join(pair.codes)})",
+                where=f"{path}:{line}",
+                fix=f"move it to {REJECTED}",
+            )
+        for name in _files(pair):
+            inside(folder, name)
+        lines[pair.pair_id] = line
+        pairs.append(pair)
+    if not pairs:
+        raise BadInput("no pairs", where=str(path), fix="planish vfaith build --out DIR")
+    return Bench(folder, tuple(pairs), hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+
+
+def _files(pair: EditPair) -> Iterator[str]:
+    yield from (pair.raw.file, pair.edited.file, pair.cue.mask)
+    if pair.placebo is not None:
+        yield pair.placebo.file

@@ -1,0 +1,1 @@
+"""Stage build: benches of drawn scenes and of photographs."""

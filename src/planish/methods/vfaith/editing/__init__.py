@@ -1,0 +1,1 @@
+"""Editors behind one contract: exact scenes, an endpoint, a diffusion pipeline."""

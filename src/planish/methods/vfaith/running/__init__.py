@@ -1,0 +1,1 @@
+"""Stage run: what a model says to every arm of a bench."""

@@ -1,0 +1,1 @@
+"""Stage score: metrics, intervals and the report."""

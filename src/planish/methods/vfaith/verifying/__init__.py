@@ -1,0 +1,1 @@
+"""The gates that every pair must pass, and stage verify."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from planish.records import BadInput, explain
 __all__ = ["load"]
 
 _EMBEDDED_BATCH = 64  # these models are tiny: a step costs the same for one row and for many
+_VIEWER = "planish-viewer"  # `viewer.MODEL_TYPE`, without torch
 _EMBEDDED = Path(__file__).parents[1] / "embedded"
 
 
@@ -135,11 +137,20 @@ def _embedded(target: str, spec: str, options: dict[str, Any]) -> LanguageModel:
             where=spec,
             fix=f"known: {', '.join(known) or 'none in this installation'}",
         )
+    if _is_viewer(_EMBEDDED / target):
+        from planish.models.viewer import ViewerModel
+
+        viewer: LanguageModel = ViewerModel(_EMBEDDED / target, name=f"embedded:{target}")
+        return viewer
     from planish.models.local import LocalModel
 
     options = {"batch_size": _EMBEDDED_BATCH, **checked}
     model: LanguageModel = LocalModel(str(_EMBEDDED / target), name=f"embedded:{target}", **options)
     return model
+
+
+def _is_viewer(folder: Path) -> bool:
+    return bool(json.loads((folder / "config.json").read_text())["model_type"] == _VIEWER)
 
 
 def _openai(target: str, spec: str, options: dict[str, Any]) -> LanguageModel:

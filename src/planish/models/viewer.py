@@ -1,0 +1,290 @@
+"""A tiny network that looks at a picture and picks one of the lettered options it is asked about.
+
+    model = ViewerModel(folder, name="embedded:viewer-seeing")
+    model.generate([(Message(role="user", content="...", images=("a.png",)),)], Sampling())
+
+The question is what stands before the options; an option is a line such as `B. yellow`. The reply
+is `\\boxed{B}`. Without a picture it looks at a grey one; without options it says that it cannot.
+Words are known by their hash, so no vocabulary has to travel with the weights.
+
+It is small enough to be trained in minutes on one core, and shows a mechanism: what a network does
+that was taught to look, to remember, or that has no eyes. Its numbers say nothing of a real model.
+
+Shape suffixes: B rows, K options, W words, D width, C channels, H and X height and width, P places.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import zlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from planish.models.base import Watcher
+from planish.models.keys import chat_key, draw_of
+from planish.models.pictures import open_picture
+from planish.records import BadInput, Chat, Completion, Record, Sampling, Usage
+
+__all__ = ["GREY", "MODEL_TYPE", "Asked", "Viewer", "ViewerConfig", "ViewerModel", "read_question"]
+
+MODEL_TYPE = "planish-viewer"
+GREY = 127
+_OPTION = re.compile(r"^([A-H])\. (.+)$", re.MULTILINE)
+_WORD = re.compile(r"[a-z]+|\d+|[^\sa-z\d]")
+_BATCH = 256
+
+
+class ViewerConfig(Record):
+    """Its architecture.
+
+    Args:
+        side: pixels a side that the network sees; any picture is scaled to that.
+        words: rows of the table of words; a word's row is a hash of it.
+        width: of everything that is neither a pixel nor a word.
+        channels: of the convolutions that halve the picture, in their order.
+        glimpses: places that are attended to at once.
+        sees: False: every picture is grey to it.
+    """
+
+    model_type: str = MODEL_TYPE
+    side: int = Field(96, ge=32)
+    words: int = Field(2048, ge=64)
+    width: int = Field(64, ge=8)
+    channels: tuple[int, ...] = (16, 32, 64)
+    glimpses: int = Field(4, ge=1)
+    sees: bool = True
+
+
+class Asked(Record):
+    """A prompt as the network reads it."""
+
+    question: str
+    letters: tuple[str, ...]
+    options: tuple[str, ...]
+
+
+def read_question(prompt: str) -> Asked | None:
+    """The question and its lettered options; None where there are no options."""
+    found = list(_OPTION.finditer(prompt))
+    if len(found) < 2:
+        return None
+    return Asked(
+        question=prompt[: found[0].start()].strip(),
+        letters=tuple(match[1] for match in found),
+        options=tuple(match[2].strip() for match in found),
+    )
+
+
+def word_ids(text: str, words: int) -> list[int]:
+    """Rows of the table of words; 0 is kept for nothing."""
+    return [1 + zlib.crc32(word.encode()) % (words - 1) for word in _WORD.findall(text.lower())]
+
+
+class Viewer(nn.Module):
+    """Convolutions, steered by the question; glimpses; one score for each option."""
+
+    def __init__(self, config: ViewerConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, last = config.width, config.channels[-1]
+        self.embed = nn.EmbeddingBag(config.words, width, mode="sum", padding_idx=0)
+        self.ask = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.ReLU(),
+                                 nn.Linear(2 * width, width))  # fmt: skip
+        self.name = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.ReLU(),
+                                  nn.Linear(2 * width, width))  # fmt: skip
+        sizes = [3, *config.channels]
+        self.halving = nn.ModuleList(
+            nn.Conv2d(before, after, 3, stride=2, padding=1)
+            for before, after in zip(sizes, sizes[1:], strict=False)
+        )
+        self.steer = nn.Linear(width, 2 * last)
+        self.look = nn.Conv2d(last + 2, last, 3, padding=1)
+        self.look_again = nn.Conv2d(last, last, 3, padding=1)
+        self.key = nn.Conv2d(last + 2, width, 1)
+        self.value = nn.Conv2d(last + 2, width, 1)
+        self.query = nn.Linear(width, config.glimpses * width)
+        self.think = nn.Sequential(
+            nn.Linear((config.glimpses + 1) * width, 2 * width), nn.ReLU(),
+            nn.Linear(2 * width, width),
+        )  # fmt: skip
+        self.match = nn.Sequential(nn.Linear(3 * width, width), nn.ReLU(), nn.Linear(width, 1))
+
+    def forward(self, pixels_BHXC: Tensor, question_BW: Tensor, options_BKW: Tensor) -> Tensor:
+        """Scores (B, K) of the options; -inf where there is none.
+
+        Args:
+            pixels_BHXC: uint8, `side` x `side`, RGB.
+            question_BW, options_BKW: word ids, 0 where there is no word.
+        """
+        if not self.config.sees:
+            pixels_BHXC = torch.full_like(pixels_BHXC, GREY)
+        rows, most, _ = options_BKW.shape
+        ask_BD = self.ask(self.embed(question_BW))
+        name_BKD = self.name(self.embed(options_BKW.flatten(0, 1))).view(rows, most, -1)
+        seen_BD = self._look(pixels_BHXC, ask_BD)
+        thought_BD = self.think(torch.cat([seen_BD, ask_BD], -1))
+        thought_BKD = thought_BD[:, None].expand_as(name_BKD)
+        pairs = torch.cat([thought_BKD, name_BKD, thought_BKD * name_BKD], -1)
+        scores_BK: Tensor = self.match(pairs)[..., 0]
+        return scores_BK.masked_fill((options_BKW == 0).all(-1), -torch.inf)
+
+    def _look(self, pixels_BHXC: Tensor, ask_BD: Tensor) -> Tensor:
+        seen = pixels_BHXC.permute(0, 3, 1, 2).float().div(127.5).sub(1)
+        for conv in self.halving:
+            seen = functional.relu(conv(seen))
+        seen = self._placed(seen)
+        scale, shift = self.steer(ask_BD)[..., None, None].chunk(2, 1)
+        looked = functional.relu(self.look(seen) * (1 + scale) + shift)
+        looked = functional.relu(looked + self.look_again(looked))
+        placed = self._placed(looked)
+        key_BDP, value_BDP = self.key(placed).flatten(2), self.value(placed).flatten(2)
+        query_BGD = self.query(ask_BD).view(len(ask_BD), self.config.glimpses, -1)
+        weights_BGP = (query_BGD @ key_BDP / key_BDP.shape[1] ** 0.5).softmax(-1)
+        return (weights_BGP @ value_BDP.transpose(1, 2)).flatten(1)
+
+    @staticmethod
+    def _placed(maps_BCHX: Tensor) -> Tensor:
+        """Adds two channels that tell a place where it is, from -1 to 1."""
+        rows, _, high, wide = maps_BCHX.shape
+        down = torch.linspace(-1, 1, high, device=maps_BCHX.device)[:, None].expand(high, wide)
+        right = torch.linspace(-1, 1, wide, device=maps_BCHX.device).expand(high, wide)
+        where = torch.stack([down, right]).expand(rows, 2, high, wide).to(maps_BCHX.dtype)
+        return torch.cat([maps_BCHX, where], 1)
+
+
+class ViewerModel:
+    """A `Viewer` from a folder, as a language model that answers with a letter.
+
+    Args:
+        path: a folder with `config.json` and `model.safetensors`.
+        name: what the user typed.
+
+    Raises:
+        BadInput: no such folder, or not this kind of model.
+    """
+
+    def __init__(self, path: str | Path, *, name: str) -> None:
+        from safetensors.torch import load_file
+
+        self.path, self.name = Path(path), name
+        try:
+            config = ViewerConfig.model_validate_json((self.path / "config.json").read_bytes())
+            self.network = Viewer(config)
+            self.network.load_state_dict(load_file(self.path / "model.safetensors"))
+        except (OSError, ValueError, RuntimeError) as error:
+            raise BadInput(
+                f"not a viewer: {str(error).splitlines()[0]}", where=str(path),
+                fix="python -m planish.methods.vfaith.viewers --out DIR",
+            ) from None  # fmt: skip
+        self.network.eval()
+
+    @cached_property
+    def revision(self) -> str:
+        """Hash of the weights."""
+        from planish.models.local_loading import fingerprint
+
+        return fingerprint(str(self.path), self.network)
+
+    def generate(
+        self, chats: Sequence[Chat], sampling: Sampling, *, watcher: Watcher | None = None
+    ) -> list[list[Completion]]:
+        """See `LanguageModel.generate`. A sample depends on the prompt, the seed and its index.
+
+        Raises:
+            BadInput: a picture that cannot be read.
+        """
+        watcher = watcher or Watcher()
+        results: list[list[Completion]] = []
+        for first in range(0, len(chats), _BATCH):
+            results += self._batch(chats[first : first + _BATCH], sampling, watcher, first)
+        return results
+
+    def _batch(
+        self, chats: Sequence[Chat], sampling: Sampling, watcher: Watcher, first: int
+    ) -> list[list[Completion]]:
+        begin = time.perf_counter()
+        asked = [read_question("\n".join(m.content for m in chat)) for chat in chats]
+        readable = [place for place, each in enumerate(asked) if each is not None]
+        scores: dict[int, list[float]] = {}
+        if readable:
+            scores_BK = self.scores(
+                [self._pixels(chats[place]) for place in readable],
+                [each for each in asked if each is not None],
+            )
+            scores = dict(zip(readable, scores_BK.tolist(), strict=True))
+        share = (time.perf_counter() - begin) / len(chats)
+        results = []
+        for place, (chat, each) in enumerate(zip(chats, asked, strict=True)):
+            drawn = []
+            for sample in range(sampling.n):
+                text = "I can only pick one of several lettered options."
+                if each is not None:
+                    text = (
+                        f"\\boxed{{{each.letters[_pick(scores[place], chat, sampling, sample)]}}}"
+                    )
+                usage = Usage(
+                    prompt_tokens=sum(len(m.content.split()) for m in chat),
+                    completion_tokens=1,
+                    seconds=share,
+                )
+                drawn.append(Completion(text=text, usage=usage))
+                watcher.completed(first + place, sample, drawn[-1])
+            results.append(drawn)
+        return results
+
+    def scores(self, pixels: Sequence[np.ndarray], asked: Sequence[Asked]) -> Tensor:
+        """Scores (B, K) of the options of each question; -inf where a question has fewer."""
+        words = self.network.config.words
+        questions = _padded([word_ids(each.question, words) for each in asked])
+        most = max(len(each.options) for each in asked)
+        flat = [
+            word_ids(each.options[place], words) or [1] if place < len(each.options) else []
+            for each in asked
+            for place in range(most)
+        ]
+        options = _padded(flat)
+        with torch.inference_mode():
+            result: Tensor = self.network(
+                torch.from_numpy(np.stack(pixels)),
+                questions,
+                options.view(len(asked), most, options.shape[-1]),
+            )
+        return result
+
+    def _pixels(self, chat: Chat) -> np.ndarray:
+        side = self.network.config.side
+        images = [image for message in chat for image in message.images]
+        if not images:
+            return np.full((side, side, 3), GREY, np.uint8)
+        return shrunk(open_picture(images[-1]), side)
+
+
+def shrunk(image: Any, side: int) -> np.ndarray:
+    """A PIL image as the network sees it: uint8 (side, side, 3)."""
+    from PIL import Image
+
+    return np.asarray(image.resize((side, side), Image.Resampling.BOX))
+
+
+def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
+    width = max(1, max(map(len, rows)))
+    return torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], dtype=torch.long)
+
+
+def _pick(scores: Sequence[float], chat: Chat, sampling: Sampling, sample: int) -> int:
+    values = np.array(scores)
+    if sampling.temperature == 0:
+        return int(values.argmax())
+    seed = draw_of(sampling, sample)
+    source = np.random.default_rng([int(chat_key(chat)[:8], 16), seed])
+    values = np.exp((values - values.max()) / sampling.temperature)
+    return int(source.choice(len(values), p=values / values.sum()))

@@ -1,0 +1,335 @@
+"""Pictures in and out of a bench: anybody's files as plain pixels, and PNG files named by their bytes.
+
+    picture = open_image(Path("photo.jpg"))
+    picture.pixels                          uint8, (height, width, 3), RGB
+    picture.flags                           ("cmyk", "rotated"): what had to be changed to get there
+    editable = open_mask(Path("mask.png"), (640, 480))
+    name, sha256 = keep(Path("bench"), "images", encode(picture.pixels))
+
+Nothing is decoded before its size is known and allowed, so that a small file cannot fill the
+memory. Formats that run other programs or hold pages (EPS, PDF) are not opened at all.
+"""  # noqa: E501 - one line to read
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import struct
+import tempfile
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from planish.models.pictures import MOST_PIXELS, upright
+from planish.records import BadInput
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = [
+    "FLAGS",
+    "LONGEST_SIDE",
+    "Loaded",
+    "decode",
+    "encode",
+    "keep",
+    "open_image",
+    "open_mask",
+    "write_bytes",
+]
+
+Pixels = npt.NDArray[np.uint8]
+Editable = npt.NDArray[np.bool_]
+
+LONGEST_SIDE = 16_384
+"""Pixels a side beyond which a picture is refused, besides `MOST_PIXELS` in all."""
+
+FLAGS: dict[str, str] = {
+    "16-bit": "16 bits a channel, brought down to 8",
+    "alpha": "transparent pixels, put on white",
+    "animation": "several frames; the first was taken",
+    "cmyk": "printing colours, turned to RGB without a profile",
+    "grey": "no colours",
+    "palette": "colours from a table",
+    "rotated": "turned as its EXIF tag says",
+}
+"""What `Loaded.flags` may hold, and its meaning."""
+
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+_MASKS = ("PNG", "BMP", "GIF", "TIFF", "WEBP")
+_ORIENTATION = 274  # the EXIF tag
+_SHARP = 1 << 16
+_LEVEL = 3  # of zlib: a third of the default's time on photographs, and files 8 % larger
+_SUFFIX = ".png"
+# What Pillow's readers raise on broken files, beside OSError.
+_BROKEN = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, OverflowError, TypeError,
+    MemoryError, NotImplementedError, struct.error, zlib.error,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A picture as every gate and every editor sees it.
+
+    Args:
+        pixels: uint8, (height, width, 3), RGB.
+        flags: what was changed on the way, in the order of the alphabet; see `FLAGS`.
+    """
+
+    pixels: Pixels
+    flags: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        height, width = self.pixels.shape[:2]
+        return width, height
+
+
+def open_image(path: Path) -> Loaded:
+    """Reads a picture's file.
+
+    Raises:
+        BadInput: no such file, or as `decode`.
+    """
+    return decode(_read(path), str(path))
+
+
+def decode(data: bytes, where: str) -> Loaded:
+    """A picture's bytes as RGB pixels: turned upright, on white, the first frame of several.
+
+    Args:
+        where: the file, or whoever sent the bytes; for messages.
+
+    Raises:
+        BadInput: not a picture, cut off or otherwise broken, too large, or of pixels that have no
+            known range (TIFF files of floats).
+    """
+    image = _loaded(data, where, _FORMATS)
+    flags = set[str]()
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        flags.add("animation")
+    if image.has_transparency_data:
+        flags.add("alpha")
+    if image.mode in ("P", "PA"):
+        flags.add("palette")
+    elif image.mode == "CMYK":
+        flags.add("cmyk")
+    elif image.mode in ("1", "L", "LA", "La"):
+        flags.add("grey")
+    try:
+        if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
+            flags.add("rotated")
+        if image.mode.startswith(("I", "F")):
+            flags |= {"16-bit", "grey"}
+            image = _narrowed(image, where)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pixels = np.array(upright(image), dtype=np.uint8)
+    except _BROKEN as error:
+        if isinstance(error, BadInput):
+            raise
+        raise _unreadable(where, error) from None
+    return Loaded(pixels, tuple(sorted(flags)))
+
+
+def open_mask(path: Path, size: tuple[int, int]) -> Editable:
+    """Where an edit may change pixels: wherever the mask's file is not black.
+
+    Args:
+        size: width and height of the picture that it belongs to.
+
+    Returns:
+        bool, (height, width).
+
+    Raises:
+        BadInput: as `decode`; another size than the picture's; a lossy file; transparent pixels,
+            which mean the opposite to other tools; all or nothing editable.
+    """
+    where = str(path)
+    data = _read(path)
+    if data[:3] == b"\xff\xd8\xff":
+        raise BadInput(
+            "a JPEG mask is blurred, and nothing in it is quite black", where=where,
+            fix="save the mask as PNG",
+        )  # fmt: skip
+    image = _loaded(data, where, _MASKS)
+    if image.size != size:
+        raise BadInput(
+            f"the mask has {_by(image.size)} pixels, its picture {_by(size)}",
+            where=where,
+            fix="give a mask of the picture's size",
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if image.has_transparency_data and _some_clear(image):
+            raise BadInput(
+                "the mask has transparent pixels, which some tools take for editable and others "
+                "for protected",
+                where=where,
+                fix="save it without alpha: white where the edit may change pixels, else black",
+            )
+        if image.mode.startswith(("I", "F")):
+            editable: Editable = np.asarray(image) != 0
+        else:
+            editable = (np.asarray(image.convert("RGB")) != 0).any(axis=-1)
+    if editable.all() or not editable.any():
+        found = "all" if editable.all() else "nothing"
+        raise BadInput(
+            f"{found} of the picture is editable by this mask",
+            where=where,
+            fix="paint white what the edit may change and all else black; is the mask inverted?",
+        )
+    return editable
+
+
+def encode(image: Image.Image | npt.NDArray[Any]) -> bytes:
+    """PNG bytes: the same pixels give the same bytes, whatever else the image carries.
+
+    Args:
+        image: RGB or grey; as an array uint8 of (height, width) or (height, width, 3), or bool of
+            (height, width), which becomes black and white.
+    """
+    from PIL import Image
+
+    array = np.asarray(image)
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    # Through an array, so that no profile and no date of the source is written with it.
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(array)).save(stream, "PNG", compress_level=_LEVEL)
+    return stream.getvalue()
+
+
+def keep(folder: Path, kind: Literal["images", "masks"], data: bytes) -> tuple[str, str]:
+    """Puts PNG bytes into a bench under their hash; nothing is written that is there already.
+
+    Returns:
+        The name relative to the folder, and the SHA-256.
+
+    Raises:
+        BadInput: the folder cannot be written.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    name = f"{kind}/{digest}{_SUFFIX}"
+    path = folder / name
+    # After a power cut a file may be there and empty: the length tells.
+    with contextlib.suppress(OSError):
+        if path.stat().st_size == len(data):
+            return name, digest
+    try:
+        write_bytes(path, data)
+    except OSError as error:
+        raise BadInput(
+            error.strerror or str(error), where=str(path), fix="name a folder that can be written"
+        ) from None
+    return name, digest
+
+
+def write_bytes(path: Path, data: bytes, *, sync: bool = False) -> None:
+    """Writes a whole file, all or nothing; a reader sees the old one or the new one.
+
+    Args:
+        sync: wait until the disk has it: for what cannot be made again for nothing.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:32]}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+            if sync:
+                out.flush()
+                os.fsync(out.fileno())
+        # mkstemp makes files private; pictures are meant to be seen by others.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            getattr(error, "strerror", None) or str(error), where=str(path), fix="check the path"
+        ) from None
+
+
+def _loaded(data: bytes, where: str, formats: tuple[str, ...]) -> Image.Image:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sizes, which are looked at here
+            image = Image.open(io.BytesIO(data), formats=formats)
+            width, height = image.size
+            if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDE:
+                raise BadInput(
+                    f"{_by(image.size)} pixels are too many",
+                    where=where,
+                    fix=f"shrink it to {MOST_PIXELS // 1_000_000} megapixels and {LONGEST_SIDE:,} "
+                    "a side at most",
+                )
+            image.load()
+    except UnidentifiedImageError:
+        names = ", ".join(formats)
+        raise BadInput(
+            "not a picture, or cut off within its first bytes" if data else "the file is empty",
+            where=where,
+            fix=f"give one of {names}",
+        ) from None
+    except Image.DecompressionBombError:
+        raise BadInput(
+            "too many pixels", where=where, fix=f"at most {MOST_PIXELS // 1_000_000} megapixels"
+        ) from None
+    except _BROKEN as error:
+        if isinstance(error, BadInput):
+            raise
+        raise _unreadable(where, error) from None
+    return image
+
+
+def _narrowed(image: Image.Image, where: str) -> Image.Image:
+    """Grey of 16 bits as grey of 8; Pillow's own conversion would clip it at 255."""
+    from PIL import Image, ImageOps
+
+    deep = np.asarray(ImageOps.exif_transpose(image))
+    if deep.dtype.kind == "f" or deep.min() < 0 or deep.max() >= _SHARP:
+        raise BadInput(
+            f"pixels of type {image.mode} have no known range",
+            where=where,
+            fix="save the picture with 8 or 16 bits a channel",
+        )
+    return Image.fromarray((deep // 257).astype(np.uint8))
+
+
+def _some_clear(image: Image.Image) -> bool:
+    return bool((np.asarray(image.convert("RGBA"))[..., 3] < 255).any())
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]:,} x {size[1]:,}"
+
+
+def _unreadable(where: str, error: BaseException) -> BadInput:
+    return BadInput(
+        f"the picture cannot be read ({error or type(error).__name__})",
+        where=where,
+        fix="it may be cut off; fetch or save it again",
+    )

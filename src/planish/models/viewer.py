@@ -15,6 +15,7 @@ Shape suffixes: B rows, K options, W words, D width, C channels, H and X height 
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 import zlib
@@ -34,7 +35,18 @@ from planish.models.keys import chat_key, draw_of
 from planish.models.pictures import open_picture
 from planish.records import BadInput, Chat, Completion, Record, Sampling, Usage
 
-__all__ = ["GREY", "MODEL_TYPE", "Asked", "Viewer", "ViewerConfig", "ViewerModel", "read_question"]
+__all__ = [
+    "GREY",
+    "MODEL_TYPE",
+    "Asked",
+    "Viewer",
+    "ViewerConfig",
+    "ViewerModel",
+    "padded",
+    "read_question",
+    "shrunk",
+    "word_ids",
+]
 
 MODEL_TYPE = "planish-viewer"
 GREY = 127
@@ -50,14 +62,14 @@ class ViewerConfig(Record):
         side: pixels a side that the network sees; any picture is scaled to that.
         words: rows of the table of words; a word's row is a hash of it.
         width: of everything that is neither a pixel nor a word.
-        channels: of the convolutions that halve the picture, in their order.
+        channels: of the convolutions, each of which halves the side.
         glimpses: places that are attended to at once.
         sees: False: every picture is grey to it.
     """
 
     model_type: str = MODEL_TYPE
     side: int = Field(96, ge=32)
-    words: int = Field(2048, ge=64)
+    words: int = Field(1024, ge=64)
     width: int = Field(64, ge=8)
     channels: tuple[int, ...] = (16, 32, 64)
     glimpses: int = Field(4, ge=1)
@@ -90,32 +102,30 @@ def word_ids(text: str, words: int) -> list[int]:
 
 
 class Viewer(nn.Module):
-    """Convolutions, steered by the question; glimpses; one score for each option."""
+    """Convolutions, then two looks at their map that the question steers, then the options.
+
+    The map does not depend on the question: several questions about one picture share it.
+    """
 
     def __init__(self, config: ViewerConfig) -> None:
         super().__init__()
         self.config = config
         width, last = config.width, config.channels[-1]
         self.embed = nn.EmbeddingBag(config.words, width, mode="sum", padding_idx=0)
-        self.ask = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.ReLU(),
-                                 nn.Linear(2 * width, width))  # fmt: skip
-        self.name = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.ReLU(),
-                                  nn.Linear(2 * width, width))  # fmt: skip
-        sizes = [3, *config.channels]
+        self.ask, self.name = _thinking(width, width), _thinking(width, width)
         self.halving = nn.ModuleList(
             nn.Conv2d(before, after, 3, stride=2, padding=1)
-            for before, after in zip(sizes, sizes[1:], strict=False)
+            for before, after in itertools.pairwise([3, *config.channels])
         )
-        self.steer = nn.Linear(width, 2 * last)
-        self.look = nn.Conv2d(last + 2, last, 3, padding=1)
-        self.look_again = nn.Conv2d(last, last, 3, padding=1)
-        self.key = nn.Conv2d(last + 2, width, 1)
-        self.value = nn.Conv2d(last + 2, width, 1)
-        self.query = nn.Linear(width, config.glimpses * width)
-        self.think = nn.Sequential(
-            nn.Linear((config.glimpses + 1) * width, 2 * width), nn.ReLU(),
-            nn.Linear(2 * width, width),
-        )  # fmt: skip
+        self.norms = nn.ModuleList(nn.GroupNorm(4, after) for after in config.channels)
+        self.spread = nn.Conv2d(last, last, 3, padding=1)
+        self.spread_again = nn.Conv2d(last, last, 3, padding=1)
+        self.key, self.value = nn.Linear(last + 2, width), nn.Linear(last + 2, width)
+        self.queries = nn.ModuleList(
+            nn.Linear((1 + hop * config.glimpses) * width, config.glimpses * width)
+            for hop in range(2)
+        )
+        self.think = _thinking((1 + 2 * config.glimpses) * width, width)
         self.match = nn.Sequential(nn.Linear(3 * width, width), nn.ReLU(), nn.Linear(width, 1))
 
     def forward(self, pixels_BHXC: Tensor, question_BW: Tensor, options_BKW: Tensor) -> Tensor:
@@ -125,40 +135,45 @@ class Viewer(nn.Module):
             pixels_BHXC: uint8, `side` x `side`, RGB.
             question_BW, options_BKW: word ids, 0 where there is no word.
         """
+        return self.answer(self.look(pixels_BHXC), question_BW, options_BKW)
+
+    def look(self, pixels_BHXC: Tensor) -> Tensor:
+        """What is where: (B, P, C + 2), the last two telling the place itself."""
         if not self.config.sees:
             pixels_BHXC = torch.full_like(pixels_BHXC, GREY)
+        seen = pixels_BHXC.permute(0, 3, 1, 2).float().div(127.5).sub(1)
+        for conv, norm in zip(self.halving, self.norms, strict=True):
+            seen = functional.relu(norm(conv(seen)))
+        seen = seen + self.spread_again(functional.relu(self.spread(seen)))
+        rows, _, high, wide = seen.shape
+        down = torch.linspace(-1, 1, high, device=seen.device)[:, None].expand(high, wide)
+        right = torch.linspace(-1, 1, wide, device=seen.device).expand(high, wide)
+        where = torch.stack([down, right]).expand(rows, 2, high, wide)
+        return torch.cat([seen, where], 1).flatten(2).transpose(1, 2)
+
+    def answer(self, map_BPC: Tensor, question_BW: Tensor, options_BKW: Tensor) -> Tensor:
+        """As `forward`, from what `look` saw."""
         rows, most, _ = options_BKW.shape
         ask_BD = self.ask(self.embed(question_BW))
         name_BKD = self.name(self.embed(options_BKW.flatten(0, 1))).view(rows, most, -1)
-        seen_BD = self._look(pixels_BHXC, ask_BD)
-        thought_BD = self.think(torch.cat([seen_BD, ask_BD], -1))
-        thought_BKD = thought_BD[:, None].expand_as(name_BKD)
+        key_BPD, value_BPD = self.key(map_BPC), self.value(map_BPC)
+        known_BD = ask_BD
+        for to_query in self.queries:
+            query_BGD = to_query(known_BD).view(rows, self.config.glimpses, -1)
+            weights_BGP = (query_BGD @ key_BPD.transpose(1, 2) / key_BPD.shape[-1] ** 0.5).softmax(
+                -1
+            )
+            known_BD = torch.cat([known_BD, (weights_BGP @ value_BPD).flatten(1)], -1)
+        thought_BKD = self.think(known_BD)[:, None].expand_as(name_BKD)
         pairs = torch.cat([thought_BKD, name_BKD, thought_BKD * name_BKD], -1)
         scores_BK: Tensor = self.match(pairs)[..., 0]
         return scores_BK.masked_fill((options_BKW == 0).all(-1), -torch.inf)
 
-    def _look(self, pixels_BHXC: Tensor, ask_BD: Tensor) -> Tensor:
-        seen = pixels_BHXC.permute(0, 3, 1, 2).float().div(127.5).sub(1)
-        for conv in self.halving:
-            seen = functional.relu(conv(seen))
-        seen = self._placed(seen)
-        scale, shift = self.steer(ask_BD)[..., None, None].chunk(2, 1)
-        looked = functional.relu(self.look(seen) * (1 + scale) + shift)
-        looked = functional.relu(looked + self.look_again(looked))
-        placed = self._placed(looked)
-        key_BDP, value_BDP = self.key(placed).flatten(2), self.value(placed).flatten(2)
-        query_BGD = self.query(ask_BD).view(len(ask_BD), self.config.glimpses, -1)
-        weights_BGP = (query_BGD @ key_BDP / key_BDP.shape[1] ** 0.5).softmax(-1)
-        return (weights_BGP @ value_BDP.transpose(1, 2)).flatten(1)
 
-    @staticmethod
-    def _placed(maps_BCHX: Tensor) -> Tensor:
-        """Adds two channels that tell a place where it is, from -1 to 1."""
-        rows, _, high, wide = maps_BCHX.shape
-        down = torch.linspace(-1, 1, high, device=maps_BCHX.device)[:, None].expand(high, wide)
-        right = torch.linspace(-1, 1, wide, device=maps_BCHX.device).expand(high, wide)
-        where = torch.stack([down, right]).expand(rows, 2, high, wide).to(maps_BCHX.dtype)
-        return torch.cat([maps_BCHX, where], 1)
+def _thinking(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.LayerNorm(before), nn.Linear(before, 2 * after), nn.ReLU(), nn.Linear(2 * after, after)
+    )
 
 
 class ViewerModel:
@@ -180,6 +195,7 @@ class ViewerModel:
             config = ViewerConfig.model_validate_json((self.path / "config.json").read_bytes())
             self.network = Viewer(config)
             self.network.load_state_dict(load_file(self.path / "model.safetensors"))
+            # Half precision on disk, and nowhere else.
         except (OSError, ValueError, RuntimeError) as error:
             raise BadInput(
                 f"not a viewer: {str(error).splitlines()[0]}", where=str(path),
@@ -244,14 +260,14 @@ class ViewerModel:
     def scores(self, pixels: Sequence[np.ndarray], asked: Sequence[Asked]) -> Tensor:
         """Scores (B, K) of the options of each question; -inf where a question has fewer."""
         words = self.network.config.words
-        questions = _padded([word_ids(each.question, words) for each in asked])
+        questions = padded([word_ids(each.question, words) for each in asked])
         most = max(len(each.options) for each in asked)
         flat = [
             word_ids(each.options[place], words) or [1] if place < len(each.options) else []
             for each in asked
             for place in range(most)
         ]
-        options = _padded(flat)
+        options = padded(flat)
         with torch.inference_mode():
             result: Tensor = self.network(
                 torch.from_numpy(np.stack(pixels)),
@@ -275,7 +291,8 @@ def shrunk(image: Any, side: int) -> np.ndarray:
     return np.asarray(image.resize((side, side), Image.Resampling.BOX))
 
 
-def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
+def padded(rows: Sequence[Sequence[int]]) -> Tensor:
+    """Word ids (rows, most words), 0 where a row has no more."""
     width = max(1, max(map(len, rows)))
     return torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], dtype=torch.long)
 

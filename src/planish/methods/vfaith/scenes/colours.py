@@ -1,4 +1,4 @@
-"""Family `colours`: fruits in a row; a banana is yellow, or is it?
+"""Family `colours`: fruits, each in its quarter; a banana is yellow, or is it?
 
 Memory expects each fruit in its usual colour.
 """
@@ -119,12 +119,17 @@ def sample(rng: random.Random, size: int) -> tuple[Scene, tuple[Knob, ...]]:
     """Two to four fruits in their usual colours."""
     count = rng.randint(2, 4)
     kinds = rng.sample(sorted(_USUAL), count)
+    quarters = rng.sample([(0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75)], count)
     fruits, knobs = [], []
-    for place, kind in enumerate(kinds):
-        x = (place + 0.5) / count + rng.uniform(-0.02, 0.02)
-        radius = rng.uniform(0.32, 0.42) / count
+    for place, (kind, (x, y)) in enumerate(zip(kinds, quarters, strict=True)):
         fruits.append(
-            Fruit(kind=kind, colour=_USUAL[kind], x=x, y=rng.uniform(0.3, 0.7), radius=radius)
+            Fruit(
+                kind=kind,
+                colour=_USUAL[kind],
+                x=x + rng.uniform(-0.02, 0.02),
+                y=y + rng.uniform(-0.02, 0.02),
+                radius=rng.uniform(0.16, 0.2),
+            )
         )
         others = [colour for colour in sorted(_PAINT) if colour != _USUAL[kind]]
         rng.shuffle(others)

@@ -1,12 +1,14 @@
-"""Any Hugging Face causal language model on this machine: replies, log-probabilities, verdicts.
+"""Any Hugging Face language model on this machine, seeing ones too: replies and log-probabilities.
 
     model = LocalModel("./checkpoint", name="hf:./checkpoint")
     model.generate([user("2 + 2?")], Sampling(temperature=0))
     model.label_logprobs([user("Which is better, A or B?")], ("A", "B"), prefix="[[")
+    model.generate([(Message(role="user", content="A cat?", images=("cat.png",)),)], Sampling())
 
 Batches are padded on the left and change nothing: in float32 a batch gives what single calls
 give, greedy or seeded. In bfloat16 two nearly equal logits may change places with the shape of
-the batch. How chats become prompts, for base models too, is told in `local_prompts`.
+the batch. How chats become prompts, for base models too, is told in `local_prompts`; how images
+get into them, in `vision_prompts`.
 
 Shape suffixes: B rows, T positions, V vocabulary, L labels.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -25,7 +28,7 @@ from planish.models.base import Watcher
 from planish.models.local_batches import Batches, Row
 from planish.models.local_decoding import NextToken, StopAtText, row_seed
 from planish.models.local_loading import Checkpoint, fingerprint, open_checkpoint
-from planish.models.local_prompts import PromptWriter, continued
+from planish.models.local_prompts import Prompt, PromptWriter, continued
 from planish.records import (
     BadInput,
     Chat,
@@ -72,13 +75,13 @@ class LocalModel:
         if batch_size < 1:
             raise BadInput(f"must be at least 1, not {batch_size}", where="batch_size")
         self.path, self.name = path, name
-        self._checkpoint = checkpoint or open_checkpoint(path, device=device, dtype=dtype)
+        options: dict[str, Any] = {"device": device, "dtype": dtype, "images": True}
+        self._checkpoint = checkpoint or open_checkpoint(path, **options)
         self.model, self.tokenizer = self._checkpoint.model, self._checkpoint.tokenizer
         # Whatever the checkpoint recommends (temperature, top_k, penalties) must not leak into
         # what was asked for: `generate` fills every gap of a request from here.
         self.model.generation_config = _plain_config()
-        self._prompts = PromptWriter(self.tokenizer, name)
-        self._batches = Batches(self.model, pad_id=self._checkpoint.pad_id, size=batch_size)
+        self._prompts, self._batches = _senses(self._checkpoint, name, batch_size)
         self._ignored_ids = frozenset(self.tokenizer.all_special_ids)
 
     @property
@@ -106,17 +109,17 @@ class LocalModel:
     ) -> list[list[Completion]]:
         """See `LanguageModel.generate`.
 
-        A sample depends on the prompt's tokens, the seed and its index, not on the batch, so a
-        resumed or reordered run draws the same. With stop strings, `text` ends before the
-        string and `token_ids` with the token that completes this text. `usage.seconds` is the
-        row's share of its batch.
+        A sample depends on the prompt's tokens and images, the seed and its index, not on the
+        batch, so a resumed or reordered run draws the same. With stop strings, `text` ends
+        before the string and `token_ids` with the token that completes this text.
+        `usage.seconds` is the row's share of its batch.
 
         A chat that does not fit into the model's context together with `max_tokens` comes back
         as `finish="error"` with a failure of the kind "context"; nothing is ever cut.
 
         Raises:
-            BadInput: images, a chat that the template refuses, an empty stop string, or
-                `max_tokens` that leave no room for any prompt.
+            BadInput: an image that cannot be read, or any for a text-only model; a chat that the
+                template refuses, an empty stop string, or `max_tokens` that leave no room.
         """
         watcher = watcher or Watcher()
         self._check_sampling(sampling)
@@ -124,9 +127,10 @@ class LocalModel:
         results = [[empty] * sampling.n for _ in chats]
         rows: list[Row] = []
         for index, chat in enumerate(chats):
-            prompt_ids = self._prompts.encode(self._prompts.write(chat))
-            self._check_prompt(prompt_ids)
-            rows += [Row(index, prompt_ids, [], sample) for sample in range(sampling.n)]
+            prompt = self._prompts.prepare(chat)
+            ids = self._prompts.encode(prompt.text)
+            self._check_prompt(ids)
+            rows += [Row(index, ids, [], sample, prompt.sight) for sample in range(sampling.n)]
 
         def finish(row: Row, completion: Completion) -> None:
             for failure in completion.failures:
@@ -156,8 +160,7 @@ class LocalModel:
         """
         rows = []
         for index, (chat, reply) in enumerate(zip(chats, replies, strict=True)):
-            prompt_ids, reply_ids = self._prompts.encode_reply(self._prompts.write(chat), reply)
-            rows.append(Row(index, prompt_ids, reply_ids))
+            rows.append(self._reply_row(index, self._prompts.prepare(chat), reply))
         return self._score(rows)
 
     def label_logprobs(
@@ -172,14 +175,14 @@ class LocalModel:
             raise BadInput("there are none", where="labels", fix="give at least one")
         by_chat: list[list[Row]] = []
         for index, chat in enumerate(chats):
-            text = self._prompts.write(continued(chat, prefix))
-            rows = [Row(index, *self._prompts.encode_reply(text, label)) for label in labels]
+            prompt = self._prompts.prepare(continued(chat, prefix))
+            rows = [self._reply_row(index, prompt, label) for label in labels]
             _check_labels(labels, rows, self.name)
             by_chat.append(rows)
         if all(len(row.reply_ids) == 1 for rows in by_chat for row in rows):
             return self._score_single_tokens(by_chat)
         flat = [
-            Row(place, row.prompt_ids, row.reply_ids)
+            replace(row, index=place)
             for place, row in enumerate(row for rows in by_chat for row in rows)
         ]
         totals = iter([scores.total for scores in self._score(flat)])
@@ -189,8 +192,8 @@ class LocalModel:
 
     def _draw(self, batch: Sequence[Row], sampling: Sampling) -> list[Completion]:
         begin = time.perf_counter()
-        ids_BT, mask_BT = self._batches.left_padded(batch)
-        prompt_length = ids_BT.shape[1]
+        inputs = self._batches.inputs(batch)
+        prompt_length = inputs["input_ids"].shape[1]
         hooks: dict[str, list[Any]] = {"logits_processor": [], "stopping_criteria": []}
         next_token = stop_at = None
         if sampling.temperature > 0 or sampling.logprobs:
@@ -201,8 +204,7 @@ class LocalModel:
             hooks["stopping_criteria"].append(stop_at)
         with torch.inference_mode():
             output_BT = self.model.generate(
-                input_ids=ids_BT,
-                attention_mask=mask_BT,
+                **inputs,
                 generation_config=_plain_config(
                     max_new_tokens=sampling.max_tokens,
                     do_sample=False,
@@ -230,7 +232,8 @@ class LocalModel:
     def _next_token(self, batch: Sequence[Row], sampling: Sampling) -> NextToken:
         def seed(row: Row) -> int:
             first = sampling.seed
-            return row_seed(None if first is None else first + row.sample, row.prompt_ids)
+            seen = row.sight.digest if row.sight else b""
+            return row_seed(None if first is None else first + row.sample, row.prompt_ids, seen)
 
         return NextToken(
             temperature=sampling.temperature,
@@ -269,6 +272,10 @@ class LocalModel:
 
     # -- scoring ------------------------------------------------------------------------------
 
+    def _reply_row(self, index: int, prompt: Prompt, reply: str) -> Row:
+        prompt_ids, reply_ids = self._prompts.encode_reply(prompt.text, reply)
+        return Row(index, prompt_ids, reply_ids, sight=prompt.sight)
+
     def _score(self, rows: Sequence[Row]) -> list[TokenScores]:
         """Log-probabilities of every row's reply, in the order of `row.index` = 0, 1, ..."""
         results = [TokenScores(token_ids=(), logprobs=(), greedy=True)] * len(rows)
@@ -281,11 +288,11 @@ class LocalModel:
         return results
 
     def _score_batch(self, batch: Sequence[Row]) -> list[tuple[list[float], bool]]:
-        ids_BT, mask_BT = self._batches.left_padded(batch)
+        inputs = self._batches.inputs(batch)
         longest = max(len(row.reply_ids) for row in batch)
         # The logits before a token are its prediction, so the last ones predict nothing here.
-        logits_BTV = self._batches.logits(ids_BT, mask_BT, longest + 1)[:, :-1]
-        reply_BT = ids_BT[:, -longest:]
+        logits_BTV = self._batches.logits(keep=longest + 1, **inputs)[:, :-1]
+        reply_BT = inputs["input_ids"][:, -longest:]
         logprobs_BT = token_logprobs(logits_BTV, reply_BT)
         likeliest_BT = logits_BTV.argmax(-1) == reply_BT
         starts = [longest - len(row.reply_ids) for row in batch]
@@ -301,13 +308,13 @@ class LocalModel:
         label_ids = {rows[0].index: [row.reply_ids[0] for row in rows] for rows in by_chat}
 
         def run(batch: Sequence[Row]) -> list[tuple[float, ...]]:
-            ids_BT, mask_BT = self._batches.left_padded(batch)
-            logp_BV = log_softmax(self._batches.logits(ids_BT, mask_BT, 1)[:, -1])
+            inputs = self._batches.inputs(batch)
+            logp_BV = log_softmax(self._batches.logits(keep=1, **inputs)[:, -1])
             ids_BL = torch.tensor([label_ids[row.index] for row in batch], device=logp_BV.device)
             return [tuple(logp_L) for logp_L in logp_BV.gather(-1, ids_BL).tolist()]
 
         results: list[tuple[float, ...]] = [()] * len(by_chat)
-        prompts = [Row(rows[0].index, rows[0].prompt_ids, []) for rows in by_chat]
+        prompts = [replace(rows[0], reply_ids=[]) for rows in by_chat]
         for batch, scores in self._scored(prompts, run):
             for row, logprobs in zip(batch, scores, strict=True):
                 results[row.index] = logprobs
@@ -355,6 +362,15 @@ class LocalModel:
     def _check_prompt(self, prompt_ids: Sequence[int]) -> None:
         if not prompt_ids:
             raise BadInput("the prompt is empty", where=self.name, fix="write something")
+
+
+def _senses(opened: Checkpoint, name: str, size: int) -> tuple[PromptWriter, Batches]:
+    if opened.processor is not None:
+        from planish.models.vision_batches import senses
+
+        return senses(opened, name, size)
+    writer = PromptWriter(opened.tokenizer, name, blind=opened.blind)
+    return writer, Batches(opened.model, pad_id=opened.pad_id, size=size)
 
 
 def _check_labels(labels: Sequence[str], rows: Sequence[Row], name: str) -> None:

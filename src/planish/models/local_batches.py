@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from planish.models.local_prompts import Sight
+
 __all__ = ["Batches", "Row"]
 
 # Logits of one batch: 2^28 in float32 are 1 GiB.
@@ -29,13 +31,14 @@ Result = TypeVar("Result")
 class Row:
     """One row of a batch: a prompt, and the sample to be drawn or the reply to be scored.
 
-    `index` is where its result belongs.
+    `index` is where its result belongs; `sight` is what the prompt shows.
     """
 
     index: int
     prompt_ids: list[int]
     reply_ids: list[int] = field(default_factory=list)
     sample: int = 0
+    sight: Sight | None = None
 
     @property
     def ids(self) -> list[int]:
@@ -59,6 +62,8 @@ class Batches:
         self.model, self.pad_id, self.size = model, pad_id, size
         self._options = frozenset(inspect.signature(model.forward).parameters)
         self._vocabulary: int = model.config.get_text_config().vocab_size
+        # Qwen's models count positions along an image's rows and columns, and do so themselves.
+        self._places_images = hasattr(getattr(model, "model", None), "get_rope_index")
 
     def run(
         self, rows: Sequence[Row], work: Callable[[Sequence[Row]], list[Result]]
@@ -85,6 +90,11 @@ class Batches:
             yield batch, results
             waiting = waiting[len(batch) :]
 
+    def inputs(self, batch: Sequence[Row]) -> dict[str, Tensor]:
+        """All that the model is called with, first of all `input_ids` and `attention_mask`."""
+        ids_BT, mask_BT = self.left_padded(batch)
+        return {"input_ids": ids_BT, "attention_mask": mask_BT}
+
     def left_padded(self, batch: Sequence[Row]) -> tuple[Tensor, Tensor]:
         """Token ids (B, T) and attention mask (B, T) on the model's device."""
         width = max(map(len, batch))
@@ -95,16 +105,21 @@ class Batches:
             mask_BT[place, width - len(row) :] = 1
         return ids_BT.to(self.model.device), mask_BT.to(self.model.device)
 
-    def logits(self, ids_BT: Tensor, mask_BT: Tensor, keep: int) -> Tensor:
-        """Logits (B, keep, V) of the last `keep` positions; the others are never computed."""
-        options: dict[str, Any] = {}
-        if "position_ids" in self._options:
-            options["position_ids"] = (mask_BT.cumsum(-1) - 1).clamp(min=0)
+    def logits(
+        self, input_ids: Tensor, attention_mask: Tensor, keep: int, **more: Tensor
+    ) -> Tensor:
+        """Logits (B, keep, V) of the last `keep` positions; the others are never computed.
+
+        `more` is what else came from `inputs`.
+        """
+        options: dict[str, Any] = dict(more)
+        if "position_ids" in self._options and not (more and self._places_images):
+            options["position_ids"] = (attention_mask.cumsum(-1) - 1).clamp(min=0)
         if "logits_to_keep" in self._options:
             options["logits_to_keep"] = keep
         with torch.inference_mode():
             output = self.model(
-                input_ids=ids_BT, attention_mask=mask_BT, use_cache=False, **options
+                input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **options
             )
         logits_BTV: Tensor = output.logits[:, -keep:]
         return logits_BTV

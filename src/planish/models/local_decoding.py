@@ -26,12 +26,14 @@ from planish.sampling import gumbel_argmax, temperature_scale, token_logprobs, t
 __all__ = ["NextToken", "StopAtText", "row_seed"]
 
 
-def row_seed(seed: int | None, prompt_ids: Sequence[int]) -> int:
-    """Seed of one row's stream, from the sample's seed and the prompt; None: unforeseeable."""
+def row_seed(seed: int | None, prompt_ids: Sequence[int], seen: bytes = b"") -> int:
+    """Seed of one row's stream, from the sample's seed, the prompt and a hash of what it shows;
+    None: unforeseeable.
+    """
     if seed is None:
         return secrets.randbits(63)
-    digest = hashlib.sha256(f"{seed}:".encode() + np.asarray(prompt_ids, "<i8").tobytes()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1
+    content = f"{seed}:".encode() + np.asarray(prompt_ids, "<i8").tobytes() + seen
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "little") >> 1
 
 
 class NextToken:

@@ -2,6 +2,7 @@
 
 checkpoint = open_checkpoint("./checkpoint", device="cpu", dtype="float32")
 checkpoint.model, checkpoint.tokenizer, checkpoint.eos_ids
+open_checkpoint("./checkpoint", images=True).processor      of a model that sees
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import torch
 
+from planish.models.local_prompts import TEXT_ONLY
 from planish.records import BadInput
 
 __all__ = ["Checkpoint", "fingerprint", "open_checkpoint", "open_tokenizer", "opened"]
@@ -29,11 +31,12 @@ _VOCABULARIES = (
     "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model",
     "sentencepiece.bpe.model", "tekken.json", "*.tiktoken",
 )  # fmt: skip
-# What decides the replies: weights, architecture, tokenizer, chat template, end tokens.
+# What decides the replies: weights, architecture, tokenizer, chat template, end tokens, and how
+# images are prepared.
 _FINGERPRINTED = (
     "*.safetensors", "pytorch_model*.bin", "config.json", "generation_config.json",
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
-    "chat_template.*", *_VOCABULARIES,
+    "chat_template.*", "*processor_config.json", *_VOCABULARIES,
 )  # fmt: skip
 _REASON_CHARACTERS = 240
 
@@ -50,6 +53,8 @@ class Checkpoint:
         max_positions: longest prompt and reply together; None where there is no bound.
         dtype: of the weights in memory, such as "float32".
         fresh_head: whether a scalar head was asked for, and the checkpoint has none yet.
+        processor: what prepares images for a model that sees; None where no image goes in.
+        blind: why none goes in.
     """
 
     model: Any
@@ -59,10 +64,17 @@ class Checkpoint:
     max_positions: int | None
     dtype: str
     fresh_head: bool = False
+    processor: Any = None
+    blind: str = TEXT_ONLY
 
 
 def open_checkpoint(
-    path: str, *, device: str | None = None, dtype: str | None = None, scalar: bool = False
+    path: str,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    scalar: bool = False,
+    images: bool = False,
 ) -> Checkpoint:
     """Loads the model and the tokenizer of a folder or a Hub repository.
 
@@ -73,6 +85,7 @@ def open_checkpoint(
             GPU and "float32" on the CPU.
         scalar: with one number per text in place of logits, read at the last token that is not
             padding. A language model gets a new head for it, drawn from torch's generator.
+        images: a vision-language model is opened with all that it needs to see.
 
     Raises:
         BadInput: it is not there, not whole, or not a causal language model with a tokenizer.
@@ -86,12 +99,13 @@ def open_checkpoint(
         )
     _check_folder(path)
     with _quiet():
-        model, fresh_head = _load_model(path, chosen, dtype, scalar)
-        tokenizer = _load_tokenizer(path)
+        processor, blind = _load_processor(path) if images else (None, TEXT_ONLY)
+        model, fresh_head = _load_model(path, chosen, dtype, scalar, processor is not None)
+        tokenizer = processor.tokenizer if processor is not None else _load_tokenizer(path)
     _check_vocabulary(path, model, tokenizer)
     if tokenizer.eos_token_id is None:
         raise _no_end(path)
-    found = opened(model, tokenizer)
+    found = replace(opened(model, tokenizer), processor=processor, blind=blind)
     if not scalar:
         return found
     text = model.config.get_text_config()
@@ -212,14 +226,22 @@ def _quiet() -> Iterator[None]:
                 theirs.enable_progress_bar()
 
 
-def _load_model(path: str, device: torch.device, dtype: str, scalar: bool) -> tuple[Any, bool]:
+def _load_model(
+    path: str, device: torch.device, dtype: str, scalar: bool, sees: bool
+) -> tuple[Any, bool]:
     """The model, and whether its scalar head is new."""
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoModelForImageTextToText,
+        AutoModelForSequenceClassification,
+    )
 
     load: Any = AutoModelForCausalLM.from_pretrained
     head: dict[str, Any] = {}
     if scalar:
         load, head = AutoModelForSequenceClassification.from_pretrained, {"num_labels": 1}
+    elif sees:
+        load = AutoModelForImageTextToText.from_pretrained
     try:
         model, report = load(
             path,
@@ -250,6 +272,17 @@ def _load_tokenizer(path: str) -> Any:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # see _load_model
         raise _cannot_load("the tokenizer", path, error) from error
+
+
+def _load_processor(path: str) -> tuple[Any, str]:
+    from planish.models.vision_loading import open_processor
+
+    try:
+        return open_processor(path)
+    except BadInput:
+        raise
+    except Exception as error:  # see _load_model
+        raise _cannot_load("the image processor", path, error) from error
 
 
 def _cannot_load(what: str, path: str, error: Exception) -> BadInput:

@@ -11,22 +11,53 @@
   nothing would tell the speakers apart.
 - Text is only text: `<|im_end|>` inside a message or a reply is spelled out, it never becomes
   the token that ends a turn.
+- Images are refused here; `vision_prompts` writes the prompts of models that see.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from planish.records import BadInput, Chat, Message
 
-__all__ = ["PromptWriter", "continued", "end_id"]
+__all__ = ["TEXT_ONLY", "Prompt", "PromptWriter", "Sight", "Turn", "continued", "end_id"]
 
-# A code point that Unicode keeps free for uses like this; stands on both sides of a special
-# token's name that a message merely mentions.
+TEXT_ONLY = "this checkpoint is text-only"
+"""Why a model takes no images, as the line says it that refuses one."""
+
+# A code point that Unicode keeps free for uses like this. It stands on both sides of a special
+# token's name that a message merely mentions, and behind the name's first character, so that
+# nobody who looks for the name finds it there.
 _MARK = "\ufdd0"
 _JOINT = "\n\n"
+_PROBE = "text-to-be-found"
+
+Turn = tuple[str, str, int]
+"""A message on its way into a template: role, marked text, number of images."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a prompt shows.
+
+    `text` is the prompt as the template wrote it, with one placeholder per image; `digest` is a
+    hash of the images' pixels.
+    """
+
+    text: str
+    images: tuple[str, ...]
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt as one text for `PromptWriter.encode`, and what it shows, if anything."""
+
+    text: str
+    sight: Sight | None = None
 
 
 class PromptWriter:
@@ -35,20 +66,26 @@ class PromptWriter:
     Args:
         tokenizer: any Hugging Face tokenizer.
         where: the model's name, for messages.
+        blind: why the model takes no images.
+        names: what else must stay text besides the tokenizer's special tokens.
     """
 
-    def __init__(self, tokenizer: Any, where: str) -> None:
-        self.tokenizer, self.where = tokenizer, where
+    def __init__(
+        self, tokenizer: Any, where: str, *, blind: str = TEXT_ONLY, names: Iterable[str] = ()
+    ) -> None:
+        self.tokenizer, self.where, self._blind = tokenizer, where, blind
         special = {
             token.content for token in tokenizer.added_tokens_decoder.values() if token.special
         }
-        names = sorted(special | set(tokenizer.all_special_tokens), key=len, reverse=True)
-        self._special = re.compile("|".join(map(re.escape, names)) or "(?!)")
-        self._marked = re.compile(f"{_MARK}({self._special.pattern}){_MARK}|{_MARK}")
+        known = sorted({*special, *tokenizer.all_special_tokens, *names}, key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, known)) or "(?!)")
+        hidden = "|".join(re.escape(_hidden(name)) for name in known) or "(?!)"
+        self._marked = re.compile(f"({hidden})|{_MARK}")
         # A template writes the token that opens a document; without one, nobody else would.
         bos = tokenizer.bos_token_id
         opens = tokenizer.chat_template is None and bos in tokenizer("")["input_ids"]
         self._opening: list[int] = [bos] if opens else []
+        self._takes_parts = self._reads_parts()
 
     def write(self, chat: Chat) -> str:
         """The prompt as one text, up to where the model goes on. Feed it to `encode` only.
@@ -58,18 +95,22 @@ class PromptWriter:
         """
         if not chat:
             raise BadInput("the chat is empty", where=self.where)
-        if any(message.images for message in chat):
+        if self._blind and any(message.images for message in chat):
             raise BadInput(
-                "this checkpoint is text-only and the chat holds an image",
+                f"{self._blind} and the chat holds an image",
                 where=self.where,
                 fix="use a model that sees, or leave the image out",
             )
-        messages: list[tuple[str, str]] = [
-            (message.role, self._mark(message.content)) for message in chat
+        turns: list[Turn] = [
+            (message.role, self._mark(message.content), len(message.images)) for message in chat
         ]
         if self.tokenizer.chat_template is None:
-            return self._join(messages)
-        return self._render(messages)
+            return self._join(turns)
+        return self._render(turns)
+
+    def prepare(self, chat: Chat) -> Prompt:
+        """The prompt with all that it shows; see `write`."""
+        return Prompt(self.write(chat))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text from `write`."""
@@ -92,48 +133,51 @@ class PromptWriter:
         for index, piece in enumerate(self._marked.split(text)):
             if piece:
                 # Every second piece stood between marks: the name of a token, not the token.
-                ids += self.tokenizer(
-                    piece,
-                    add_special_tokens=False,
-                    split_special_tokens=index % 2 == 1,
-                    verbose=False,
-                )["input_ids"]
+                named = index % 2 == 1
+                ids += self._plain(piece.replace(_MARK, "") if named else piece, named)
+        return ids
+
+    def _plain(self, text: str, split: bool) -> list[int]:
+        ids: list[int] = self.tokenizer(
+            text, add_special_tokens=False, split_special_tokens=split, verbose=False
+        )["input_ids"]
         return ids
 
     def _mark(self, content: str) -> str:
         # Half a surrogate pair, as JSON may hold, is no text: no tokenizer takes it.
         content = content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return self._special.sub(f"{_MARK}\\g<0>{_MARK}", content)
+        return self._special.sub(lambda found: _hidden(found[0]), content)
 
-    def _join(self, messages: list[tuple[str, str]]) -> str:
-        if any(role in ("assistant", "tool") for role, _ in messages[:-1]):
+    def _join(self, turns: list[Turn]) -> str:
+        if any(role in ("assistant", "tool") for role, *_ in turns[:-1]):
             raise BadInput(
                 "this checkpoint has no chat template, and the chat has several turns",
                 where=self.where,
                 fix="use a chat model, or write the chat as one user turn",
             )
-        text = _JOINT.join(content for _, content in messages)
-        return text if messages[-1][0] == "assistant" else text + _JOINT
+        text = _JOINT.join(self._content(content, images) for _, content, images in turns)
+        return text if turns[-1][0] == "assistant" else text + _JOINT
 
-    def _render(self, messages: list[tuple[str, str]]) -> str:
-        last_role, last = messages[-1]
+    def _render(self, turns: list[Turn]) -> str:
+        last_role, last, last_images = turns[-1]
         # Nothing to continue: an empty prefix is the same as none.
-        if last_role == "assistant" and not last.strip() and len(messages) > 1:
-            return self._apply(messages[:-1], False) + last
+        if last_role == "assistant" and not last.strip() and not last_images and len(turns) > 1:
+            return self._apply(turns[:-1], False) + last
         if last_role != "assistant":
-            return self._apply(messages, False)
+            return self._apply(turns, False)
         # Many templates trim the turns they write, but the model goes on behind the last space.
-        return self._apply(messages, True).rstrip() + last[len(last.rstrip()) :]
+        return self._apply(turns, True).rstrip() + last[len(last.rstrip()) :]
 
-    def _apply(self, messages: list[tuple[str, str]], continues: bool) -> str:
+    def _apply(self, turns: list[Turn], continues: bool) -> str:
         from jinja2 import TemplateError
 
         try:
-            return self._template(messages, continues)
+            return self._template(turns, continues)
         except (TemplateError, ValueError) as error:
             refusal = error
-        if len(messages) > 1 and [role for role, _ in messages[:2]] == ["system", "user"]:
-            folded = [("user", messages[0][1] + _JOINT + messages[1][1]), *messages[2:]]
+        if len(turns) > 1 and [role for role, *_ in turns[:2]] == ["system", "user"]:
+            (_, system, above), (_, first, below), *others = turns
+            folded: list[Turn] = [("user", system + _JOINT + first, above + below), *others]
             try:
                 return self._template(folded, continues)
             except (TemplateError, ValueError) as error:
@@ -145,14 +189,46 @@ class PromptWriter:
             fix="check the roles and their order",
         ) from refusal
 
-    def _template(self, messages: list[tuple[str, str]], continues: bool) -> str:
+    def _template(self, turns: list[Turn], continues: bool) -> str:
         text: str = self.tokenizer.apply_chat_template(
-            [{"role": role, "content": content} for role, content in messages],
+            [
+                {"role": role, "content": self._content(content, images)}
+                for role, content, images in turns
+            ],
             tokenize=False,
             continue_final_message=continues,
             add_generation_prompt=not continues,
         )
         return text
+
+    def _content(self, text: str, images: int) -> Any:
+        """What stands in a message, as the template wants it."""
+        return [{"type": "text", "text": text}] if self._takes_parts else text
+
+    def _reads_parts(self) -> bool:
+        """Whether the template must be given a message as a list of parts.
+
+        Those of some models that see do, and write nothing where the message is a text.
+        """
+        return not self._shows(in_parts=False) and self._shows(in_parts=True)
+
+    def _shows(self, *, in_parts: bool) -> bool:
+        """Whether a message's text comes out of the template."""
+        content = [{"type": "text", "text": _PROBE}] if in_parts else _PROBE
+        if self.tokenizer.chat_template is None:
+            return False
+        try:
+            text: str = self.tokenizer.apply_chat_template(
+                [{"role": "user", "content": content}], tokenize=False
+            )
+        except Exception:  # a template fails in as many ways as there are
+            return False
+        # A list that is printed as it is has quotes around the text.
+        return _PROBE in text and not any(f"{quote}{_PROBE}{quote}" in text for quote in "'\"")
+
+
+def _hidden(name: str) -> str:
+    return f"{_MARK}{name[0]}{_MARK}{name[1:]}{_MARK}"
 
 
 def end_id(tokenizer: Any) -> int:

@@ -1,0 +1,508 @@
+"""`planish vfaith run` as it is typed: what it keeps, what it never does twice, what it refuses."""
+
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from planish.cli import main
+from planish.methods.vfaith.data import ARMS, Response
+from planish.methods.vfaith.running import run as stage
+from planish.methods.vfaith.running.planted import UNREADABLE, load_model
+from planish.methods.vfaith.running.prompts import gold_of, options_of, prompt
+from planish.methods.vfaith.running.records import calls_of
+from planish.models.keys import chat_key, reply_key
+from planish.records import Completion, Failure, Sampling, read_jsonl, write_jsonl
+from planish.runs import Run, read_rows
+from support.pictures import make_bench, make_pair
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    return make_bench(tmp_path_factory.mktemp("bench"), 8, perception=4)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return ("--runs", tmp_path / "runs")
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """Without the page, which takes a moment."""
+    monkeypatch.setattr(stage, "write_report", lambda *_: None)
+
+
+CALLS = 8 * 6 + 4 * 3  # a perception item has no placebo and no perception question
+
+
+def call(capsys, *words):
+    with pytest.raises(SystemExit) as stop:
+        main(["vfaith", "run", *map(str, words)])
+    captured = capsys.readouterr()
+    return stop.value.code, captured.out, captured.err
+
+
+def told(capsys, *words, code=0):
+    found, out, err = call(capsys, *words, "--json")
+    assert found == code, err
+    return json.loads(out)
+
+
+def refused(capsys, *words):
+    code, out, err = call(capsys, *words)
+    assert code == 2, err
+    assert out == ""
+    assert "Traceback" not in err
+    return err.strip().splitlines()[-1]
+
+
+def responses(folder):
+    """Id -> reply; the last record of an id counts."""
+    return {row.id: row.read(Response) for row in read_rows(folder, "response")}
+
+
+def only_run(runs):
+    (folder,) = (runs[1] / "vfaith").iterdir()
+    return folder
+
+
+class Faulty:
+    """A planted oracle that counts what it is asked, with something that happens on the way."""
+
+    def __init__(self, bench, happens=lambda *_: None, name="planted:faulty"):
+        self.inner, self.happens, self.name = load_model("planted:oracle", bench), happens, name
+        self.revision = "1"
+        self.asked = Counter()
+        self.batches = []
+
+    def generate(self, chats, sampling, *, watcher=None):
+        self.batches.append(len(chats))
+        drawn = []
+        for index, chat in enumerate(chats):
+            row = self.inner.generate([chat], sampling)[0]
+            drawn.append([])
+            for sample, reply in enumerate(row):
+                key = chat_key(chat), sampling.seed + sample
+                self.asked[key] += 1
+                drawn[-1].append(self.happens(self, key) or reply)
+                watcher.completed(index, sample, drawn[-1][-1])
+        return drawn
+
+
+def faulty(monkeypatch, bench, happens=lambda *_: None, **options):
+    model = Faulty(bench, happens, **options)
+    monkeypatch.setattr(stage, "load_model", lambda *_: model)
+    return model
+
+
+def test_every_arm_is_asked_read_and_kept(capsys, bench, runs):
+    found = told(capsys, "--model", "planted:oracle", "--bench", bench.folder, *runs)
+    assert (found["pairs"], found["usable"], found["calls"]) == (12, 12, CALLS)
+    assert found["coverage"] == found["acc_raw"] == found["acc_edited"] == 1
+    assert found["errors"] == found["unparsed"] == 0
+    assert found["bench_digest"] == bench.digest
+    assert {arm: sum(counts.values()) for arm, counts in found["arms"].items()} == {
+        "raw": 12, "edited": 12, "placebo": 8, "text": 12, "perception_raw": 8,
+        "perception_edited": 8,
+    }  # fmt: skip
+    kept = responses(found["run"])
+    model = load_model("planted:oracle", bench)
+    calls = calls_of(bench.pairs, ARMS)
+    assert set(kept) == {call.id(0) for call in calls}
+    for call in calls:
+        reply = kept[call.id(0)]
+        assert (reply.arm, reply.pair_id, reply.gold) == (
+            call.arm, call.pair.pair_id, gold_of(*call),
+        )  # fmt: skip
+        assert reply.model == "planted:oracle"
+        assert reply.revision == model.revision == found["revision"]
+        sampling = Sampling(temperature=0, max_tokens=1024, seed=0)
+        chat = chat_key(call.chat(bench))
+        assert reply.key == reply_key(model.name, model.revision, chat, sampling, 0)
+    by_arm = {
+        arm: {reply.key for reply in kept.values() if reply.arm == arm} for arm in ARMS
+    }  # fmt: skip
+    assert by_arm["raw"].isdisjoint(by_arm["edited"] | by_arm["placebo"] | by_arm["text"])
+    # Before anything was decided by a reply, it was kept as it came.
+    raw = [row for _, row in read_jsonl(f"{found['run']}/artifacts/replies.jsonl")]
+    texts = Counter(row["completion"]["text"] for row in raw if row["kind"] == "reply")
+    assert texts.keys() == {reply.text for reply in kept.values()}
+    scored = {row.id: row.data for row in read_rows(found["run"], "score")}
+    assert scored == {
+        pair.pair_id: {"acc_raw": 1, "acc_edited": 1, "pair_acc": 1} for pair in bench.pairs
+    }
+
+
+def test_what_a_person_sees(capsys, bench, runs):
+    words = ("--model", "planted:sheet?unparsed=.05", "--bench", bench.folder, *runs)
+    code, out, _ = call(capsys, *words, "--min-coverage", 0)
+    assert code == 0
+    assert f"{CALLS} replies about 12 pairs" in out
+    assert "the edited picture" in out
+    folder = only_run(runs)
+    assert f"next    planish vfaith score {folder}" in out
+    page = (folder / "report.html").read_text()
+    assert "colours" in page
+    unread = [reply for reply in responses(folder).values() if reply.outcome == "unparsed"]
+    assert unread
+    assert UNREADABLE in page
+
+
+def test_some_arms_and_some_pairs(capsys, bench, runs, plain):
+    words = ("--model", "planted:cached", "--bench", bench.folder, "--limit", 6, *runs)
+    found = told(capsys, *words, "--arms", "edited", "raw")
+    assert found["arms"] == {"raw": {"correct": 6}, "edited": {"wrong": 6}}
+    assert (found["acc_raw"], found["acc_edited"]) == (1, 0)
+    only = told(capsys, *words, "--arms", "text")
+    assert only["usable"] == only["pairs"] == 6
+    assert only["acc_raw"] is None
+
+
+def test_repeats_are_calls_of_their_own(capsys, bench, runs, plain, monkeypatch):
+    model = faulty(monkeypatch, bench)
+    words = ("--model", "x", "--bench", bench.folder, "--repeats", 3, "--seed", 5, *runs)
+    found = told(capsys, *words)
+    assert found["calls"] == 3 * CALLS
+    kept = responses(found["run"])
+    assert len(kept) == 3 * CALLS
+    first = calls_of(bench.pairs, ["raw"])[0]
+    assert len({kept[first.id(repeat)].key for repeat in range(3)}) == 3
+    assert set(model.asked.values()) == {1}
+    assert {seed for _, seed in model.asked} == {5, 6, 7}
+
+
+def test_pictures_are_handed_over_a_few_at_a_time(capsys, bench, runs, plain, monkeypatch):
+    monkeypatch.setattr(stage, "CHUNK", 7)
+    monkeypatch.setattr(stage, "ROUNDS", 5)
+    model = faulty(monkeypatch, bench)
+    told(capsys, "--model", "x", "--bench", bench.folder, *runs)
+    assert max(model.batches) <= 7
+    # An endpoint opens a picture when it sends it, and must not run dry between chunks.
+    model = faulty(monkeypatch, bench)
+    model.in_flight = 4
+    told(capsys, "--model", "x", "--bench", bench.folder, *runs)
+    assert max(model.batches) > 7
+
+
+# ---- stopped runs ----------------------------------------------------------------------------
+
+
+def test_ctrl_c_and_on_again_makes_no_call_twice(capsys, bench, runs, plain, monkeypatch):
+    whole = told(capsys, "--model", "planted:oracle", "--bench", bench.folder, *runs)
+    shutil.rmtree(whole["run"])
+
+    def stop(model, _):
+        if model.asked.total() == 21:
+            raise KeyboardInterrupt
+
+    first = faulty(monkeypatch, bench, stop)
+    code, _, err = call(capsys, "--model", "x", "--bench", bench.folder, *runs)
+    assert code == 130
+    folder = only_run(runs)
+    assert f"go on with: planish vfaith run --resume {folder}" in err
+    assert len(responses(folder)) >= 20
+    second = faulty(monkeypatch, bench)
+    found = told(capsys, "--resume", folder, *runs)
+    assert found["arms"] == whole["arms"]
+    done = {key for key, number in first.asked.items() if number} - {list(first.asked)[-1]}
+    assert not done & second.asked.keys()
+    assert set(second.asked.values()) == {1}
+    third = faulty(monkeypatch, bench)
+    again = told(capsys, "--resume", "last", *runs)
+    assert not third.asked
+    assert again["arms"] == found["arms"]
+    rows = [row.id for row in read_rows(folder, "response")]
+    assert len(rows) == len(set(rows)) == CALLS
+
+
+def test_a_killed_run_goes_on_without_a_repeated_call(capsys, bench, runs, plain, chat_server):
+    server = chat_server(delay=0.05)
+    words = ["--bench", bench.folder, *runs]
+    model = f"openai:m@{server.url}?in_flight=4"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "planish.cli", "vfaith", "run", "--model", model, *map(str, words)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 30
+    while server.count("ok") < 16 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(0.1)  # calls in flight are answered, or found lost
+    folder = only_run(runs)
+    had = len(responses(folder))
+    before = server.count()
+    assert 12 <= had < CALLS
+    found = told(capsys, "--resume", folder, "--min-coverage", 0, *runs)
+    # Its replies are hashes without an answer; the text arm of two pairs may ask the same.
+    assert found["unparsed"] == CALLS
+    keys = Counter(row["key"] for row in server.log()[before:])
+    assert sum(keys.values()) <= CALLS - had
+    assert set(keys.values()) == {1}
+    assert len(responses(folder)) == CALLS
+
+
+def test_nobody_else_works_in_a_run(capsys, bench, runs, plain, monkeypatch):
+    faulty(monkeypatch, bench)
+    folder = told(capsys, "--model", "x", "--bench", bench.folder, *runs)["run"]
+    with Run.open(folder):
+        assert "in use by this process" in refused(capsys, "--resume", folder, *runs)
+
+
+def test_a_cache_serves_another_run(capsys, bench, runs, plain, monkeypatch, tmp_path):
+    cache = ("--cache", tmp_path / "cache.jsonl")
+    faulty(monkeypatch, bench)
+    first = told(capsys, "--model", "x", "--bench", bench.folder, *cache, *runs)
+    model = faulty(monkeypatch, bench)
+    second = told(capsys, "--model", "x", "--bench", bench.folder, *cache, *runs)
+    assert not model.asked
+    assert first["run"] != second["run"]
+    assert responses(first["run"]) == responses(second["run"])
+
+
+# ---- what goes wrong -------------------------------------------------------------------------
+
+LOST = Completion(
+    text="",
+    finish="error",
+    failures=(Failure(attempt=1, kind="timeout", message="no answer within 1 s"),),
+)
+
+
+def test_lost_calls_are_made_again_at_the_end(capsys, bench, runs, plain, monkeypatch):
+    model = faulty(monkeypatch, bench, lambda self, key: LOST if self.asked[key] == 1 else None)
+    found = told(capsys, "--model", "x", "--bench", bench.folder, *runs)
+    assert found["errors"] == 0
+    assert found["usable"] == 12
+    assert set(model.asked.values()) == {2}
+
+
+def test_a_lost_call_is_an_error_until_a_reply_comes(capsys, bench, runs, plain, monkeypatch):
+    def lose(model, key):
+        return LOST if int(key[0][:4], 16) % 8 == 0 else None
+
+    model = faulty(monkeypatch, bench, lose)
+    words = ("--model", "x", "--bench", bench.folder, "--retries", 2, *runs)
+    found = told(capsys, *words, "--min-coverage", 0.5)
+    lost = {key for key, number in model.asked.items() if number == 3}
+    assert found["errors"] > 0
+    assert len(lost) <= found["errors"] < CALLS / 3
+    folder = found["run"]
+    before = responses(folder)
+    errors = [id for id, reply in before.items() if reply.outcome == "error"]
+    assert len(errors) == found["errors"]
+    assert all(before[id].parsed is None and before[id].text == "" for id in errors)
+    scored = {row.id: row.data for row in read_rows(folder, "score")}
+    raw = [before[id] for id in errors if before[id].arm == "raw"]
+    assert all(scored[reply.pair_id]["acc_raw"] is None for reply in raw)
+    # Still lost: told once, not once a visit.
+    again = told(capsys, "--resume", folder, *runs)
+    assert again["errors"] == found["errors"]
+    assert len([row for row in read_rows(folder, "response") if row.id in errors]) == len(errors)
+    # What came is never asked for again, and what was lost is.
+    model = faulty(monkeypatch, bench)
+    healed = told(capsys, "--resume", folder, *runs)
+    assert healed["errors"] == 0
+    assert set(model.asked) == lost
+    after = responses(folder)
+    assert all(after[id] == reply for id, reply in before.items() if id not in errors)
+    assert all(after[id].outcome in ("correct", "wrong") for id in errors)
+
+
+def test_a_prompt_that_does_not_fit_is_not_sent_again(capsys, bench, runs, plain, monkeypatch):
+    long = LOST.model_copy(update={"failures": (Failure(attempt=1, kind="context"),)})
+    target = chat_key(calls_of(bench.pairs, ["raw"])[0].chat(bench))
+    model = faulty(monkeypatch, bench, lambda _, key: long if key[0] == target else None)
+    words = ("--model", "x", "--bench", bench.folder, "--retries", 3, *runs)
+    code, out, err = call(capsys, *words, "--json")
+    assert code == 0
+    assert json.loads(out)["errors"] == 1
+    assert "asking again cannot help" in err
+    assert set(model.asked.values()) == {1}
+
+
+def test_too_many_lost_calls_are_a_failed_run(capsys, bench, runs, plain, monkeypatch):
+    faulty(monkeypatch, bench, lambda *_: LOST)
+    words = ("--model", "x", "--bench", bench.folder, *runs)
+    code, out, err = call(capsys, *words, "--json")
+    assert code == 1
+    assert "timeout" in err
+    assert "--resume" in err
+    assert json.loads(out)["acc_raw"] is None
+    folder = only_run(runs)
+    assert json.loads((folder / "run.json").read_text())["status"] == "failed"
+
+
+def test_what_cannot_be_read_is_no_headline(capsys, bench, runs, plain, monkeypatch):
+    quiet = Completion(text=UNREADABLE)
+    faulty(monkeypatch, bench, lambda _, key: quiet if int(key[0][:4], 16) % 3 == 0 else None)
+    words = ("--model", "x", "--bench", bench.folder, *runs)
+    found = told(capsys, *words)
+    assert found["unparsed"] > 0
+    assert found["errors"] == 0
+    assert found["coverage"] < 0.9
+    assert found["acc_raw"] is None
+    code, out, err = call(capsys, "--resume", found["run"], *runs)
+    assert code == 0
+    assert "no headline" in err
+    assert "1.000" not in out
+    more = told(capsys, "--resume", found["run"], "--min-coverage", 0, *runs)
+    assert more["acc_raw"] == 1
+
+
+def test_replies_that_were_cut_are_told(capsys, bench, runs, plain, monkeypatch):
+    cut = Completion(text="First I", finish="length", usage={"completion_tokens": 40})
+    faulty(monkeypatch, bench, lambda *_: cut)
+    words = ("--model", "x", "--bench", bench.folder, "--max-tokens", 40, *runs)
+    code, _, err = call(capsys, *words)
+    assert code == 0
+    assert f"{CALLS} of {CALLS} unparsed replies were cut at 40 tokens" in err
+
+
+# ---- a server --------------------------------------------------------------------------------
+
+SERVER = """
+import base64, hashlib, json
+GOLD = json.load(open({path!r}))
+def reply(request):
+    parts = request["messages"][-1]["content"]
+    if isinstance(parts, str):
+        return "Without a picture I say \\\\boxed{{A}}"
+    image, text = parts
+    assert image["type"] == "image_url" and text["type"] == "text"
+    data = base64.b64decode(image["image_url"]["url"].partition(",")[2])
+    return "So \\\\boxed{{%s}}." % GOLD[hashlib.sha256(data).hexdigest() + text["text"]]
+"""
+
+
+def test_over_the_wire(capsys, bench, runs, plain, chat_server, monkeypatch, tmp_path):
+    golds = {}
+    for each in calls_of(bench.pairs, [arm for arm in ARMS if arm != "text"]):
+        data = Path(each.chat(bench)[0].images[0]).read_bytes()
+        letter = "ABCD"[options_of(*each).index(gold_of(*each))]
+        golds[hashlib.sha256(data).hexdigest() + prompt(*each)] = letter
+    (tmp_path / "golds.json").write_text(json.dumps(golds))
+    (tmp_path / "looker.py").write_text(SERVER.format(path=str(tmp_path / "golds.json")))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    server = chat_server(replies="looker:reply", faults={"500": 0.05, "drop": 0.05})
+    words = ("--model", f"openai:m@{server.url}", "--bench", bench.folder, *runs)
+    code, out, err = call(capsys, *words, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["acc_raw"] == found["acc_edited"] == found["coverage"] == 1
+    assert found["arms"]["perception_edited"] == {"correct": 8}
+    assert found["pinned"] is False
+    assert "is not pinned" in err
+    kept = responses(found["run"])
+    assert all(reply.prompt_tokens > 0 for reply in kept.values())
+    assert all(
+        (reply.parsed == bench.by_id[reply.pair_id].options[0]) == (reply.text.count("{A}") == 1)
+        for reply in kept.values()
+        if reply.arm == "text"
+    )
+    log = [row["body"] for row in server.log()]
+    assert {body["max_tokens"] for body in log} == {1024}
+    assert {body["temperature"] for body in log} == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("model", "pinned"),
+    [
+        ("openai:gpt-5@http://localhost:1/v1", False),
+        ("openai:gpt-4o-2024-08-06@http://localhost:1/v1", True),
+        ("hf:./checkpoint", True),
+        ("planted:oracle", True),
+    ],
+)
+def test_a_server_s_model_is_pinned_by_a_date_only(model, pinned):
+    assert stage.Plan(model=model, bench="").is_pinned is pinned
+
+
+# ---- bad input -------------------------------------------------------------------------------
+
+
+def test_what_is_missing_or_unknown_is_one_line(capsys, bench, runs, tmp_path):
+    folder = ("--bench", bench.folder)
+    assert "--model: is missing" in refused(capsys, *folder, *runs)
+    assert "--bench: is missing" in refused(capsys, "--model", "planted:oracle", *runs)
+    assert "no such folder" in refused(
+        capsys, "--model", "planted:oracle", "--bench", tmp_path / "none", *runs
+    )
+    assert "known: oracle" in refused(capsys, "--model", "planted:seer", *folder, *runs)
+    assert "arms" in refused(
+        capsys, "--model", "planted:oracle", *folder, "--arms", "sideways", *runs
+    )
+    assert not runs[1].exists()
+    with Run.create("cowork", "play", {}, root=runs[1], stage="play") as other:
+        pass
+    assert "is a run of cowork play" in refused(capsys, "--resume", other.path, *runs)
+
+
+def test_an_arm_that_no_pair_has(capsys, runs, tmp_path):
+    pair = make_pair(tmp_path / "bare", 0).model_copy(update={"placebo": None, "perception": ()})
+    write_jsonl(tmp_path / "bare" / "pairs.jsonl", [pair])
+    words = ("--model", "planted:oracle", "--bench", tmp_path / "bare", *runs)
+    assert "no pair can be asked in the arms placebo" in refused(
+        capsys, *words, "--arms", "placebo"
+    )
+    code, out, err = call(capsys, *words, "--json")
+    assert code == 0
+    assert set(json.loads(out)["arms"]) == {"raw", "edited", "text"}
+    assert "no pair of this bench can be asked in the arm placebo" in err
+
+
+def test_a_picture_that_was_changed_is_found_before_any_call(
+    capsys, runs, plain, monkeypatch, tmp_path
+):
+    own = make_bench(tmp_path / "own", 3)
+    model = faulty(monkeypatch, own)
+    path = own.folder / own.pairs[-1].edited.file
+    good = path.read_bytes()
+    path.write_bytes(good[:-40])
+    words = ("--model", "x", "--bench", own.folder, *runs)
+    assert str(path) in refused(capsys, *words)
+    path.unlink()
+    assert str(path) in refused(capsys, *words)
+    assert not model.asked
+    path.write_bytes(good)
+    found = told(capsys, *words)
+    # Pairs that changed are another bench; one that only moved is the same.
+    moved = tmp_path / "moved"
+    shutil.move(own.folder, moved)
+    again = told(capsys, "--resume", found["run"], "--bench", moved, *runs)
+    assert again["arms"] == found["arms"]
+    write_jsonl(moved / "pairs.jsonl", own.pairs[:2])
+    line = refused(capsys, "--resume", found["run"], "--bench", moved, *runs)
+    assert "its pairs have changed since the run began" in line
+
+
+def test_a_resume_with_other_settings_is_refused(capsys, bench, runs, plain):
+    found = told(capsys, "--model", "planted:oracle", "--bench", bench.folder, *runs)
+    again = ("--resume", found["run"], *runs)
+    assert "model" in refused(capsys, *again, "--model", "planted:cached")
+    assert "max_tokens" in refused(capsys, *again, "--max-tokens", 7)
+    assert "arms" in refused(capsys, *again, "--arms", "raw")
+    assert told(capsys, *again, "--retries", 3)["arms"] == found["arms"]
+
+
+def test_a_checkpoint_without_eyes_says_so(capsys, bench, runs, plain):
+    line = refused(capsys, "--model", "embedded:reasoner", "--bench", bench.folder, *runs)
+    assert "text-only" in line
+
+
+def test_help_does_not_wait_for_torch():
+    code = (
+        "import sys; from planish.methods.vfaith.running import run; "
+        "print(sorted({'torch', 'transformers', 'PIL', 'openai', 'matplotlib'} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

@@ -13,11 +13,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from planish.methods.vfaith.scenes.base import Family, Knob, Scene
+from planish.methods.vfaith.scenes.charts import CHARTS
+from planish.methods.vfaith.scenes.clocks import CLOCKS
 from planish.methods.vfaith.scenes.colours import COLOURS
+from planish.methods.vfaith.scenes.counting import COUNTING
+from planish.methods.vfaith.scenes.dice import DICE
+from planish.methods.vfaith.scenes.geometry import GEOMETRY
+from planish.methods.vfaith.scenes.maps import MAPS
+from planish.methods.vfaith.scenes.patterns import PATTERNS
+from planish.methods.vfaith.scenes.signs import SIGNS
 
 __all__ = ["FAMILIES", "Family", "Knob", "Scene", "load_scene"]
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (COLOURS,)}
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (CHARTS, CLOCKS, COLOURS, COUNTING, DICE, GEOMETRY, MAPS, PATTERNS, SIGNS)
+}
 """Every family by its name."""
 
 

@@ -61,7 +61,7 @@ def test_a_good_edit_exits_with_0_and_gives_the_numbers(files, capsys):
     assert found["containment"] == 0
     assert found["efficacy"] > 0.9
     assert found["ssim_outside"] == 1
-    assert found["checks"]["containment_mean"]["limit"] == "<= 2"
+    assert found["checks"]["containment_mean"]["limit"] == "<= 3"
     assert run(*words, "--exact") == 0
     assert "passed every gate" in capsys.readouterr().out
 

@@ -43,7 +43,7 @@ class Gates(_Dials):
         0.002, ge=0, lt=1, description="Share of pixels outside that may differ by more than noise."
     )
     leak_mean: float = Field(
-        2.0,
+        3.0,
         ge=0,
         description="Mean difference outside, in levels, that a generative edit may make.",
     )
@@ -51,7 +51,7 @@ class Gates(_Dials):
         0.02, gt=0, le=1, description="Share of the mask that must differ by more than noise."
     )
     min_ssim: float = Field(
-        0.95, gt=0, le=1, description="Mean structural similarity outside the mask, at least."
+        0.85, gt=0, le=1, description="Mean structural similarity outside the mask, at least."
     )
     text_points: float = Field(
         5.0, gt=0, description="Points from chance that the words alone may tell."

@@ -195,8 +195,8 @@ def encode(image: Image.Image | npt.NDArray[Any]) -> bytes:
     """PNG bytes: the same pixels give the same bytes, whatever else the image carries.
 
     Args:
-        image: RGB or grey; as an array uint8 of (height, width) or (height, width, 3), or bool of
-            (height, width), which becomes black and white.
+        image: RGB or grey; as an array uint8 of (height, width) or (height, width, 3 or 4), or bool
+            of (height, width), which becomes black and white.
     """
     from PIL import Image
 

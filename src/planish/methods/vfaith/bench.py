@@ -10,17 +10,20 @@ A file name that leads out of the folder is refused before anything is opened.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from planish.methods.vfaith.data import EditPair, Picture
-from planish.records import BadInput, read_records
+from planish.records import BadInput, explain, read_jsonl
 
-__all__ = ["PAIRS", "REJECTED", "TABLE", "Bench", "inside", "read_bench"]
+__all__ = ["BUILD", "PAIRS", "REJECTED", "TABLE", "Bench", "inside", "read_bench"]
 
-PAIRS, TABLE, REJECTED = "pairs.jsonl", "pairs.parquet", "rejected.jsonl"
+PAIRS, TABLE, REJECTED, BUILD = "pairs.jsonl", "pairs.parquet", "rejected.jsonl", "build.json"
 
 
 @dataclass(frozen=True)
@@ -95,17 +98,21 @@ def read_bench(folder: str | Path) -> Bench:
     """Reads `pairs.jsonl` of a folder; pictures are checked when they are used.
 
     Raises:
-        BadInput: no such folder or file, a broken line, an id that is there twice, a pair that a
-            gate kept out, or no pair at all; with file and line.
+        BadInput: no such folder or file, one whose building was stopped, a broken line, an id that
+            is there twice, a pair that a gate kept out, or no pair at all; with file and line.
     """
     folder = Path(folder)
     path = folder / PAIRS
     if not folder.is_dir():
         raise BadInput("no such folder", where=str(folder), fix="planish vfaith build --out DIR")
+    _check_complete(folder)
     pairs: list[EditPair] = []
     lines: dict[str, int] = {}
-    # Line numbers count pairs: this package writes no blank lines.
-    for line, pair in enumerate(read_records(path, EditPair), 1):
+    for line, value in read_jsonl(path):
+        try:
+            pair = EditPair.model_validate(value)
+        except ValidationError as error:
+            raise BadInput(f"not an EditPair: {explain(error)}", where=f"{path}:{line}") from None
         if pair.pair_id in lines:
             raise BadInput(
                 f"pair_id {pair.pair_id!r} is also in line {lines[pair.pair_id]}",
@@ -125,6 +132,25 @@ def read_bench(folder: str | Path) -> Bench:
     if not pairs:
         raise BadInput("no pairs", where=str(path), fix="planish vfaith build --out DIR")
     return Bench(folder, tuple(pairs), hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+
+
+def _check_complete(folder: Path) -> None:
+    """A bench that somebody wrote by hand has no `build.json`, and is taken as it is."""
+    path = folder / BUILD
+    if not path.exists():
+        return
+    try:
+        whole = json.loads(path.read_text("utf-8"))["complete"] is True
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise BadInput(
+            f"cannot be read ({error})", where=str(path), fix="build the bench again"
+        ) from None
+    if not whole:
+        raise BadInput(
+            "the bench is not complete: its building was stopped",
+            where=str(folder),
+            fix="give the same planish vfaith build command again; it goes on",
+        )
 
 
 def _files(pair: EditPair) -> Iterator[str]:

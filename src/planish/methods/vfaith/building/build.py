@@ -1,0 +1,257 @@
+"""Stage `build`: a bench of pairs, each through every gate.
+
+planish vfaith build --num 200 --out bench
+planish vfaith build --subset RWS TIF --num 100 --size 256 --out small
+planish vfaith build --photos photos.jsonl --editor openai:gpt-image-1.5 --out mine
+planish vfaith build --photos photos.jsonl --propose openai:gpt-5
+
+The same command goes on where it was stopped, and leaves the same bytes as if it had not been. What
+an editor was paid for is kept in the bench, in `edits/`, and is never asked for again. A run folder
+holds the report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from planish.methods.vfaith.building.filling import fill
+from planish.methods.vfaith.building.photographs import Entry, read_photographs
+from planish.methods.vfaith.building.plan import NUM, Plan, chosen_families
+from planish.methods.vfaith.building.writing import Site
+from planish.methods.vfaith.config import Building, Gates
+from planish.methods.vfaith.editing.contract import Editor, load_editor
+from planish.records import BadInput
+from planish.runs import Run
+from planish.runs.console import Screen, command
+from planish.runs.options import RUNS, Count, Json, RunsDir
+from planish.runs.presets import digest
+
+if TYPE_CHECKING:
+    from planish.methods.vfaith.building.counting import Numbers
+
+__all__ = ["build", "build_bench", "make_plan"]
+
+_Several = Parameter(consume_multiple=True, negative="")
+
+
+def build(
+    *,
+    out: Path = Path("bench"),
+    num: Count | None = None,
+    subset: Annotated[tuple[str, ...], _Several] = (),
+    family: Annotated[tuple[str, ...], _Several] = (),
+    editor: str = "scene",
+    photos: Path | None = None,
+    propose: str | None = None,
+    building: Building | None = None,
+    gates: Gates | None = None,
+    runs: RunsDir = RUNS,
+    json: Json = False,
+) -> int:
+    """Build a bench of edited pairs; the same command goes on with one that was stopped.
+
+    Args:
+        out: Folder of the bench.
+        num: Pairs and perception items together, in the paper's proportions; by default 755.
+        subset: RWS, REA, PFK, CRE or TIF, one or several; by default all.
+        family: Families of scenes; by default all of the subsets.
+        editor: scene (exact, the default), openai:MODEL@URL or diffusers:FOLDER.
+        photos: A list of photographs, one JSON object a line, in place of drawn scenes.
+        propose: A model that proposes cues for the photographs; nothing is built.
+        runs: Folder that holds the runs.
+        json: One JSON object on stdout.
+    """
+    screen = Screen(json=json)
+    dials = building or Building()
+    if propose is not None:
+        return _propose(photos, propose, screen)
+    plan, entries = make_plan(
+        num=num, subsets=subset, families=family, editor=editor, photos=photos,
+        building=dials, gates=gates, screen=screen,
+    )  # fmt: skip
+    return _carry_out(out, plan, entries, dials.workers, screen, runs)
+
+
+def make_plan(
+    *,
+    num: int | None = None,
+    subsets: Sequence[str] = (),
+    families: Sequence[str] = (),
+    editor: str = "scene",
+    photos: Path | None = None,
+    building: Building | None = None,
+    gates: Gates | None = None,
+    screen: Screen | None = None,
+) -> tuple[Plan, list[Entry]]:
+    """The plan that the options make, and the photographs that it is made of.
+
+    Raises:
+        BadInput: a subset or family that is not there, options that do not go together, or a list
+            of photographs that cannot be used; with file and line.
+    """
+    building = building or Building()
+    common: dict[str, Any] = {
+        "editor": editor,
+        "size": building.size,
+        "seed": building.seed,
+        "gates": gates or Gates(),
+    }
+    if photos is None:
+        names = chosen_families(subsets, families)
+        return Plan(num=num or NUM, families=names, **common), []
+    for name, value in (("--num", num), ("--subset", subsets), ("--family", families)):
+        if value:
+            raise BadInput(
+                "a bench of photographs holds those of its list",
+                where=name,
+                fix="leave it out, or build scenes without --photos",
+            )
+    entries = read_photographs(photos)
+    with (screen or Screen(json=True)).progress("opening photographs", len(entries)) as step:
+        for entry in entries:
+            entry.check(editor=editor != "scene")
+            step()
+    plan = Plan(num=len(entries), photos=photos.name, photos_sha256=digest(photos), **common)
+    return plan, entries
+
+
+# ---- the run
+
+
+def build_bench(
+    out: Path,
+    plan: Plan,
+    screen: Screen,
+    *,
+    entries: Sequence[Entry] = (),
+    workers: int | None = None,
+) -> tuple[Numbers, int]:
+    """Builds a bench or goes on with one, without a run folder.
+
+    Args:
+        entries: the photographs of a plan that is made of them.
+
+    Returns:
+        What it holds, and how many places stayed empty.
+
+    Raises:
+        BadInput: see `Site.open` and `fill`.
+    """
+    # Before anything is written: a missing key or extra is told at once.
+    editor = load_editor(plan.editor)
+    with Site.open(out, plan) as site:
+        return _filled(site, editor, screen, entries, workers)
+
+
+def _carry_out(
+    out: Path, plan: Plan, entries: Sequence[Entry], workers: int | None, screen: Screen, runs: Path
+) -> int:
+    from planish.methods.vfaith.building.pages import write_report
+
+    editor = load_editor(plan.editor)
+    with Site.open(out, plan) as site:
+        config = plan.model_dump(mode="json") | {"out": str(out)}
+        slug = f"build-{out.name}"[:40]
+        run = Run.create("vfaith", slug, config, seed=plan.seed, root=runs, stage="build")
+        with run, _told(screen):
+            numbers, unfilled = _filled(site, editor, screen, entries, workers)
+            found = numbers.as_json() | {"unfilled": unfilled}
+            summary = _summary(out, found)
+            if not site.count():
+                run.close("failed", "no pair passed its gates")
+                for reason, pairs in numbers.excluded.most_common(3):
+                    screen.warn(f"{pairs} pairs failed gate {reason.gate}: {reason.code}")
+                screen.close(summary, run=run.path)
+                return 1
+            run.finish(**summary)
+            write_report(run, site, numbers)
+        _show(screen, numbers, unfilled)
+    then = command("planish", "vfaith", "run", "--model", "MODEL", "--bench", out)
+    screen.close(summary, run=run.path, report=run.report_path, then=[then])
+    return 0
+
+
+def _filled(
+    site: Site, editor: Editor, screen: Screen, entries: Sequence[Entry], workers: int | None
+) -> tuple[Numbers, int]:
+    from planish.methods.vfaith.building.counting import count
+
+    for note in site.notes:
+        screen.warn(note)
+    unfilled = fill(site, editor, screen, entries=entries, workers=workers)
+    site.settle()
+    numbers = count(site)
+    if site.count():
+        site.complete(numbers.as_json() | {"unfilled": unfilled})
+    return numbers, unfilled
+
+
+@contextlib.contextmanager
+def _told(screen: Screen) -> Iterator[None]:
+    """Says how to go on when the work is stopped half-way."""
+    try:
+        yield
+    except BaseException:
+        screen.note("what was built is kept: the same command goes on")
+        raise
+
+
+def _propose(photos: Path | None, model: str, screen: Screen) -> int:
+    """Cues for photographs, for a person to confirm."""
+    if photos is None:
+        raise BadInput("no photographs", where="--propose", fix="add --photos FILE.jsonl")
+    from planish.methods.vfaith.building.proposing import propose
+    from planish.models.load import load
+
+    found = propose(photos, load(model), screen)
+    screen.say(f"{found.cues} cues for {found.photographs} photographs: {found.path}")
+    if found.unusable or found.silent:
+        screen.warn(
+            f"{found.silent} photographs without a cue; {found.unusable} cues could not be used"
+        )
+    screen.say('look at each, mend it, then write "confirmed": true')
+    go_on = command("planish", "vfaith", "build", "--photos", found.path, "--editor", "EDITOR")
+    screen.close(found.model_dump(mode="json"), then=[go_on])
+    return 0 if found.cues else 1
+
+
+def _summary(out: Path, found: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run and `--json` keep: counts, and the gates over the whole bench."""
+    gates = found["bench_gates"]
+    checks = gates.get("checks", [])
+    return {
+        "bench": str(out),
+        **{name: value for name, value in found.items() if name != "bench_gates"},
+        "text_only": gates.get("text_only", {}).get("value"),
+        "placebo_cue": gates.get("placebo_cue", {}).get("value"),
+        "bench_gates_passed": all(check["passed"] for check in checks),
+    }
+
+
+def _show(screen: Screen, numbers: Numbers, unfilled: int) -> None:
+    from planish.methods.vfaith.verifying.gates import CODES
+
+    rows = [
+        (name, *(str(row[kind]) for kind in ("pair", "perception", "rejected")))
+        for name, row in (*numbers.subsets.items(), *sorted(numbers.families.items()))
+    ]
+    screen.table(("subset or family", "pairs", "perception items", "kept out"), rows)
+    found = numbers.findings
+    if found is not None:
+        screen.numbers(
+            {
+                f"words alone on edited items (chance {found.chance:.2f})": found.text_only,
+                "telling cue from placebo by looks (chance 0.50)": found.placebo_cue,
+                "largest change outside a mask, in levels": numbers.most_outside,
+            }
+        )
+        for check in found.checks:
+            if not check.passed:
+                screen.warn(f"gate {check.gate} over the bench: {CODES.get(check.code, '')}")
+    if unfilled:
+        screen.warn(f"{unfilled} places stayed empty: see rejected.jsonl for the reasons")

@@ -1,0 +1,177 @@
+"""Fills the places of a bench, over several processes, or over threads where an endpoint does it.
+
+    empty = fill(site, load_editor("scene"), screen, workers=2)      places that stayed empty
+
+Work is dealt out in rounds of small chunks. Chunks know nothing of each other and come back in
+order, so a bench is the same for any number of workers, and no more than a round is in memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from planish.methods.vfaith.building.pairs import Desk, draw_pair
+from planish.methods.vfaith.building.photographs import Entry, photo_pair
+from planish.methods.vfaith.building.plan import Plan, Slot
+from planish.methods.vfaith.building.writing import Site
+from planish.methods.vfaith.data import EditPair
+from planish.methods.vfaith.editing.contract import Editor
+from planish.methods.vfaith.method import Exhausted
+from planish.parallel import fan_out
+from planish.runs.console import Screen
+
+__all__ = ["ATTEMPTS", "PAID_ATTEMPTS", "THREADS", "fill"]
+
+ATTEMPTS = 20
+"""Pairs that are drawn for one place of a bench before it stays empty."""
+
+PAID_ATTEMPTS = 2
+"""The same with an editor that costs money or hours."""
+
+THREADS = 8
+"""Requests at once to an endpoint, unless the caller says otherwise."""
+
+_CHUNK = 4  # places that a worker fills before it reports
+_ROUND = 16  # chunks a worker, between two looks at the disk
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A pair as it goes to the disk."""
+
+    pair_id: str
+    text: str
+    passed: bool
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """Fills slots; goes to other processes with an editor that can."""
+
+    desk: Desk
+    attempts: int
+
+    def __call__(self, slots: Sequence[Slot]) -> list[_Line]:
+        return [line for slot in slots for line in self._fill(slot)]
+
+    def _fill(self, slot: Slot) -> Iterator[_Line]:
+        for attempt in range(slot.attempt, self.attempts):
+            try:
+                pair = draw_pair(self.desk, replace(slot, attempt=attempt))
+            except Exhausted:
+                continue
+            yield _line(pair)
+            if pair.passed:
+                return
+
+
+@dataclass(frozen=True)
+class _Photographing:
+    """Makes the pairs of photographs."""
+
+    desk: Desk
+
+    def __call__(self, entries: Sequence[Entry]) -> list[_Line]:
+        return [_line(photo_pair(self.desk, entry)) for entry in entries]
+
+
+def fill(
+    site: Site,
+    editor: Editor,
+    screen: Screen,
+    *,
+    entries: Sequence[Entry] = (),
+    workers: int | None = None,
+) -> int:
+    """Fills every place that is still empty; how many stay so.
+
+    Args:
+        entries: photographs, for a plan that is made of them.
+        workers: processes that draw, or requests at once to an endpoint.
+
+    Raises:
+        BadInput: the editor cannot be used, or a picture cannot be read or written.
+        DiskFull: no room; what was kept before is whole.
+    """
+    there = site.count()
+    if there:
+        screen.note(f"{there} pairs are there already")
+    desk = Desk(site.folder, site.plan, editor)
+    backend, workers = _workers(site.plan, workers)
+    if site.plan.photos:
+        left = [entry for entry in entries if not _is_known(site, entry.photo.id)]
+        _in_rounds(site, _Photographing(desk), left, screen, 1, workers, "threading")
+        return sum(not site.has(entry.photo.id) for entry in entries)
+    attempts = _attempts(site.plan)
+    slots = _empty_slots(site, attempts)
+    chunk = _CHUNK if desk.exact else 1
+    _in_rounds(site, _Drawing(desk, attempts), slots, screen, chunk, workers, backend)
+    return len(_without_pair(site, attempts))
+
+
+def _in_rounds(
+    site: Site,
+    work: Callable[[Sequence[Slot]], list[_Line]] | Callable[[Sequence[Entry]], list[_Line]],
+    items: Sequence[Slot] | Sequence[Entry],
+    screen: Screen,
+    chunk: int,
+    workers: int,
+    backend: str,
+) -> None:
+    size = chunk * workers * _ROUND
+    with screen.progress("building pairs", len(items)) as step:
+        for begin in range(0, len(items), size):
+            part = items[begin : begin + size]
+            told = [0]
+
+            def tell(done: int, total: int, told: list[int] = told, most: int = len(part)) -> None:
+                for _ in range(min(done * chunk, most) - told[0]):
+                    step()
+                told[0] = min(done * chunk, most)
+
+            chunks = [part[at : at + chunk] for at in range(0, len(part), chunk)]
+            made = fan_out(work, chunks, workers=workers, backend=backend, progress=tell)  # type: ignore[arg-type]
+            for lines in made:
+                for line in lines:
+                    site.add(line.pair_id, line.text, passed=line.passed)
+
+
+def _empty_slots(site: Site, attempts: int) -> list[Slot]:
+    """Slots without a pair, each at the first attempt that has not failed yet."""
+    found = []
+    for slot in _without_pair(site, attempts):
+        tried = (replace(slot, attempt=attempt) for attempt in range(attempts))
+        fresh = next((each for each in tried if not site.has(each.name, passed=False)), None)
+        if fresh is not None:
+            found.append(fresh)
+    return found
+
+
+def _without_pair(site: Site, attempts: int) -> list[Slot]:
+    return [
+        slot
+        for part in site.plan.parts
+        for slot in site.plan.slots(part)
+        if not any(site.has(replace(slot, attempt=again).name) for again in range(attempts))
+    ]
+
+
+def _is_known(site: Site, pair_id: str) -> bool:
+    return site.has(pair_id) or site.has(pair_id, passed=False)
+
+
+def _attempts(plan: Plan) -> int:
+    return ATTEMPTS if plan.editor == "scene" else PAID_ATTEMPTS
+
+
+def _workers(plan: Plan, asked: int | None) -> tuple[str, int]:
+    """Processes for drawing; threads to wait for an endpoint; a pipeline fills its card alone."""
+    if plan.editor == "scene":
+        return "loky", asked or len(os.sched_getaffinity(0))
+    return "threading", asked or (1 if plan.editor.startswith("diffusers:") else THREADS)
+
+
+def _line(pair: EditPair) -> _Line:
+    return _Line(pair.pair_id, pair.model_dump_json(), pair.passed)

@@ -1,0 +1,360 @@
+"""A bench under construction on disk: one process, whole lines, and the same bytes in the end.
+
+    with Site.open(Path("bench"), plan) as site:
+        if not site.has("colours-0000"):
+            site.add(pair)                  appended and safe; a crash costs one line
+        site.settle()                       pairs in order of their ids, and as parquet
+        site.close_with(counts)             build.json says that it is complete
+
+`build.json` holds the settings, the versions they were built with and what came of it; it names no
+date and no machine, so that the same command gives the same bytes wherever it stopped in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from planish.methods.vfaith.bench import BUILD, PAIRS, REJECTED, TABLE
+from planish.methods.vfaith.building.plan import Plan
+from planish.methods.vfaith.data import EditPair
+from planish.records import BadInput, explain, read_jsonl, read_records, write_text
+from planish.runs import LineFile, mend
+from planish.runs.folder import lock
+from planish.runs.info import flatten
+from planish.runs.lines import raise_if_full
+
+__all__ = ["BuildInfo", "Site", "versions", "write_table"]
+
+_ROWS = 256  # of a row group of the table, and all that is ever in memory of it
+_DRAWN_WITH = ("planish", "pillow", "numpy")
+
+
+class BuildInfo(BaseModel):
+    """What `build.json` holds.
+
+    Args:
+        complete: everything that was asked for is there, and the files are settled.
+        settings: the plan.
+        versions: of what draws the pictures.
+        numbers: counts, and the gates over the whole bench; empty until it is complete.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    complete: bool = False
+    settings: Plan
+    versions: dict[str, str]
+    numbers: dict[str, Any] = {}
+
+
+class Site:
+    """The folder of a bench while one process builds it; use it in a `with`.
+
+    Attributes:
+        folder, plan: as given.
+        info: what `build.json` says.
+        notes: what was mended, and what is different from when it was begun, one line each.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, handle: int) -> None:
+        self.folder, self.plan = folder, plan
+        self.info = BuildInfo(settings=plan, versions=versions())
+        self.notes: list[str] = []
+        self._handle: int | None = handle
+        self._files = {True: LineFile(folder / PAIRS), False: LineFile(folder / REJECTED)}
+        self._ids: dict[bool, set[str]] = {True: set(), False: set()}
+
+    @classmethod
+    def open(cls, folder: Path, plan: Plan) -> Self:
+        """Takes a folder, new or begun with the same plan.
+
+        Raises:
+            BadInput: it cannot be written, is being built by another process, was begun with other
+                settings, or holds something else; nothing of it is touched.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise_if_full(error, folder)
+            raise BadInput(
+                error.strerror or str(error), where=str(folder), fix="choose another folder"
+            ) from None
+        _check_is_ours(folder)
+        handle = lock(folder)
+        try:
+            site = cls(folder, plan, handle)
+            site._begin()
+        except BaseException:
+            os.close(handle)
+            raise
+        return site
+
+    def _begin(self) -> None:
+        if (self.folder / BUILD).exists():
+            self.info = _read_info(self.folder, self.plan)
+            changed = {
+                name: f"{name} {self.info.versions.get(name)} then, {number} now"
+                for name, number in versions().items()
+                if self.info.versions.get(name) != number
+            }
+            if changed:
+                told = "; ".join(changed.values())
+                self.notes.append(f"begun with other versions, pictures may differ: {told}")
+        else:
+            self._save()
+        for torn in self.folder.glob(
+            "*/.*.tmp"
+        ):  # pictures that a killed process left half written
+            torn.unlink(missing_ok=True)
+        for passed, name in ((True, PAIRS), (False, REJECTED)):
+            if repaired := mend(self.folder / name):
+                self.notes.append(repaired)
+            if (self.folder / name).exists():
+                for _, value in read_jsonl(self.folder / name):
+                    self._ids[passed].add(str(value.get("pair_id")))
+
+    def has(self, pair_id: str, *, passed: bool = True) -> bool:
+        """Whether a pair is there (or among the rejected)."""
+        return pair_id in self._ids[passed]
+
+    def add(self, pair_id: str, line: str, *, passed: bool) -> None:
+        """Keeps the line of a pair, or of one that a gate kept out; once.
+
+        Raises:
+            DiskFull: no room; what was kept before is whole.
+        """
+        if pair_id not in self._ids[passed]:
+            self._files[passed].append(line)
+            self._ids[passed].add(pair_id)
+
+    def count(self, *, passed: bool = True) -> int:
+        """Pairs that are there, or rejected ones."""
+        return len(self._ids[passed])
+
+    def pairs(self, *, passed: bool = True) -> Iterator[EditPair]:
+        """What is there, one after the other."""
+        path = self.folder / (PAIRS if passed else REJECTED)
+        if path.exists():
+            yield from read_records(path, EditPair)
+
+    def settle(self) -> None:
+        """Puts both files into the order of their ids, and writes the table."""
+        for passed, name in ((True, PAIRS), (False, REJECTED)):
+            self._files[passed].close()
+            _sort_lines(self.folder / name)
+        write_table(self.folder / TABLE, self.pairs())
+
+    def complete(self, numbers: Mapping[str, Any]) -> None:
+        """Marks the bench as whole, with what is to be known of it."""
+        self.info = self.info.model_copy(update={"complete": True, "numbers": dict(numbers)})
+        self._save()
+
+    def close(self) -> None:
+        """Closes the files and lets go of the folder."""
+        if self._handle is None:
+            return
+        handle, self._handle = self._handle, None
+        try:
+            for file in self._files.values():
+                file.close()
+        finally:
+            os.close(handle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _save(self) -> None:
+        path = self.folder / BUILD
+        try:
+            write_text(path, json.dumps(self.info.model_dump(mode="json"), indent=2) + "\n")
+        except OSError as error:
+            raise_if_full(error, path)
+            raise
+
+
+def versions() -> dict[str, str]:
+    """Of what decides how a picture looks."""
+    return {name: version(name) for name in _DRAWN_WITH}
+
+
+def write_table(path: Path, pairs: Iterable[EditPair]) -> None:
+    """Pairs as parquet, all or nothing, a few hundred in memory at a time.
+
+    Scenes, what their solver is asked and the editor's parameters differ from family to family and
+    stand as JSON text; all else has the columns of the records.
+    """
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    schema = _schema()
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    try:
+        with parquet.ParquetWriter(name, schema, compression="zstd") as out:
+            rows: list[dict[str, Any]] = []
+            for pair in pairs:
+                rows.append(_row(pair))
+                if len(rows) == _ROWS:
+                    out.write_table(arrow.Table.from_pylist(rows, schema))
+                    rows.clear()
+            if rows:
+                out.write_table(arrow.Table.from_pylist(rows, schema))
+        os.chmod(name, (path.parent / PAIRS).stat().st_mode & 0o777)  # mkstemp makes it private
+        os.replace(name, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        if isinstance(error, OSError):
+            raise_if_full(error, path)
+        raise
+
+
+def _check_is_ours(folder: Path) -> None:
+    found = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    if found and BUILD not in found:
+        raise BadInput(
+            f"the folder holds {found[0]!r} and no {BUILD}: no bench was begun here",
+            where=str(folder),
+            fix="name a new or empty folder",
+        )
+
+
+def _read_info(folder: Path, plan: Plan) -> BuildInfo:
+    path = folder / BUILD
+    try:
+        info = BuildInfo.model_validate_json(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        why = explain(error) if isinstance(error, ValidationError) else str(error)
+        raise BadInput(
+            f"cannot be read ({why})", where=str(path), fix="name a new or empty folder"
+        ) from None
+    before, after = (
+        dict(flatten(each.model_dump(mode="json"))) for each in (info.settings, plan)
+    )  # fmt: skip
+    for name in [*before, *(name for name in after if name not in before)]:
+        first, second = (side.get(name, "nothing") for side in (before, after))
+        if first != second:
+            raise BadInput(
+                f"the bench was begun with {name} = {first}, this is {second}",
+                where=str(folder),
+                fix="use the same settings or another folder",
+            )
+    return info
+
+
+def _sort_lines(path: Path) -> None:
+    """Lines in the order of their pair's id; only ids and places of lines are in memory."""
+    if not path.exists():
+        write_text(path, "")
+        return
+    places: list[tuple[str, int]] = []
+    with path.open("rb") as file:
+        start = 0
+        for line in file:
+            places.append((json.loads(line)["pair_id"], start))
+            start += len(line)
+    if places == sorted(places):
+        return
+    with path.open("rb") as file, _replacing(path) as out:
+        for _, start in sorted(places):
+            file.seek(start)
+            out.write(file.readline())
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Any]:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        os.chmod(name, path.stat().st_mode & 0o777)
+        os.replace(name, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        if isinstance(error, OSError):
+            raise_if_full(error, path)
+        raise
+
+
+def _row(pair: EditPair) -> dict[str, Any]:
+    row = pair.model_dump(mode="json")
+    row["ask"] = _text(row["ask"])
+    row["edit"]["params"] = _text(row["edit"]["params"])
+    for name in ("raw", "edited", "placebo"):
+        if row[name] is not None:
+            row[name]["scene"] = _text(row[name]["scene"])
+    return row
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _schema() -> Any:
+    import pyarrow as arrow
+
+    text = arrow.string()
+    picture = _struct(file=text, sha256=text, gold=text, scene=text)
+    whole = arrow.int64()
+    return arrow.schema(
+        {
+            "pair_id": text,
+            "kind": text,
+            "family": text,
+            "subset": text,
+            "source": _struct(id=text, licence=text),
+            "question": text,
+            "options": arrow.list_(text),
+            "shuffle_seed": whole,
+            "ask": text,
+            "typical": arrow.bool_(),
+            "raw": picture,
+            "edited": picture,
+            "placebo": picture,
+            "placebo_name": text,
+            "cue": _struct(
+                name=text, old=text, new=text, mask=text, mask_sha256=text, box=arrow.list_(whole)
+            ),
+            "perception": arrow.list_(_struct(text=text, gold_raw=text, gold_edited=text)),
+            "edit": _struct(
+                backend=text,
+                version=text,
+                instruction=text,
+                params=text,
+                request=text,
+                deterministic=arrow.bool_(),
+                exact_mask=arrow.bool_(),
+                native_size=arrow.list_(whole),
+            ),
+            "checks": arrow.list_(
+                _struct(gate=text, value=arrow.float64(), passed=arrow.bool_(), code=text)
+            ),
+        }
+    )
+
+
+def _struct(**fields: Any) -> Any:
+    import pyarrow as arrow
+
+    return arrow.struct(list(fields.items()))

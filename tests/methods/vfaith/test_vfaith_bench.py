@@ -1,0 +1,129 @@
+"""A bench folder is read with care: whoever wrote it, nothing outside it is opened."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from planish.methods.vfaith.bench import BUILD, PAIRS, inside, read_bench
+from planish.records import BadInput
+from support.pictures import make_bench
+
+
+def rewrite(folder: Path, change: dict[str, object], line: int = 0) -> None:
+    """Puts other values into one line; dots lead into nested records."""
+    rows = [json.loads(text) for text in (folder / PAIRS).read_text().splitlines()]
+    for name, value in change.items():
+        *path, last = name.split(".")
+        place = rows[line]
+        for step in path:
+            place = place[step]
+        place[last] = value
+    (folder / PAIRS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_pairs_come_in_the_order_of_the_file_and_pictures_are_found(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, 3, perception=2)
+    assert [pair.pair_id for pair in read_bench(tmp_path).pairs] == [
+        "colours-0000", "colours-0001", "colours-0002", "colours-p0000", "colours-p0001",
+    ]  # fmt: skip
+    assert bench.path(bench.pairs[0].raw).is_file()
+    assert len(list(bench.perception())) == 2
+    assert bench.by_id["colours-0001"] is bench.pairs[1]
+
+
+def test_the_digest_follows_the_pairs(tmp_path: Path) -> None:
+    before = make_bench(tmp_path, 2).digest
+    rewrite(tmp_path, {"question": "another one?"})
+    assert read_bench(tmp_path).digest != before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"raw.file": "../../etc/passwd"}, "leads out of the bench"),
+        ({"placebo.file": "/etc/passwd"}, "leads out of the bench"),
+        ({"cue.mask": "masks/../../x.png"}, "leads out of the bench"),
+        ({"pair_id": "colours-0001"}, "'colours-0001' is also in line 1"),
+        ({"edited.gold": "no colour"}, "not among the options"),
+        ({"options": ["red", "red"]}, "an option is there twice"),
+        ({"checks": [{"gate": "efficacy", "passed": False, "code": "no_change"}]}, "no_change"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_a_bad_line_is_told_with_its_number(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    make_bench(tmp_path, 2)
+    rewrite(tmp_path, change)
+    where = ":2: " if "pair_id" in change else ""
+    with pytest.raises(BadInput, match=message) as caught:
+        read_bench(tmp_path)
+    assert where in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_answer_must_move(tmp_path: Path) -> None:
+    gold = make_bench(tmp_path, 1).pairs[0].raw.gold
+    rewrite(tmp_path, {"edited.gold": gold})
+    with pytest.raises(BadInput, match=r"pairs.jsonl:1: .*same before and after"):
+        read_bench(tmp_path)
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"x")
+    folder = tmp_path / "bench"
+    make_bench(folder, 1)
+    (folder / "images" / "link.png").symlink_to(secret)
+    with pytest.raises(BadInput, match="leads out"):
+        inside(folder, "images/link.png")
+
+
+def test_a_picture_with_other_bytes_is_refused(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, 1)
+    picture = bench.pairs[0].edited
+    (tmp_path / picture.file).write_bytes(b"another picture")
+    with pytest.raises(BadInput, match="not the one that the pairs were made with"):
+        bench.path(picture)
+    (tmp_path / picture.file).unlink()
+    with pytest.raises(BadInput, match="No such file"):
+        bench.path(picture)
+
+
+def test_no_folder_no_pairs_and_a_torn_line(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no such folder"):
+        read_bench(tmp_path / "nowhere")
+    (tmp_path / PAIRS).write_text("")
+    with pytest.raises(BadInput, match="no pairs"):
+        read_bench(tmp_path)
+    (tmp_path / PAIRS).write_text('{"pair_id": "a"')
+    with pytest.raises(BadInput, match=f"{PAIRS}:1: broken JSON"):
+        read_bench(tmp_path)
+
+
+def test_blank_lines_do_not_shift_the_numbers(tmp_path: Path) -> None:
+    make_bench(tmp_path, 1)
+    text = (tmp_path / PAIRS).read_text()
+    (tmp_path / PAIRS).write_text(f"\n{text}\n{text}")
+    with pytest.raises(BadInput, match=r"pairs.jsonl:4: .*also in line 2"):
+        read_bench(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"complete": false}', "not complete: its building was stopped"),
+        ("[]", "cannot be read"),
+        ("{", "cannot be read"),
+    ],
+)
+def test_a_bench_that_is_half_built_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    make_bench(tmp_path, 1)
+    (tmp_path / BUILD).write_text(text)
+    with pytest.raises(BadInput, match=message):
+        read_bench(tmp_path)
+    (tmp_path / BUILD).write_text('{"complete": true}')
+    assert len(read_bench(tmp_path).pairs) == 1

@@ -240,7 +240,7 @@ SHEETS = [
 @pytest.mark.parametrize("options", [2, 4])
 @pytest.mark.parametrize("spec", SHEETS)
 def test_a_sheet_gives_what_it_promises(spec, options):
-    bench = Paper(1200, options)
+    bench = Paper(500, options)
     found = measured(replies(f"planted:sheet?{spec}", bench))
     sheet = Sheet.model_validate(dict(item.split("=") for item in spec.split("&")))
     expected = sheet.expected(options)

@@ -22,6 +22,7 @@ from planish.methods.vfaith.running.prompts import (
 from planish.methods.vfaith.running.records import (
     Call,
     Seen,
+    accuracy,
     calls_of,
     chosen,
     respond,
@@ -187,30 +188,51 @@ def test_what_is_lost_is_neither_right_nor_wrong(bench):
     assert counted.arms["raw"] == Counter(correct=3, unparsed=0, wrong=0) + Counter(correct=1)
     assert counted.arms["edited"] == Counter(wrong=2, unparsed=1, correct=1)
     assert counted.arms["text"] == Counter(error=4)
-    assert counted.accuracy("raw") == 1
-    assert counted.accuracy("edited") == pytest.approx(1 / 3)
-    assert counted.accuracy("text") is None
+    # Of the three pairs that could be read with both pictures.
+    assert (counted.acc_raw, counted.acc_edited) == (1, pytest.approx(1 / 3))
+    assert accuracy(counted.arms["edited"]) == pytest.approx(1 / 3)
+    assert accuracy(counted.arms["text"]) is None
     # The text arm decides nothing about a pair; one edited reply could not be read.
     assert (counted.pairs, counted.usable, counted.coverage) == (4, 3, 0.75)
     assert counted.cut == 1
-    rows = scores(pairs, 1, found)
-    assert rows[pairs[0].pair_id] == {"acc_raw": 1, "acc_edited": 0, "pair_acc": 0}
-    assert rows[pairs[1].pair_id] == {"acc_raw": 1, "acc_edited": None, "pair_acc": None}
-    assert rows[pairs[3].pair_id] == {"acc_raw": 1, "acc_edited": 1, "pair_acc": 1}
+    rows = scores(calls, 1, found)
+    names = ("acc_raw", "acc_edited", "pair_acc", "usable")
+    table = [tuple(rows[pair.pair_id][name] for name in names) for pair in pairs]
+    assert table == [(1, 0, 0, 1), (None, None, None, 0), (1, 0, 0, 1), (1, 1, 1, 1)]
 
 
-def test_repeats_are_averaged_and_one_that_is_lost_costs_the_pair(bench):
+def test_perception_items_are_counted_apart(bench):
+    calls = calls_of(bench.pairs, ARMS)
+    counted = tally(calls, 1, {call.id(0): Seen("correct", 1) for call in calls})
+    assert (counted.pairs, counted.usable) == (8, 8)
+    assert {arm: counts.total() for arm, counts in counted.arms.items()} == dict.fromkeys(ARMS, 8)
+    assert {arm: counts.total() for arm, counts in counted.items.items()} == {
+        "raw": 4, "edited": 4, "text": 4,
+    }  # fmt: skip
+    assert counted.calls == len(calls) == 60
+    items = [call for call in calls if call.pair.kind == "perception"]
+    alone = tally(items, 1, {})
+    assert (alone.pairs, alone.coverage, alone.count("error"), alone.acc_raw) == (0, 1, 12, None)
+
+
+def test_repeats_are_averaged_where_both_pictures_were_answered(bench):
     (pair,) = bench.pairs[:1]
     calls = calls_of([pair], ("raw", "edited"))
     found = {
         calls[0].id(0): Seen("correct", 1),
         calls[0].id(1): Seen("wrong", 1),
+        calls[0].id(2): Seen("wrong", 1),
         calls[1].id(0): Seen("correct", 1),
+        calls[1].id(2): Seen("correct", 1),
     }
-    counted = tally(calls, 2, found)
-    assert counted.calls == 4
+    counted = tally(calls, 3, found)
+    assert counted.calls == 6
     assert counted.count("error") == 1
-    assert counted.usable == 0
-    assert scores([pair], 2, found)[pair.pair_id] == {
-        "acc_raw": 0.5, "acc_edited": 1, "pair_acc": 1,
+    assert counted.usable == 1
+    assert scores(calls, 3, found)[pair.pair_id] == {
+        "acc_raw": 0.5, "acc_edited": 1, "pair_acc": 0.5, "usable": 1,
+    }  # fmt: skip
+    # Asked with one picture only, that one counts.
+    assert scores(calls[:1], 3, found)[pair.pair_id] == {
+        "acc_raw": pytest.approx(1 / 3), "acc_edited": None, "pair_acc": None, "usable": 1,
     }  # fmt: skip

@@ -22,6 +22,7 @@ from planish.models.keys import chat_key, reply_key
 from planish.records import Completion, Failure, Sampling, read_jsonl, write_jsonl
 from planish.runs import Run, read_rows
 from support.pictures import make_bench, make_pair
+from support.vision import save_vision
 
 
 @pytest.fixture(scope="module")
@@ -105,14 +106,13 @@ def faulty(monkeypatch, bench, happens=lambda *_: None, **options):
 
 def test_every_arm_is_asked_read_and_kept(capsys, bench, runs):
     found = told(capsys, "--model", "planted:oracle", "--bench", bench.folder, *runs)
-    assert (found["pairs"], found["usable"], found["calls"]) == (12, 12, CALLS)
+    assert (found["pairs"], found["usable"], found["calls"]) == (8, 8, CALLS)
     assert found["coverage"] == found["acc_raw"] == found["acc_edited"] == 1
     assert found["errors"] == found["unparsed"] == 0
     assert found["bench_digest"] == bench.digest
-    assert {arm: sum(counts.values()) for arm, counts in found["arms"].items()} == {
-        "raw": 12, "edited": 12, "placebo": 8, "text": 12, "perception_raw": 8,
-        "perception_edited": 8,
-    }  # fmt: skip
+    assert set(found["arms"]) == set(ARMS)
+    assert found["arms"]["raw"] == found["arms"]["perception_edited"] == {"correct": 8}
+    assert found["items"]["raw"] == found["items"]["edited"] == {"correct": 4}
     kept = responses(found["run"])
     model = load_model("planted:oracle", bench)
     calls = calls_of(bench.pairs, ARMS)
@@ -137,7 +137,9 @@ def test_every_arm_is_asked_read_and_kept(capsys, bench, runs):
     assert texts.keys() == {reply.text for reply in kept.values()}
     scored = {row.id: row.data for row in read_rows(found["run"], "score")}
     assert scored == {
-        pair.pair_id: {"acc_raw": 1, "acc_edited": 1, "pair_acc": 1} for pair in bench.pairs
+        pair.pair_id: {"acc_raw": 1, "acc_edited": 1, "pair_acc": 1, "usable": 1}
+        for pair in bench.pairs
+        if pair.kind == "pair"
     }
 
 
@@ -145,7 +147,7 @@ def test_what_a_person_sees(capsys, bench, runs):
     words = ("--model", "planted:sheet?unparsed=.05", "--bench", bench.folder, *runs)
     code, out, _ = call(capsys, *words, "--min-coverage", 0)
     assert code == 0
-    assert f"{CALLS} replies about 12 pairs" in out
+    assert f"{CALLS} replies, 8 pairs" in out
     assert "the edited picture" in out
     folder = only_run(runs)
     assert f"next    planish vfaith score {folder}" in out
@@ -159,10 +161,11 @@ def test_what_a_person_sees(capsys, bench, runs):
 def test_some_arms_and_some_pairs(capsys, bench, runs, plain):
     words = ("--model", "planted:cached", "--bench", bench.folder, "--limit", 6, *runs)
     found = told(capsys, *words, "--arms", "edited", "raw")
-    assert found["arms"] == {"raw": {"correct": 6}, "edited": {"wrong": 6}}
+    assert found["arms"] == {"raw": {"correct": 4}, "edited": {"wrong": 4}}
+    assert found["items"] == {"raw": {"correct": 2}, "edited": {"wrong": 2}}
     assert (found["acc_raw"], found["acc_edited"]) == (1, 0)
     only = told(capsys, *words, "--arms", "text")
-    assert only["usable"] == only["pairs"] == 6
+    assert only["usable"] == only["pairs"] == 4
     assert only["acc_raw"] is None
 
 
@@ -282,7 +285,7 @@ def test_lost_calls_are_made_again_at_the_end(capsys, bench, runs, plain, monkey
     model = faulty(monkeypatch, bench, lambda self, key: LOST if self.asked[key] == 1 else None)
     found = told(capsys, "--model", "x", "--bench", bench.folder, *runs)
     assert found["errors"] == 0
-    assert found["usable"] == 12
+    assert found["usable"] == 8
     assert set(model.asked.values()) == {2}
 
 
@@ -492,6 +495,21 @@ def test_a_resume_with_other_settings_is_refused(capsys, bench, runs, plain):
     assert "max_tokens" in refused(capsys, *again, "--max-tokens", 7)
     assert "arms" in refused(capsys, *again, "--arms", "raw")
     assert told(capsys, *again, "--retries", 3)["arms"] == found["arms"]
+
+
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "gemma3"])
+def test_a_checkpoint_that_sees_answers_in_every_arm(capsys, runs, plain, tmp_path, kind):
+    own = make_bench(tmp_path / "own", 2)
+    folder = save_vision(tmp_path / "checkpoint", kind)
+    words = ("--bench", own.folder, "--max-tokens", 4, "--min-coverage", 0, *runs)
+    batch, single = (
+        told(capsys, "--model", f"hf:{folder}?batch_size={size}", *words) for size in (5, 1)
+    )
+    assert batch["errors"] == 0
+    assert batch["calls"] == 12
+    texts = {id: reply.text for id, reply in responses(batch["run"]).items()}
+    assert texts == {id: reply.text for id, reply in responses(single["run"]).items()}
+    assert len({text for id, text in texts.items() if "/text/" not in id}) > 1
 
 
 def test_a_checkpoint_without_eyes_says_so(capsys, bench, runs, plain):

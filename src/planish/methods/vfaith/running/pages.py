@@ -65,7 +65,7 @@ def write_report(run: Run, model: str, counted: Tally, floor: float) -> None:
     page.table(
         ("family", *_COLUMNS),
         [
-            (family, *_row(arm, counts, counted.coverage >= floor))
+            (family, *_row(_ARMS[arm], counts, counted.coverage >= floor))
             for family, arms in sorted(counted.families.items())
             for arm, counts in arms.items()
         ],
@@ -75,7 +75,7 @@ def write_report(run: Run, model: str, counted: Tally, floor: float) -> None:
 
 
 def _title(counted: Tally) -> str:
-    return f"{counted.calls} replies about {counted.pairs} pairs, {counted.usable} of them usable"
+    return f"{counted.calls} replies, {counted.pairs} pairs, {counted.usable} of them usable"
 
 
 def _below(counted: Tally, floor: float) -> str:
@@ -86,13 +86,17 @@ def _below(counted: Tally, floor: float) -> str:
 
 def _rows(counted: Tally, floor: float) -> list[tuple[str, ...]]:
     covered = counted.coverage >= floor
-    return [_row(arm, counts, covered) for arm, counts in counted.arms.items()]
+    rows = [_row(_ARMS[arm], counts, covered) for arm, counts in counted.arms.items()]
+    return rows + [
+        _row(f"perception items: {_ARMS[arm]}", counts, covered)
+        for arm, counts in counted.items.items()
+    ]
 
 
-def _row(arm: Arm, counts: Counter[Outcome], covered: bool) -> tuple[str, ...]:
+def _row(name: str, counts: Counter[Outcome], covered: bool) -> tuple[str, ...]:
     share = accuracy(counts) if covered else None
     return (
-        _ARMS[arm],
+        name,
         *(str(counts[outcome]) for outcome in OUTCOMES),
         "n/a" if share is None else f"{share:.3f}",
     )

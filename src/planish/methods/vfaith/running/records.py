@@ -19,9 +19,18 @@ from typing import NamedTuple
 from planish.methods.vfaith.bench import Bench
 from planish.methods.vfaith.data import Arm, EditPair, Outcome, Response
 from planish.methods.vfaith.extraction import extract
-from planish.methods.vfaith.running.prompts import asked, chat, gold_of, options_of, shown_options
+from planish.methods.vfaith.running.prompts import (
+    asked,
+    chat,
+    gold_of,
+    options_of,
+    picture_of,
+    prompt,
+    shown_options,
+)
 from planish.models.base import LanguageModel
-from planish.records import Chat, Completion
+from planish.models.keys import chat_key, reply_key
+from planish.records import Chat, Completion, Message, Sampling
 from planish.runs import Run, read_rows
 
 __all__ = [
@@ -58,12 +67,24 @@ class Call(NamedTuple):
         """What is sent; see `prompts.chat`."""
         return chat(self.pair, self.arm, bench, self.question)
 
+    def key(self, model: LanguageModel, sampling: Sampling, repeat: int) -> str:
+        """Hash of all that a reply depends on; the reply cache has the same."""
+        # A picture counts by the hash of its bytes, which the pair knows: no file is read again.
+        picture = picture_of(self.pair, self.arm)
+        images = () if picture is None else (picture.sha256,)
+        words = prompt(self.pair, self.arm, self.question)
+        named = chat_key((Message(role="user", content=words, images=images),))
+        return reply_key(model.name, model.revision, named, sampling, repeat)
+
 
 class Seen(NamedTuple):
     """What is kept in memory of a reply."""
 
     outcome: Outcome
     tokens: int
+
+
+_MISSING = Seen("error", 0)
 
 
 def chosen(pairs: Sequence[EditPair], limit: int | None) -> tuple[EditPair, ...]:
@@ -100,7 +121,7 @@ def respond(
     """Reads a reply.
 
     Args:
-        key: hash of all that the reply depends on, see `models.keys.reply_key`.
+        key: hash of all that the reply depends on, see `Call.key`.
     """
     options = options_of(call.pair, call.arm, call.question)
     gold = gold_of(call.pair, call.arm, call.question)
@@ -143,39 +164,40 @@ def seen(run: Run) -> dict[str, Seen]:
 
 @dataclass(frozen=True)
 class Tally:
-    """What came of all calls.
+    """What came of all calls; perception items are counted apart from pairs, as in every score.
 
     Args:
-        arms: arm -> outcome -> how many replies.
-        families: family -> arm -> outcome -> how many replies.
-        pairs: that were asked; usable: those with a reply that could be read to the raw and to the
-            edited picture, in every repeat (or in the arms that were asked).
+        arms: arm -> outcome -> how many replies about pairs; items: about perception items.
+        families: family -> arm -> outcome -> how many replies about pairs.
+        pairs: that were asked; usable: those of which one repeat at least could be read with the
+            raw and with the edited picture (or in all arms, where neither was asked).
+        acc_raw, acc_edited: shares of right answers, means over usable pairs.
         cut: replies that used up their tokens before they came to an answer.
     """
 
     arms: Mapping[Arm, Counter[Outcome]]
+    items: Mapping[Arm, Counter[Outcome]]
     families: Mapping[str, Mapping[Arm, Counter[Outcome]]]
     pairs: int
     usable: int
+    acc_raw: float | None
+    acc_edited: float | None
     cut: int
 
     @property
     def coverage(self) -> float:
-        """Share of usable pairs."""
-        return self.usable / self.pairs if self.pairs else 0.0
+        """Share of usable pairs; 1 where only perception items were asked."""
+        return self.usable / self.pairs if self.pairs else 1.0
 
     @property
     def calls(self) -> int:
         """Replies that were asked for."""
-        return sum(counts.total() for counts in self.arms.values())
+        return sum(self.count(outcome) for outcome in OUTCOMES)
 
     def count(self, outcome: Outcome) -> int:
-        """Replies with an outcome, in all arms."""
-        return sum(counts[outcome] for counts in self.arms.values())
-
-    def accuracy(self, arm: Arm) -> float | None:
-        """Share of right replies among those that could be read; None where none could."""
-        return accuracy(self.arms.get(arm, Counter()))
+        """Replies with an outcome, about pairs and about items."""
+        both = (*self.arms.values(), *self.items.values())
+        return sum(counts[outcome] for counts in both)
 
 
 def accuracy(counts: Mapping[Outcome, int]) -> float | None:
@@ -192,53 +214,60 @@ def tally(
     Args:
         max_tokens: that a reply may have; 0 where nobody knows.
     """
-    missing = Seen("error", 0)
     arms: dict[Arm, Counter[Outcome]] = {}
+    items: dict[Arm, Counter[Outcome]] = {}
     families: dict[str, dict[Arm, Counter[Outcome]]] = {}
-    decisive: tuple[Arm, ...] = ("raw", "edited")
-    if not any(call.arm in decisive for call in calls):
-        decisive = tuple(dict.fromkeys(call.arm for call in calls))
-    usable: dict[str, bool] = {}
     cut = 0
     for call in calls:
         pair = call.pair
-        by_arm = families.setdefault(pair.family, {})
-        usable.setdefault(pair.pair_id, True)
+        own = arms if pair.kind == "pair" else items
+        tables = [own, *([families.setdefault(pair.family, {})] if own is arms else [])]
         for repeat in range(repeats):
-            reply = found.get(call.id(repeat), missing)
-            arms.setdefault(call.arm, Counter())[reply.outcome] += 1
-            by_arm.setdefault(call.arm, Counter())[reply.outcome] += 1
-            lost = reply.outcome in ("unparsed", "error")
-            if lost and call.arm in decisive:
-                usable[pair.pair_id] = False
+            reply = found.get(call.id(repeat), _MISSING)
+            for table in tables:
+                table.setdefault(call.arm, Counter())[reply.outcome] += 1
             cut += reply.outcome == "unparsed" and 0 < max_tokens <= reply.tokens
-    return Tally(arms, families, len(usable), sum(usable.values()), cut)
+    rows = scores([call for call in calls if call.pair.kind == "pair"], repeats, found)
+    return Tally(
+        arms,
+        items,
+        families,
+        pairs=len(rows),
+        usable=sum(row["usable"] == 1 for row in rows.values()),
+        acc_raw=_mean(row["acc_raw"] for row in rows.values()),
+        acc_edited=_mean(row["acc_edited"] for row in rows.values()),
+        cut=cut,
+    )
 
 
 def scores(
-    pairs: Iterable[EditPair], repeats: int, found: Mapping[str, Seen]
+    calls: Iterable[Call], repeats: int, found: Mapping[str, Seen]
 ) -> dict[str, dict[str, float | None]]:
-    """Pair -> right on the raw, on the edited, on both pictures: shares of its repeats.
+    """Pair -> right on the raw, on the edited, on both pictures, and whether it is usable.
 
-    None where no repeat could be read; `planish runs compare` pairs runs by them.
+    Means over the repeats that could be read with both pictures; None where there is none.
+    `planish runs compare` pairs runs by these numbers.
     """
+    asked_of: dict[str, list[Call]] = {}
+    for call in calls:
+        asked_of.setdefault(call.pair.pair_id, []).append(call)
     table: dict[str, dict[str, float | None]] = {}
-    for pair in pairs:
-        raw, edited = (
-            [_right(found.get(Call(pair, arm).id(repeat))) for repeat in range(repeats)]
-            for arm in ("raw", "edited")
-        )
+    for pair_id, own in asked_of.items():
+        decisive = [call for call in own if call.arm in ("raw", "edited")] or own
+        right: list[dict[str, float]] = []
+        for repeat in range(repeats):
+            replies = {call.arm: found.get(call.id(repeat), _MISSING) for call in decisive}
+            if all(reply.outcome in ("correct", "wrong") for reply in replies.values()):
+                right.append({arm: reply.outcome == "correct" for arm, reply in replies.items()})
+        raw, edited = ([row.get(arm) for row in right] for arm in ("raw", "edited"))
         both = [None if r is None or e is None else r * e for r, e in zip(raw, edited, strict=True)]
-        table[pair.pair_id] = {
-            "acc_raw": _mean(raw), "acc_edited": _mean(edited), "pair_acc": _mean(both),
-        }  # fmt: skip
+        table[pair_id] = {
+            "acc_raw": _mean(raw),
+            "acc_edited": _mean(edited),
+            "pair_acc": _mean(both),
+            "usable": float(bool(right)),
+        }
     return table
-
-
-def _right(reply: Seen | None) -> float | None:
-    if reply is None or reply.outcome in ("unparsed", "error"):
-        return None
-    return float(reply.outcome == "correct")
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

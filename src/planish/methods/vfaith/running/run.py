@@ -39,7 +39,7 @@ from planish.methods.vfaith.running.records import (
 )
 from planish.models.base import LanguageModel, Watcher
 from planish.records import BadInput, Completion
-from planish.runs import Run
+from planish.runs import Run, read_rows
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of, read_info
 from planish.runs.options import RUNS, Count, Json, RunsDir
@@ -277,12 +277,8 @@ class _Stage:
         return True
 
     def _record(self, id: str, call: Call, repeat: int, completion: Completion) -> None:
-        from planish.models.keys import chat_key, reply_key
-
-        model = self.model
-        chat = chat_key(call.chat(self.bench))
-        key = reply_key(model.name, model.revision, chat, self.plan.sampling(), repeat)
-        reply = respond(call, completion, key=key, model=model, repeat=repeat)
+        key = call.key(self.model, self.plan.sampling(), repeat)
+        reply = respond(call, completion, key=key, model=self.model, repeat=repeat)
         self.run.record(RESPONSE, reply, id=id)
         self.found[id] = Seen(reply.outcome, reply.completion_tokens)
 
@@ -340,9 +336,10 @@ def _summary(plan: Plan, counted: Tally) -> dict[str, Any]:
         "calls": counted.calls,
         "unparsed": counted.count("unparsed"),
         "errors": counted.count("error"),
-        "acc_raw": counted.accuracy("raw") if covered else None,
-        "acc_edited": counted.accuracy("edited") if covered else None,
+        "acc_raw": counted.acc_raw if covered else None,
+        "acc_edited": counted.acc_edited if covered else None,
         "arms": {arm: dict(counts) for arm, counts in counted.arms.items()},
+        "items": {arm: dict(counts) for arm, counts in counted.items.items()},
     }
 
 
@@ -364,17 +361,11 @@ def _warnings(stage: _Stage, counted: Tally, resume: str) -> Iterator[str]:
 
 def _keep_scores(stage: _Stage, calls: Sequence[Call]) -> None:
     """Right or wrong by pair: `planish runs compare` pairs by it."""
-    pairs = {call.pair.pair_id: call.pair for call in calls}
-    before = {row.id: row.data for row in _score_rows(stage.run)}
-    for pair_id, values in scores(pairs.values(), stage.plan.repeats, stage.found).items():
+    before = {row.id: row.data for row in read_rows(stage.run.path, "score")}
+    pairs = [call for call in calls if call.pair.kind == "pair"]
+    for pair_id, values in scores(pairs, stage.plan.repeats, stage.found).items():
         if before.get(pair_id) != values:
             stage.run.record("score", values, id=pair_id)
-
-
-def _score_rows(made: Run) -> Iterator[Any]:
-    from planish.runs import read_rows
-
-    return read_rows(made.path, "score")
 
 
 def _then(folder: Path) -> list[str]:

@@ -36,6 +36,7 @@ CUES = 3
 """That are asked for, per photograph."""
 
 _BATCH = 16
+_STARTS = 100  # brackets of a reply at which an array may begin; a flood of them ends here
 _SAMPLING = Sampling(temperature=0, max_tokens=2048)
 _PROMPT = """\
 Look at this picture of {wide} x {high} pixels. Find up to {cues} things in it on which the answer \
@@ -121,7 +122,9 @@ def cues_in(text: str) -> list[dict[str, Any]]:
     do not matter."""
     decoder = json.JSONDecoder()
     start = text.find("[")
-    while start >= 0:
+    for _ in range(_STARTS):
+        if start < 0:
+            break
         try:
             value, _ = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):

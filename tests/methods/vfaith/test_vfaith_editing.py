@@ -356,19 +356,30 @@ def test_bad_edits_are_kept_as_they_came_and_told_by_the_pixels(
     assert there.count() == len(kinds)  # not even the broken one is paid for twice
 
 
-def test_padding_comes_off_a_picture_of_another_size_and_stays_on_another_aspect() -> None:
-    pixels = np.zeros((90, 90, 3), np.uint8)
-    pixels[30:60] = 200
-    asked = EditResult(
-        encode(pixels), "b", "v", "k", {}, False, False, (90, 90), (0.0, 1 / 3, 1.0, 2 / 3)
-    )
-    assert (decode(cropped(asked).image, "it").pixels == 200).all()
-    half = np.asarray(Image.fromarray(pixels).resize((45, 45), Image.Resampling.NEAREST))
-    smaller = cropped(replace(asked, image=encode(half)))
-    assert (decode(smaller.image, "it").pixels == 200).all()
-    assert smaller.native_size == (45, 45)
-    squeezed = cropped(replace(asked, image=encode(pixels[:, :30])))
-    assert decode(squeezed.image, "it").size == (30, 90)
+@pytest.mark.parametrize(
+    ("kind", "native", "size"),
+    [
+        ("ok", (90, 90), (90, 30)),  # the padding comes off
+        ("wrong-size", (45, 45), (45, 15)),  # here too: the shape is the same
+        ("wrong-aspect", (30, 90), (30, 90)),  # not here: nothing is where it was
+        ("truncated", (90, 90), None),
+    ],
+)
+def test_padding_comes_off_what_has_the_shape_that_was_asked_for(
+    server: Callable[..., ImageServer],
+    tmp_path: Path,
+    kind: str,
+    native: tuple[int, int],
+    size: tuple[int, int] | None,
+) -> None:
+    editor = load_editor(f"openai:m@{server(then=kind).url}?size=90x90")
+    result = Shelf(tmp_path).edit(editor, request(90, 30))
+    assert result.native_size == native
+    if size is None:
+        with pytest.raises(BadInput):
+            decode(result.image, "it")
+    else:
+        assert decode(result.image, "it").size == size
 
 
 def test_what_the_endpoint_cannot_take_is_refused_before_it_is_sent(
@@ -557,21 +568,21 @@ def test_editors_can_be_sent_to_other_processes() -> None:
 # ---- a diffusion pipeline
 
 
-@pytest.fixture(scope="module")
-def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A pipeline of random weights, three times smaller than a photograph."""
+def save_pipeline(folder: Path, kind: str, channels: int) -> str:
+    """Saves a pipeline of random weights, smaller than a photograph."""
     import warnings
 
-    torch = pytest.importorskip("torch")
+    import torch
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        diffusers = pytest.importorskip("diffusers")
+        import diffusers
         from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
         torch.manual_seed(0)
         letters = [letter + end for end in ("", "</w>") for letter in "abcdefghijklmnopqrstuvwxyz"]
         words = ["<|startoftext|>", "<|endoftext|>", *letters]
-        pipeline = diffusers.StableDiffusionInpaintPipeline(
+        pipeline = getattr(diffusers, kind)(
             vae=diffusers.AutoencoderKL(
                 block_out_channels=(8, 8),
                 down_block_types=("DownEncoderBlock2D",) * 2,
@@ -583,7 +594,7 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
                 block_out_channels=(8, 16),
                 norm_num_groups=4,
                 layers_per_block=1,
-                in_channels=9,
+                in_channels=channels,
                 down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
                 up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
                 cross_attention_dim=16,
@@ -606,9 +617,16 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
             feature_extractor=None,
             requires_safety_checker=False,
         )  # fmt: skip
-        folder = tmp_path_factory.mktemp("pipeline")
         pipeline.save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="module")
+def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    pytest.importorskip("diffusers")
+    return save_pipeline(
+        tmp_path_factory.mktemp("pipeline"), "StableDiffusionInpaintPipeline", channels=9
+    )
 
 
 def test_a_pipeline_repaints_what_is_not_black_in_the_mask(
@@ -650,6 +668,16 @@ def test_a_pipeline_is_given_white_where_it_may_paint(
     assert ask.mask is not None
     assert (seen["mask"] == decode(ask.mask, "mask").pixels[..., 0]).all()
     assert (seen["prompt"], seen["size"]) == (ask.instruction, (64, 64))
+
+
+def test_a_pipeline_without_a_mask_edits_too(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    folder = save_pipeline(tmp_path, "StableDiffusionInstructPix2PixPipeline", channels=8)
+    editor = load_editor(f"diffusers:{folder}?num_inference_steps=1&image_guidance_scale=1.5")
+    result = cropped(editor.edit(request(70, 50)))
+    assert decode(result.image, "it").size == (70, 50)
+    with pytest.raises(BadInput, match="takes no strength; it takes: num_inference_steps"):
+        editor.edit(request(params={"strength": 0.5}))
 
 
 def test_a_large_picture_is_scaled_down_first(pipeline_folder: str) -> None:

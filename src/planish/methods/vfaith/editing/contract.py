@@ -50,7 +50,6 @@ __all__ = [
 Window = tuple[float, float, float, float]
 
 _EDITORS = ("scene", "openai:MODEL@URL", "diffusers:FOLDER")
-_SAME_ASPECT = 0.01
 
 
 class EditRefused(BadInput):
@@ -110,7 +109,7 @@ class EditResult:
         usage: what it cost, as the backend says.
         deterministic: the same request gives the same bytes.
         exact_mask: the editor promises to leave everything outside the mask alone.
-        native_size: width and height that the editor was asked to work in, or did.
+        native_size: width and height that the editor worked in.
         window: left, top, right, bottom, as shares of the picture, of the part that is the raw
             picture; the rest was added to fit a size that the backend can do. None: all of it.
     """
@@ -156,18 +155,14 @@ def request_key(editor: Editor, request: EditRequest) -> str:
 def cropped(result: EditResult) -> EditResult:
     """The result without what was added around the raw picture; in the backend's resolution.
 
-    Its native size is that of the picture that came. A picture that cannot be read, or has
-    another aspect than was asked for, stays as it is: the gates say so.
+    A picture that cannot be read stays as it is: the gates say so.
     """
+    if result.window is None:
+        return result
     try:
         picture = decode(result.image, result.backend)
     except BadInput:
         return result
-    (width, height), (asked_width, asked_height) = picture.size, result.native_size
-    result = replace(result, native_size=picture.size)
-    stretched = abs(width * asked_height / (height * asked_width) - 1)
-    if result.window is None or stretched > _SAME_ASPECT:
-        return replace(result, window=None)
     left, top, right, bottom = (
         round(share * side) for share, side in zip(result.window, picture.size * 2, strict=True)
     )

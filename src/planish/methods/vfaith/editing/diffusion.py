@@ -3,9 +3,10 @@
     editor = load_editor("diffusers:./stable-diffusion-2-inpainting")
     editor = load_editor("diffusers:./Qwen-Image-Edit?num_inference_steps=30&true_cfg_scale=4")
 
-A folder whose pipeline has an inpainting form is opened in it (white is repainted), any other as
-the class that its `model_index.json` names: Flux Kontext takes a mask, InstructPix2Pix takes none.
-Nothing is fetched, and weights that would have to be unpickled are not read.
+A folder whose pipeline has an inpainting form is opened in it, and white is repainted (Stable
+Diffusion, Qwen-Image-Edit, Flux Kontext); any other as the class that its `model_index.json` names.
+InstructPix2Pix takes no mask and may change whatever it likes. Nothing is fetched, and weights that
+would have to be unpickled are not read.
 
 Every pixel goes through an autoencoder, those outside the mask too: the gates measure what that
 did. The picture is padded to a size that the pipeline can do and comes back cropped.
@@ -129,8 +130,10 @@ class Diffusion:
 
     def edit(self, request: EditRequest) -> EditResult:
         """See `Editor.edit`."""
+        from PIL import Image
+
         device, pipeline = _opened(
-            str(self.folder), self.where, self.options.device, self.options.dtype
+            str(self.folder), self._class, self.where, self.options.device, self.options.dtype
         )
         raw = decode(request.image, "picture to edit")
         longest = min(1.0, self.options.longest / max(raw.size))
@@ -139,12 +142,15 @@ class Diffusion:
         fitted = fit(raw.pixels, editable_of(request, raw.size), (width, height), enlarge=False)
         begin = time.perf_counter()
         image = self._called(pipeline, request, fitted)
+        seconds = time.perf_counter() - begin
+        # Some pipelines stretch a picture to a size of their own: it is undone before the cropping.
+        back = image.resize(fitted.native_size, Image.Resampling.LANCZOS)
         return EditResult(
-            image=encode(image),
+            image=encode(back),
             backend=self.name,
             version=self.version,
             request=request_key(self, request),
-            usage={"seconds": round(time.perf_counter() - begin, 3)},
+            usage={"seconds": round(seconds, 3)},
             deterministic=device == "cpu",
             exact_mask=False,
             native_size=image.size,
@@ -203,7 +209,9 @@ def _step(pipeline: Any) -> int:
 
 
 @lru_cache(maxsize=1)
-def _opened(folder: str, where: str, device: str | None, dtype: str | None) -> tuple[str, Any]:
+def _opened(
+    folder: str, kind_saved: str, where: str, device: str | None, dtype: str | None
+) -> tuple[str, Any]:
     """The type of the device, and the pipeline on it."""
     import torch
 
@@ -218,7 +226,9 @@ def _opened(folder: str, where: str, device: str | None, dtype: str | None) -> t
             try:
                 pipeline = diffusers.AutoPipelineForInpainting.from_pretrained(folder, **given)
             except ValueError:  # it has no inpainting form that this class knows of
-                pipeline = diffusers.DiffusionPipeline.from_pretrained(folder, **given)
+                masked = kind_saved.removesuffix("Pipeline") + "InpaintPipeline"
+                opener = getattr(diffusers, masked, diffusers.DiffusionPipeline)
+                pipeline = opener.from_pretrained(folder, **given)
             pipeline.set_progress_bar_config(disable=True)
             pipeline.to(chosen)
     except Exception as error:  # whatever a broken folder sets off in a dozen classes

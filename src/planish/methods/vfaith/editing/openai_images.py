@@ -54,6 +54,7 @@ _STEP, _MOST_ASPECT, _AREA = 16, 3.0, 1024 * 1024
 _MOST_WORDS = 32_000
 _MOST_IMAGE, _MOST_MASK = 50_000_000, 4_000_000  # bytes
 _MODERATION = ("moderation_blocked", "content_policy_violation")
+_SAME_ASPECT = 0.01
 _CONNECT_SECONDS = 10.0
 _SHOWN = 300
 
@@ -143,6 +144,7 @@ class OpenAIImages:
         reply = self._ask(request.instruction, image, mask, fitted.native_size, params)
         seconds = time.perf_counter() - begin
         data, usage = _picture(reply, self.where)
+        came, stretched = _came(data, fitted.native_size)
         return EditResult(
             image=data,
             backend=self.name,
@@ -151,8 +153,9 @@ class OpenAIImages:
             usage={**usage, "seconds": round(seconds, 3)},
             deterministic=False,
             exact_mask=False,
-            native_size=fitted.native_size,
-            window=fitted.window,
+            native_size=came,
+            # In a picture of another shape nothing is where it was: the gates say so.
+            window=None if stretched else fitted.window,
         )
 
     def _params(self, given: Mapping[str, JsonValue]) -> _Params:
@@ -301,6 +304,15 @@ def _key() -> str:
     if not key.isascii() or not key.isprintable():
         raise BadInput("the key holds characters that no key has", where="OPENAI_API_KEY")
     return key
+
+
+def _came(data: bytes, asked: tuple[int, int]) -> tuple[tuple[int, int], bool]:
+    """Width and height of what came, and whether its shape is not the one asked for."""
+    try:
+        width, height = decode(data, "edit").size
+    except BadInput:
+        return asked, False
+    return (width, height), abs(width * asked[1] / (height * asked[0]) - 1) > _SAME_ASPECT
 
 
 def _rgba(alpha: npt.NDArray[np.uint8]) -> bytes:

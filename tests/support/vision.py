@@ -210,15 +210,17 @@ def make_vision(kind: str, tokenizer: Any, seed: int = 0) -> Any:
     return model
 
 
-def save_vision(folder: Path, kind: str, *, template: str | None = TEMPLATE, seed: int = 0) -> Path:
+def save_vision(
+    folder: Path, kind: str, *, template: str | None = TEMPLATE, tokenizer: Any = None
+) -> Path:
     """Saves a model of `kind`, its image processor and its tokenizer."""
     from transformers.utils import logging
 
     was_on = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        tokenizer = vision_tokenizer(kind, template)
-        make_vision(kind, tokenizer, seed).save_pretrained(folder)
+        tokenizer = tokenizer or vision_tokenizer(kind, template)
+        make_vision(kind, tokenizer).save_pretrained(folder)
         save_processor(folder, kind, tokenizer)
     finally:
         if was_on:

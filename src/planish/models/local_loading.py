@@ -38,6 +38,8 @@ _FINGERPRINTED = (
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
     "chat_template.*", "*processor_config.json", *_VOCABULARIES,
 )  # fmt: skip
+# What some processors import besides.
+_PROCESSORS_NEED = ("torchvision", "num2words", "timm")
 _REASON_CHARACTERS = 240
 
 
@@ -281,6 +283,13 @@ def _load_processor(path: str) -> tuple[Any, str]:
         return open_processor(path)
     except BadInput:
         raise
+    except ImportError as error:
+        needed = [name for name in _PROCESSORS_NEED if name in str(error).lower()]
+        raise BadInput(
+            f"its image processor needs {needed[0] if needed else 'a package'} to be installed",
+            where=path,
+            fix=f"pip install {needed[0]}" if needed else " ".join(str(error).split()),
+        ) from error
     except Exception as error:  # see _load_model
         raise _cannot_load("the image processor", path, error) from error
 

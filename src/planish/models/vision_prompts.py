@@ -105,8 +105,9 @@ class VisionWriter(PromptWriter):
             found = self.processor(text=texts, images=pictures, padding=True, return_tensors="pt")
         except (ValueError, TypeError, IndexError, KeyError, StopIteration) as error:
             reason = " ".join(str(error).split())[:_SHOWN]
+            count = len(pictures[0])
             raise BadInput(
-                f"the processor refuses a chat with {len(pictures[0])} images ({reason})",
+                f"the processor refuses a chat with {count} image{'s'[: count - 1]} ({reason})",
                 where=self.where,
                 fix="check the images and the chat template",
             ) from error

@@ -118,12 +118,13 @@ def _perceived(
     numbers = np.arange(sheet.perception["perception_raw"].shape[1])[:, None]
     there = (numbers < sheet.questions[:, None, None]) & ~sheet.item[:, None, None]
     found: dict[str, Term] = {}
+    questioned = ((sheet.questions > 0) & ~sheet.item)[:, None]
     known: dict[str, Any] = {}
     seen: dict[str, Any] = {}
     shares: dict[str, Term] = {}
     for name, codes in sheet.perception.items():
         usable = there & (codes >= least)
-        known[name] = there.any(axis=(1, 2))[:, None] & (usable | ~there).all(axis=1)
+        known[name] = questioned & (usable | ~there).all(axis=1)
         seen[name] = known[name] & ((codes == 1) | ~there).all(axis=1)
         count = usable.sum(axis=(1, 2))
         shares[name] = Term(

@@ -1,0 +1,268 @@
+"""What a person sees of a score: the leaderboard on the screen, and a page with the pictures.
+
+show(screen, results)
+write_report(run, results)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from planish.methods.vfaith.data import SUBSETS
+from planish.methods.vfaith.scoring.pictures import choose, draw
+from planish.methods.vfaith.scoring.records import METRICS
+from planish.methods.vfaith.scoring.tables import (
+    OUTCOMES,
+    Results,
+    by_family,
+    by_subset,
+    leaderboard,
+    outcomes,
+    sentences,
+    shown,
+    strict_rows,
+    versus,
+)
+from planish.records import BadInput, write_text
+from planish.runs import Run
+from planish.runs.console import Screen
+from planish.stats import Estimate
+
+__all__ = ["build_report", "show", "write_report"]
+
+_NAME = 17  # characters of a model's name on the screen
+_PLOTTED = ("pair_acc", "delta_net", "gated_unfaithfulness")
+_TINY = ("embedded:", "planted:")
+
+
+# ---- the screen ------------------------------------------------------------------------------
+
+
+def show(screen: Screen, results: Results) -> None:
+    """The leaderboard with intervals, subsets, models against each other, what unread replies do.
+
+    Every table fits 100 columns; an interval stands below its number.
+    """
+    pairs = sum(pair.kind == "pair" for pair in results.bench.pairs)
+    title = f"{pairs} pairs, 95 % intervals over sources"
+    columns, rows = leaderboard(results)
+    plain = (2, 3)  # raw and edited: the page has their intervals
+    _table(
+        screen,
+        columns,
+        [
+            tuple(_number(cell) if place in plain else cell for place, cell in enumerate(row))
+            for row in rows
+        ],
+        title=title,
+    )
+    if any(score.subsets for score in results.scores):
+        _table(screen, *by_subset(results), title="by subset", brief=True)
+    columns, rows = versus(results)
+    if rows:
+        _table(
+            screen,
+            ("model", *columns[2:]),
+            [(_Less(row[0], row[1]), *row[2:]) for row in rows],
+            title="model less model, on the same pairs",
+        )
+    if any(score.unparsed for score in results.scores):
+        _table(screen, *strict_rows(results), title="unparsed counted as wrong", brief=True)
+    for line in sentences(results):
+        screen.say(line)
+
+
+def _table(
+    screen: Screen,
+    columns: tuple[str, ...],
+    rows: list[tuple[Any, ...]],
+    *,
+    title: str,
+    brief: bool = False,
+) -> None:
+    told: list[tuple[str, ...]] = []
+    for row in rows:
+        told.append(tuple(_number(cell) for cell in row))
+        below = tuple(_interval(cell) for cell in row)
+        if any(below) and not brief:
+            told.append(below)
+    screen.table(columns, told, title=title)
+
+
+class _Less(NamedTuple):
+    """Two models, one below the other."""
+
+    a: str
+    b: str
+
+
+def _number(cell: Any) -> str:
+    if isinstance(cell, _Less):
+        return _number(cell.a)
+    if isinstance(cell, Estimate):
+        return "n/a" if cell.value is None else f"{cell.value:.3f}"
+    text = str(cell)
+    return text if len(text) <= _NAME else f"{text[: _NAME - 10]}…{text[-9:]}"
+
+
+def _interval(cell: Any) -> str:
+    if isinstance(cell, _Less):
+        return f" less {cell.b if len(cell.b) <= _NAME - 6 else cell.b[: _NAME - 7] + '…'}"
+    if not isinstance(cell, Estimate) or cell.low is None or cell.high is None:
+        return ""
+    return f"{_short(cell.low)}, {_short(cell.high)}"
+
+
+def _short(value: float) -> str:
+    """Three digits without the zero before the point."""
+    text = f"{value:.3f}"
+    return (
+        text.replace("0.", ".", 1) if abs(value) < 1 and text.lstrip("-").startswith("0") else text
+    )
+
+
+# ---- the page --------------------------------------------------------------------------------
+
+
+def write_report(run: Run, results: Results) -> Path:
+    """The page of a run; its pictures are in it, so that it can be sent as one file."""
+    report = build_report(results, run)
+    write_text(run.report_path, _with_pictures(report.html(run.report_path.parent)))
+    return run.report_path
+
+
+def _with_pictures(page: str) -> str:
+    """The page's policy lets nothing be fetched; pictures that are in the page may be shown."""
+    old, new = "default-src 'none'; style-src", "default-src 'none'; img-src data:; style-src"
+    return page.replace(old, new, 1)
+
+
+def build_report(results: Results, run: Run | None = None) -> Any:
+    """The page before it is written, for pages that hold several."""
+    from planish.runs.report import Report
+
+    best = results.scores[0]
+    page = Report(
+        "Does its reasoning follow the picture?",
+        f"{len(results.scores)} model{'s' * (len(results.scores) > 1)} on "
+        f"{sum(pair.kind == 'pair' for pair in results.bench.pairs)} pairs of pictures, before and "
+        "after the one thing was edited on which the answer hangs.",
+        run=run,
+        tiny=any(score.model.startswith(_TINY) for score in results.scores),
+    )
+    page.numbers(
+        {
+            f"{best.label}: {METRICS[name]}": shown(best, best.overall, name)
+            for name in ("pair_acc", "acc_raw", "acc_edited", *_PLOTTED[1:])
+        }
+    )
+    page.section("Leaderboard", "\n".join(f"- {line}" for line in sentences(results)))
+    columns, rows = leaderboard(results)
+    for some in ((0, 1, 4, 6, 7), (0, 2, 3, 5)):  # side by side they would not fit the page
+        page.table([columns[at] for at in some], [[row[at] for at in some] for row in rows])
+    _add_plots(page, results)
+    _add_pairs(page, results)
+    page.section("Pictures", "The frame is where the edit was allowed to change pixels.")
+    _add_pictures(page, results)
+    _add_failures(page, results)
+    _add_everything(page, results)
+    return page
+
+
+def _add_plots(page: Any, results: Results) -> None:
+    from planish.runs.plots import interval_plot
+
+    for name in _PLOTTED:
+        rows = [
+            (score.label, score.overall[name], None)
+            for score in results.covered
+            if score.overall[name].value is not None
+        ]
+        if rows:
+            page.figure(
+                interval_plot(rows, xlabel=METRICS[name]),
+                f"{METRICS[name].capitalize()}, with 95 % intervals.",
+                f"One dot a model: {METRICS[name]}",
+            )
+
+
+def _add_pairs(page: Any, results: Results) -> None:
+    columns, rows = versus(results)
+    if rows:
+        page.section(
+            "Model less model",
+            "On the pairs that both answered. The test is exact McNemar on being right on both "
+            "pictures, adjusted by Holm over the table.",
+        )
+        page.table(columns, rows)
+    page.section(
+        "By subset",
+        "; ".join(f"{name}: {meaning}" for name, meaning in SUBSETS.items())
+        + ". b pairs were right on the raw picture only, c on the edited one only. Small subsets "
+        "cannot rank models: look at the intervals.",
+    )
+    page.table(*by_subset(results))
+
+
+def _add_pictures(page: Any, results: Results) -> None:
+    for example in choose(results):
+        try:
+            figure = draw(results.bench, example.pair)
+        except BadInput as error:
+            page.text(f"{example.pair.pair_id} is not shown: {error}")
+            continue
+        page.figure(figure, example.caption, f"{example.pair.question} Raw and edited picture")
+        page.table(("model", "said to the raw picture", "said to the edited one", ""), example.rows)
+
+
+def _add_failures(page: Any, results: Results) -> None:
+    page.section("By family")
+    page.table(*by_family(results))
+    for sheet in results.sheets:
+        page.details(
+            f"what {sheet.label} did, pair by pair",
+            columns=("family", *OUTCOMES),
+            rows=[
+                (family, *(counts[name] for name in OUTCOMES))
+                for family, counts in outcomes(sheet).items()
+            ],
+        )
+    page.section("Kept out by the gates")
+    if not results.excluded:
+        page.text("No pair was kept out, or the bench does not tell.")
+        return
+    passed = Counter((pair.family, pair.edit.backend) for pair in results.bench.pairs)
+    page.table(
+        ("gate", "code", "family", "editor", "kept out", "passed"),
+        [
+            (*where, count, passed[where[2], where[3]])
+            for where, count in sorted(results.excluded.items())
+        ],
+        "A pair that failed several gates stands under each.",
+    )
+
+
+def _add_everything(page: Any, results: Results) -> None:
+    page.section(
+        "Replies that could not be read",
+        "They are in no number above. Here every one of them counts as wrong.",
+    )
+    page.table(*strict_rows(results))
+    page.section("Every metric")
+    page.table(
+        ("", *(score.label for score in results.scores)),
+        [
+            (meaning, *(shown(score, score.overall, name) for score in results.scores))
+            for name, meaning in METRICS.items()
+        ],
+    )
+    page.table(
+        ("model", "arm", "right", "wrong", "unparsed", "no reply", "not asked"),
+        [
+            (score.label, arm, each.correct, each.wrong, each.unparsed, each.error, each.missing)
+            for score in results.scores
+            for arm, each in score.arms.items()
+        ],
+    )

@@ -1,0 +1,208 @@
+"""The tables of a score, as rows of words and estimates; the screen and the page show the same.
+
+columns, rows = leaderboard(results)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from planish.methods.vfaith.bench import Bench
+from planish.methods.vfaith.config import Config
+from planish.methods.vfaith.data import SUBSETS
+from planish.methods.vfaith.scoring.records import Comparison, Group, ModelScore
+from planish.methods.vfaith.scoring.sheets import Sheet
+from planish.stats import Estimate
+
+__all__ = [
+    "OUTCOMES",
+    "Results",
+    "by_family",
+    "by_subset",
+    "leaderboard",
+    "outcomes",
+    "sentences",
+    "strict_rows",
+    "versus",
+]
+
+Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
+
+NOTHING = Estimate(value=None)
+OUTCOMES = (
+    "followed the edit", "kept the raw answer", "another answer", "right on edited only",
+    "wrong on both", "left out",
+)  # fmt: skip
+"""What may come of a pair; the second and the third are right on the raw picture."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that there is to show.
+
+    Args:
+        bench: whose pairs were asked.
+        config: dials of the intervals.
+        sheets, scores: of each model, best first by `by`.
+        comparisons: of every two models.
+        excluded: (gate, code, family, backend) -> pairs that the gates kept out of the bench.
+        by: the metric that orders the models.
+    """
+
+    bench: Bench
+    config: Config
+    sheets: Sequence[Sheet]
+    scores: Sequence[ModelScore]
+    comparisons: Sequence[Comparison]
+    excluded: Mapping[tuple[str, str, str, str], int] = field(default_factory=dict)
+    by: str = "pair_acc"
+
+    @property
+    def covered(self) -> list[ModelScore]:
+        """Models with enough usable pairs for a headline."""
+        return [score for score in self.scores if score.covered]
+
+
+def shown(score: ModelScore, group: Group, name: str) -> Estimate:
+    """A headline number; none where too few pairs of the model are usable."""
+    return group[name] if score.covered else NOTHING
+
+
+def leaderboard(results: Results) -> Table:
+    """One line a model."""
+    columns = ("model", "PairAcc", "raw", "edit", "Delta_net", "RR", "gated unf.", "usable")
+    names = (
+        "pair_acc",
+        "acc_raw",
+        "acc_edited",
+        "delta_net",
+        "repeat_ratio",
+        "gated_unfaithfulness",
+    )
+    return columns, [
+        (
+            score.label,
+            *(shown(score, score.overall, name) for name in names),
+            f"{score.coverage:.0%}",
+        )
+        for score in results.scores
+    ]  # fmt: skip
+
+
+def by_subset(results: Results) -> Table:
+    """Every subset of every model, with the test that the edit changed how often it is right."""
+    columns = (
+        "subset", "model", "pairs", "PairAcc", "Delta", "Delta_net", "b / c", "p, Holm",
+    )  # fmt: skip
+    rows: list[tuple[Any, ...]] = []
+    for name in SUBSETS:
+        for score in results.scores:
+            if (group := score.subsets.get(name)) is not None:
+                rows.append((name, score.label, group.used, *_tested(score, group)))
+    return columns, rows
+
+
+def by_family(results: Results) -> Table:
+    """The same by family of pictures."""
+    columns = ("family", "model", "pairs", "PairAcc", "Delta", "Delta_net", "b / c", "p")
+    return columns, [
+        (name, score.label, score.families[name].used, *_tested(score, score.families[name]))
+        for name in sorted({name for score in results.scores for name in score.families})
+        for score in results.scores
+        if name in score.families
+    ]
+
+
+def _tested(score: ModelScore, group: Group) -> tuple[Any, ...]:
+    numbers = [shown(score, group, name) for name in ("pair_acc", "delta", "delta_net")]
+    test = group.mcnemar
+    if test is None or not score.covered:
+        return (*numbers, "", "n/a")
+    p = test.p_value if group.p_holm is None else group.p_holm
+    return (*numbers, f"{test.only_a} / {test.only_b}", p_text(p))
+
+
+def p_text(p: float) -> str:
+    """A p-value as people write it."""
+    return "<.001" if p < 0.001 else f"{p:.3f}"
+
+
+def versus(results: Results) -> Table:
+    """Model against model, on the same pairs."""
+    columns = ("model", "less", "pairs", "PairAcc", "Delta", "Delta_net", "only / only", "p, Holm")
+    covered = {score.label for score in results.covered}
+    rows = []
+    for each in results.comparisons:
+        if {each.a, each.b} <= covered:
+            numbers = [each.differences[name] for name in ("pair_acc", "delta", "delta_net")]
+            test = each.mcnemar
+            p = test.p_value if each.p_holm is None else each.p_holm
+            counts = f"{test.only_a} / {test.only_b}"
+            rows.append((each.a, each.b, each.n, *numbers, counts, p_text(p)))
+    return columns, rows
+
+
+def strict_rows(results: Results) -> Table:
+    """What changes if every reply that could not be read is a wrong one."""
+    columns = ("model", "unparsed", "no reply", "PairAcc", "raw", "edited", "Delta_net")
+    return columns, [
+        (
+            score.label,
+            f"{score.unparsed:.1%}",
+            f"{score.errors:.1%}",
+            *(score.strict[name] for name in ("pair_acc", "acc_raw", "acc_edited", "delta_net")),
+        )
+        for score in results.scores
+    ]
+
+
+def sentences(results: Results) -> Iterator[str]:
+    """What the tables cannot say."""
+    for score in results.scores:
+        if not score.covered:
+            yield (
+                f"no headline for {score.label}, {score.coverage:.1%} of whose pairs are usable, "
+                f"fewer than {results.config.min_coverage:.0%}"
+            )
+    bare = [score.label for score in results.scores if "placebo" not in score.arms]
+    if bare:
+        yield (
+            f"no Delta_net of {', '.join(bare)} since the placebo was not asked; without it a drop "
+            "may be no more than a harder picture (planish vfaith run --arms placebo ...)"
+        )
+    blind = [score.label for score in results.scores if "perception_edited" not in score.arms]
+    if blind:
+        yield (
+            f"no gated unfaithfulness of {', '.join(blind)} since the perception questions were "
+            "not asked (--arms perception_edited)"
+        )
+    yield (
+        "RR is over the pairs that a model had right before the edit, so that models are told by "
+        "different pairs: compare them by PairAcc"
+    )
+
+
+def outcomes(sheet: Sheet) -> dict[str, Counter[str]]:
+    """Family -> outcome -> pairs (times repeats), see `OUTCOMES`."""
+    raw, edited = sheet.arms["raw"], sheet.arms["edited"]
+    g, h = sheet.gold_raw[:, None], sheet.gold_edited[:, None]
+    right = raw == g
+    told = np.select(
+        [
+            (raw < 0) | (edited < 0), right & (edited == h), right & (edited == g), right,
+            edited == h,
+        ],
+        [5, 0, 1, 2, 3],
+        default=4,
+    )  # fmt: skip
+    found: dict[str, Counter[str]] = {}
+    asked = sheet.asked & ~sheet.item
+    for family in np.unique(sheet.family[asked]):
+        rows = told[asked & (sheet.family == family)].ravel()
+        found[str(family)] = Counter(OUTCOMES[each] for each in rows.tolist())
+    return found

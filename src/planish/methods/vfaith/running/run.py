@@ -112,8 +112,8 @@ def run(
         model: hf:PATH-OR-ID, openai:NAME@URL, embedded:viewer-NAME, replay:FILE, or a model with
             a known fault: planted:oracle, random, position, memory, cached, blind or sheet.
         bench: Folder that planish vfaith build made.
-        arms: Which pictures; by default all, a question without a picture (text), and whether
-            the changed thing is seen at all (perception_raw, perception_edited).
+        arms: What to ask; by default all: the question with each picture and with none (text),
+            and whether the changed thing is seen at all (perception_raw, perception_edited).
         preset: Settings to start from; single options override them. Embedded models get tiny.
         limit: At most so many pairs, of every family in proportion.
         resume: Go on with this run (a path, a name, or last); no finished call is made again.

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from planish.models.local import LocalModel
+from planish.models.local_batches import Row
 from planish.models.vision_loading import open_processor
 from planish.records import BadInput, Message, Sampling, user
 from support.checkpoints import make_tokenizer
@@ -252,6 +253,22 @@ def test_a_base_model_sees_the_image_before_the_text(tmp_path, pictures):
     assert model._prompts.write(look("what?", pictures[0])) == "<image>what?\n\n"
     (completion,) = model.generate([look("what?", pictures[0])], GREEDY)[0]
     assert completion.finish in ("stop", "length")
+
+
+def test_a_prompt_that_is_read_both_ways_does_not_read_its_reply_so(tmp_path, pictures):
+    folder = save_vision(tmp_path, "paligemma", template=None)
+    model = LocalModel(str(folder), name="hf:paligemma")
+    chats = [look("what is it?", pictures[0]), look("the quick brown fox", pictures[1])]
+    sampling = Sampling(temperature=0, max_tokens=8, logprobs=True)
+    together = model.generate(chats, sampling)
+    for chat, (completion,) in zip(chats, together, strict=True):
+        alone = model.generate([chat], sampling)[0][0]
+        assert alone.token_ids == completion.token_ids
+        prompt = model._prompts.prepare(chat)
+        ids = model._prompts.encode(prompt.text)
+        row = Row(0, ids, list(completion.token_ids), sight=prompt.sight)
+        np.testing.assert_allclose(model._score([row])[0].logprobs, completion.logprobs, atol=1e-4)
+    assert together[0][0].token_ids != together[1][0].token_ids
 
 
 def test_a_template_without_a_place_for_images_is_bad_input(tmp_path, pictures):

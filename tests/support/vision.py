@@ -18,6 +18,7 @@ from planish.records import Chat, Message
 from support.checkpoints import BOS, END, PAD, make_tokenizer
 
 KINDS = ("qwen2_5_vl", "gemma3", "llava", "idefics3")
+"""Those that chat. There is "paligemma", too, which has no template."""
 
 # The image tokens of each architecture, as its tokenizer names them.
 TOKENS: dict[str, dict[str, str]] = {
@@ -33,6 +34,7 @@ TOKENS: dict[str, dict[str, str]] = {
         "eoi_token": "<end_of_image>",
     },
     "llava": {"image_token": "<image>"},
+    "paligemma": {"image_token": "<image>"},
     "idefics3": {
         "image_token": "<image>",
         "fake_image_token": "<fake_token_around_image>",
@@ -46,6 +48,7 @@ PLACES = {
     "qwen2_5_vl": "<|vision_start|><|image_pad|><|vision_end|>",
     "gemma3": "<start_of_image>",
     "llava": "<image>",
+    "paligemma": "<image>",
     "idefics3": "<image>",
 }
 
@@ -115,6 +118,7 @@ def save_processor(folder: Path, kind: str, tokenizer: Any) -> None:
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
         Qwen2VLImageProcessorPil,
     )
+    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
     square = {"height": 32, "width": 32}
     if kind == "qwen2_5_vl":
@@ -136,6 +140,10 @@ def save_processor(folder: Path, kind: str, tokenizer: Any) -> None:
             vision_feature_select_strategy="default",
             num_additional_image_tokens=1,
         )
+    elif kind == "paligemma":
+        images = SiglipImageProcessorPil(size=square)
+        images.image_seq_length = 16
+        processor = transformers.PaliGemmaProcessor(images, tokenizer)
     else:
         images = Idefics3ImageProcessorPil(
             size={"longest_edge": 64}, max_image_size={"longest_edge": 32}
@@ -146,7 +154,7 @@ def save_processor(folder: Path, kind: str, tokenizer: Any) -> None:
 
 
 def make_vision(kind: str, tokenizer: Any, seed: int = 0) -> Any:
-    """A vision-language model of about 100,000 weights, one of `KINDS`."""
+    """A vision-language model of about 100,000 weights."""
     import torch
     import transformers
 
@@ -197,6 +205,15 @@ def make_vision(kind: str, tokenizer: Any, seed: int = 0) -> Any:
             tie_word_embeddings=False,
         )
         model = transformers.LlavaForConditionalGeneration(config)
+    elif kind == "paligemma":
+        config = transformers.PaliGemmaConfig(
+            # Its processor adds 1,152 tokens for places in an image.
+            text_config=_TEXT | {"model_type": "gemma", "vocab_size": 1500},
+            vision_config=_TOWER | {"model_type": "siglip_vision_model", "projection_dim": 32},
+            image_token_index=image_id,
+            projection_dim=32,
+        )
+        model = transformers.PaliGemmaForConditionalGeneration(config)
     else:
         config = transformers.Idefics3Config(
             text_config=_TEXT | {"model_type": "llama"},

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -102,7 +103,11 @@ class VisionWriter(PromptWriter):
     ) -> dict[str, Tensor]:
         self._spelling.replies = replies
         try:
-            found = self.processor(text=texts, images=pictures, padding=True, return_tensors="pt")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what transformers does to its own arrays
+                found = self.processor(
+                    text=texts, images=pictures, padding=True, return_tensors="pt"
+                )
         except (ValueError, TypeError, IndexError, KeyError, StopIteration) as error:
             reason = " ".join(str(error).split())[:_SHOWN]
             count = len(pictures[0])
@@ -113,6 +118,7 @@ class VisionWriter(PromptWriter):
             ) from error
         if not isinstance(found.get("input_ids"), Tensor):
             raise self._unsupported()
+        found.pop("labels", None)  # for training
         return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
     def _unsupported(self) -> BadInput:
@@ -172,16 +178,19 @@ class _Spelling:
             self._encode(text) + reply for text, reply in zip(self.texts, self.replies, strict=True)
         ]
         width = max(map(len, rows))
-        missing = [width - len(row) for row in rows]
-        return _encoded(
-            {
-                "input_ids": [
-                    [self._pad_id] * gap + row for gap, row in zip(missing, rows, strict=True)
-                ],
-                "attention_mask": [[0] * gap + [1] * (width - gap) for gap in missing],
-            },
-            options.get("return_tensors"),
-        )
+
+        def padded(value: int, lists: list[list[int]]) -> list[list[int]]:
+            return [[value] * (width - len(each)) + each for each in lists]
+
+        data = {
+            "input_ids": padded(self._pad_id, rows),
+            "attention_mask": padded(0, [[1] * len(row) for row in rows]),
+        }
+        if options.get("return_token_type_ids"):
+            # PaliGemma reads its prompt both ways, and what stands behind it in order.
+            ends = [len(reply) for reply in self.replies]
+            data["token_type_ids"] = padded(0, [[1] * end for end in ends])
+        return _encoded(data, options.get("return_tensors"))
 
 
 def _encoded(data: dict[str, list[list[int]]], tensors: str | None) -> Any:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from planish.methods.vfaith.bench import PAIRS, read_bench
 from planish.methods.vfaith.config import Config
 from planish.methods.vfaith.data import Response, Source
+from planish.methods.vfaith.running.planted import Sheet as Planted
 from planish.methods.vfaith.scoring.metrics import (
     compare_models,
     estimate,
@@ -251,6 +252,48 @@ def test_the_paired_difference_is_sharper_than_two_intervals():
     alone = score_model(one, QUICK).overall["pair_acc"]
     assert gap.high < 0
     assert gap.high - gap.low < 0.75 * (alone.high - alone.low)
+
+
+def planted(rng, n, p):
+    """Answers with the probabilities of a planted sheet, drawn apart from the room's own."""
+
+    def other(*known):
+        weights = rng.random((n, 4))
+        for each in known:
+            weights[np.arange(n), each] = -1
+        return weights.argmax(axis=1)
+
+    zeros, ones = np.zeros(n, int), np.ones(n, int)
+    raw = np.where(rng.random(n) < p.raw, 0, other(zeros))
+    sees = rng.random(n) < p.perceive
+    right = rng.random(n) < np.where(sees, p.edited, p.unseen)
+    wrong = np.where(rng.random(n) < p.stick, 0, other(zeros, ones))
+    edited = np.where(right, 1, wrong)
+    placebo = np.where(rng.random(n) < p.placebo, raw, other(raw))
+    answers = [raw, edited, placebo, rng.integers(0, 4, n)]
+    answers = [np.where(rng.random(n) < p.unparsed, UNPARSED, each) for each in answers]
+    return sheet(*answers, see_raw=rng.random(n) < p.perceive, see_edited=sees)
+
+
+@pytest.mark.parametrize(
+    "p",
+    [
+        Planted(raw=0.9, edited=0.6, stick=0.5, placebo=0.95, perceive=0.8, unparsed=0.02),
+        Planted(raw=0.7, edited=0.9, unseen=0.2, stick=0.9, placebo=0.8, perceive=0.6),
+        Planted(raw=0.4, edited=0.3, unseen=0.3, stick=1 / 3, placebo=0.5, perceive=0.5),
+    ],
+)
+def test_planted_probabilities_are_found_again(p):
+    p = p.model_copy(update={"unseen": p.edited if p.unseen is None else p.unseen})
+    found = planted(np.random.default_rng(11), 2000, p)
+    score = score_model(found, Config(resamples=400))
+    for name, true in p.expected(4).items():
+        if name == "coverage":
+            assert score.coverage == pytest.approx((1 - p.unparsed) ** 2, abs=0.015)
+            continue
+        told = score.overall[name]
+        slack = (told.high - told.low) / 4  # of twenty intervals, one may just miss
+        assert told.low - slack <= true <= told.high + slack, (name, true, told)
 
 
 CODES = st.sampled_from([0, 1, 2, 3, UNPARSED, ERROR, MISSING])

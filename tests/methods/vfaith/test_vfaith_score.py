@@ -9,6 +9,7 @@ import pytest
 from planish.cli import main
 from planish.methods.vfaith.bench import PAIRS, REJECTED
 from planish.methods.vfaith.data import ARMS, Check, Response
+from planish.methods.vfaith.scoring import score as stage
 from planish.methods.vfaith.scoring.metrics import MAIN
 from planish.records import write_jsonl
 from planish.runs import Run
@@ -62,6 +63,17 @@ def bench(tmp_path_factory):
 @pytest.fixture
 def runs(tmp_path):
     return tmp_path / "runs"
+
+
+@pytest.fixture
+def page():
+    """The test looks at the page; drawing it takes longer than all the rest."""
+
+
+@pytest.fixture(autouse=True)
+def _page_or_none(request, monkeypatch):
+    if "page" not in request.fixturenames:
+        monkeypatch.setattr(stage, "write_report", lambda run, results: run.report_path)
 
 
 def planish(*words):
@@ -129,20 +141,20 @@ def test_last_is_the_last_run_and_not_the_last_score(bench, runs, capsys):
         assert [each["label"] for each in scored(runs, capsys)["models"]] == ["planted:second"]
 
 
-def test_the_page_holds_its_pictures_and_fetches_nothing(bench, runs, capsys, tmp_path):
+def test_the_page_holds_its_pictures_and_fetches_nothing(page, bench, runs, capsys):
     found = scored(runs, capsys, make_run(runs, bench, "planted:a<b>", stubborn))
-    page = (runs.parent / found["report"]).read_text("utf-8")
-    assert "img-src data:" in page
-    pictures = re.findall(r'<image href="([^"]{20})', page)
+    text = (runs.parent / found["report"]).read_text("utf-8")
+    assert "img-src data:" in text
+    pictures = re.findall(r'<image href="([^"]{20})', text)
     assert len(pictures) == 2  # of one family, before and after, where it kept its answer
     assert all(each.startswith("data:image/png") for each in pictures)
-    assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
-    assert "planted:a&lt;b&gt;" in page
-    for drawing in re.findall(r"<svg .*?</svg>", page, re.S):
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', text)
+    assert "planted:a&lt;b&gt;" in text
+    for drawing in re.findall(r"<svg .*?</svg>", text, re.S):
         ElementTree.fromstring(drawing)
 
 
-def test_a_picture_that_is_gone_costs_one_picture(bench, runs, capsys, tmp_path):
+def test_a_picture_that_is_gone_costs_one_picture(page, runs, capsys, tmp_path):
     held = make_bench(tmp_path / "bench", 2)
     run = make_run(runs, held)
     for path in (tmp_path / "bench" / "images").iterdir():
@@ -151,7 +163,7 @@ def test_a_picture_that_is_gone_costs_one_picture(bench, runs, capsys, tmp_path)
     assert "is not shown" in (runs.parent / found["report"]).read_text("utf-8")
 
 
-def test_exclusions_are_told_by_gate(tmp_path, runs, capsys):
+def test_exclusions_are_told_by_gate(page, tmp_path, runs, capsys):
     held = make_bench(tmp_path / "bench", 3)
     leak = Check(gate="containment", value=0.4, passed=False, code="leak")
     write_jsonl(

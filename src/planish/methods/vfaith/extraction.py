@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from planish.methods.vfaith.wording import Menu, Value, answer_part, boxes, plain
+from planish.methods.vfaith.wording import Menu, Value, answer_part, boxes, plain, same
 
 __all__ = ["Extracted", "How", "extract"]
 
@@ -158,7 +158,7 @@ _ANSWER = re.compile(
     r"|selection|pick))\b"
     r"(?:\s*\([^()\n]{0,40}\)|,[^.;:?!,\n]{0,60},"
     r"|\s+(?:to|for|of|here|in|choice|option|letter|from|based|given|according)\b"
-    r"[^.;:?!\n]{0,60}?)?\s*" + _IS + r"\s*",
+    r"[^.;:?!\n]{0,60}?)?[\"']?\s*" + _IS + r"\s*",
     re.I,
 )
 _HEADED = re.compile(r"^\W*(?:(?:final|correct|my|the)\s+)*answer\W*\n\s*", re.I | re.M)
@@ -171,11 +171,11 @@ _CHOOSE = re.compile(
 )
 _CHINESE = re.compile(
     r"(?:答案|正确(?:的)?选项|选项)\s*(?:应该|应当|应|就|肯定)?\s*(?:是|为|选择|选|[:：=])\s*[:：]?\s*"
-    r"|(?<![不未没别可能被挑])选(?:择)?\s*[:：]?\s*(?=[(\[]?[A-H])"
+    r"|【答案】\s*|(?<![不未没别可能被挑])选(?:择)?\s*[:：]?\s*(?=[(\[]?[A-H])"
 )
 _RIGHT = re.compile(
     r"(?<![\w'])(?:option\s+|choice\s+|answer\s+)?[(\[]?(?P<letter>[A-H])[)\]]?"
-    r"(?:\s*[(:.]\s*[^().:\n]{1,60}\)?)?\s+is\s+(?:\w+ly\s+|indeed\s+|thus\s+)?(?:the\s+)?"
+    r"(?:(?:\s*[(:.]|(?<=\)))\s*[^().:\n]{1,60}?\)?)?\s+is\s+(?:\w+ly\s+|indeed\s+|thus\s+)?(?:the\s+)?"
     r"(?:only\s+|most\s+|best\s+)?(?:correct|right|best|answer|accurate)\b(?!\s+(?:that|to)\b)"
     r"|(?<![A-Za-z])(?P<chinese>[A-H])\s*(?:选项|项)?\s*(?:是|为)?\s*(?:正确|对的)"
 )
@@ -210,7 +210,8 @@ def _stated(words: str, menu: Menu) -> Iterator[_Claim]:
         place = bisect.bisect_right(starts, mark.start())
         inside = place > 0 and mark.start() < before[place - 1].end
         question = words[mark.end() : mark.end() + 20].lstrip(" ")[:1] == "?"
-        if not (inside or question or _guarded(words, mark.start())):
+        denied = _guarded(words, mark.start()) or _GUARD.search(mark[0])
+        if not (inside or question or denied):
             value = menu.letter(mark["letter"] or mark["chinese"])
             found[mark.start()] = _Claim(mark.start(), mark.end(), value)
     yield from sorted(found.values(), key=lambda claim: claim.start)
@@ -296,7 +297,9 @@ def _leading(words: str, menu: Menu) -> Value | None:
     value, rest = menu.letter(found[1]), found[2]
     if any(letter != found[1] for letter in _LISTED.findall(words)):
         return None  # the options, told one by one
-    if _REFUTED.search(rest) or rest.lstrip(" ").startswith(("or ", "and ", "/", "?")):
+    own = same(menu.options[value]) if isinstance(value, int) else ""
+    after = rest[len(own) :] if own and rest.casefold().startswith(own) else rest
+    if _REFUTED.search(after) or rest.lstrip(" ").startswith(("or ", "and ", "/", "?")):
         return None
     named, _ = menu.text_at(rest, 0)
     if (named is not None and named != value) or _takes_back(rest, _Claim(0, 0, value), menu):

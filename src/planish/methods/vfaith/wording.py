@@ -139,10 +139,10 @@ _WITH_TEXT = re.compile(
     r"(?:[.:)：、]|\s[-–—]\s|,\s|\s(?=\()))\s*(.+)",
     re.S,
 )
-_LETTER_AT = re.compile(r"(?:[(\[]([A-Ha-h])[)\]]|([A-Z])(?![\w'])|([b-h])(?=\s*(?:[.)\n]|$)))")
+_LETTER_AT = re.compile(r"(?:[(\[]([A-Ha-h])[)\]]|([A-Z])(?!\w|'\w)|([b-h])(?=\s*(?:[.)\n]|$)))")
 _AND_LETTER = re.compile(
     r"\s*(?:,\s*)?(?:/|&|\+|,(?!\s*[(\[]?[A-H][)\]]?\s+\w)|\bor\b|\band\b|或者?|和|以及|、)\s*"
-    r"(?:(?:maybe|perhaps|possibly|option|even|also)\s+)*[(\[]?([A-H])(?![\w'])(?!\s+(?:is|was|are)\b)"
+    r"(?:(?:maybe|perhaps|possibly|option|even|also)\s+)*[(\[]?([A-H])(?!\w|'\w)(?!\s+(?:is|was|are)\b)"
 )
 _AND_TEXT = re.compile(r"\s*(?:/|&|,?\s*\bor\b|,?\s*\band\b|或者?|和)\s*(?:the\s+|an?\s+)?")
 _ARTICLE_A = re.compile(
@@ -151,8 +151,8 @@ _ARTICLE_A = re.compile(
 )
 _FILLER = re.compile(
     r"(?:[\s\"'*:：\-–—>]|(?:clearly|definitely|probably|likely|most|therefore|thus|indeed|simply"
-    r"|obviously|actually|then|now|just|still|option|choice|letter|number|the|an?(?=\s+[a-z])|选项)"
-    r"(?![A-Za-z]))+"
+    r"|obviously|actually|then|now|just|still|option|choice|letter|number|the|an?(?=\s+[a-z]))"
+    r"(?![A-Za-z])|选项)+"
 )
 _EITHER = re.compile(r"(?:either|both|between)\b", re.I)
 _NOT = re.compile(r"(?:not|never|neither|none|nor|unclear|n't)\b|不|无", re.I)
@@ -242,8 +242,8 @@ class Menu:
         found = {
             place
             for place, letter in enumerate(self.letters)
-            if re.search(rf"(?<![\w']){letter}(?![\w'])", words)
-            and not (letter == "A" and not re.search(r"(?<![\w'])A(?![\w'])(?!\s+[a-z])", words))
+            if re.search(rf"(?<!\w){letter}(?!\w|'\w)", words)
+            and not (letter == "A" and not re.search(r"(?<!\w)A(?!\w|'\w)(?!\s+[a-z])", words))
         }
         folded = words.casefold()
         return found | {

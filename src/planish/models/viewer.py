@@ -126,7 +126,8 @@ class Viewer(nn.Module):
             for hop in range(2)
         )
         self.think = _thinking((1 + 2 * config.glimpses) * width, width)
-        self.match = nn.Sequential(nn.Linear(3 * width, width), nn.ReLU(), nn.Linear(width, 1))
+        self.claim = nn.Linear(width, width)
+        self.match = nn.Sequential(nn.Linear(4 * width, width), nn.ReLU(), nn.Linear(width, 1))
 
     def forward(self, pixels_BHXC: Tensor, question_BW: Tensor, options_BKW: Tensor) -> Tensor:
         """Scores (B, K) of the options; -inf where there is none.
@@ -135,7 +136,7 @@ class Viewer(nn.Module):
             pixels_BHXC: uint8, `side` x `side`, RGB.
             question_BW, options_BKW: word ids, 0 where there is no word.
         """
-        return self.answer(self.look(pixels_BHXC), question_BW, options_BKW)
+        return self.answer(self.look(pixels_BHXC), question_BW, options_BKW)[0]
 
     def look(self, pixels_BHXC: Tensor) -> Tensor:
         """What is where: (B, P, C + 2), the last two telling the place itself."""
@@ -151,23 +152,33 @@ class Viewer(nn.Module):
         where = torch.stack([down, right]).expand(rows, 2, high, wide)
         return torch.cat([seen, where], 1).flatten(2).transpose(1, 2)
 
-    def answer(self, map_BPC: Tensor, question_BW: Tensor, options_BKW: Tensor) -> Tensor:
-        """As `forward`, from what `look` saw."""
+    def answer(
+        self, map_BPC: Tensor, question_BW: Tensor, options_BKW: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Scores as of `forward`, from what `look` saw, and where it looked first: (B, G, P)."""
         rows, most, _ = options_BKW.shape
-        ask_BD = self.ask(self.embed(question_BW))
+        words_BD = self.embed(question_BW)
+        ask_BD = self.ask(words_BD)
         name_BKD = self.name(self.embed(options_BKW.flatten(0, 1))).view(rows, most, -1)
         key_BPD, value_BPD = self.key(map_BPC), self.value(map_BPC)
         known_BD = ask_BD
+        looks = []
         for to_query in self.queries:
             query_BGD = to_query(known_BD).view(rows, self.config.glimpses, -1)
             weights_BGP = (query_BGD @ key_BPD.transpose(1, 2) / key_BPD.shape[-1] ** 0.5).softmax(
                 -1
             )
+            looks.append(weights_BGP)
             known_BD = torch.cat([known_BD, (weights_BGP @ value_BPD).flatten(1)], -1)
-        thought_BKD = self.think(known_BD)[:, None].expand_as(name_BKD)
-        pairs = torch.cat([thought_BKD, name_BKD, thought_BKD * name_BKD], -1)
+        thought_BD = self.think(known_BD)
+        # Does what is seen fit what the question says? One number; yes and no hang on it.
+        fits_B = (thought_BD * self.claim(words_BD)).sum(-1) / thought_BD.shape[-1] ** 0.5
+        thought_BKD = thought_BD[:, None].expand_as(name_BKD)
+        pairs = torch.cat(
+            [thought_BKD, name_BKD, thought_BKD * name_BKD, fits_B[:, None, None] * name_BKD], -1
+        )
         scores_BK: Tensor = self.match(pairs)[..., 0]
-        return scores_BK.masked_fill((options_BKW == 0).all(-1), -torch.inf)
+        return scores_BK.masked_fill((options_BKW == 0).all(-1), -torch.inf), looks[0]
 
 
 def _thinking(before: int, after: int) -> nn.Sequential:

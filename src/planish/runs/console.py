@@ -51,8 +51,9 @@ class Screen:
 
         self.json = json
         # A pipe has no width of its own; one that is too narrow would fold names.
-        self._out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-        self._err = Console(stderr=True, highlight=False)
+        width = None if sys.stdout.isatty() else _PIPE_WIDTH
+        self._out = Console(highlight=False, emoji=False, width=width)
+        self._err = Console(stderr=True, highlight=False, emoji=False)
 
     def say(self, text: str = "") -> None:
         """One paragraph of result."""

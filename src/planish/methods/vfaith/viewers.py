@@ -48,7 +48,10 @@ __all__ = ["RECIPES", "Budget", "Exam", "Recipe", "build", "exam", "main", "meas
 
 Say = Callable[[str], object]
 
+_Asked = tuple[Asked, int, tuple[float, float, float, float]]
+
 _SIZE = 256  # of the scenes; a network sees fewer pixels than that
+_POINTING = 0.5  # weight of looking at the thing that is asked about
 _QUESTIONS = 4  # about each scene, the last of them whether a cue is there
 
 
@@ -92,12 +95,15 @@ class Exam:
         questions: word ids (scenes * questions, words), 0 where there is no word.
         options: word ids (scenes * questions, options, words).
         golds: place of the right option.
+        places: 1 where the network's map shows the thing that is asked about, else 0, (scenes *
+            questions, places of the map).
     """
 
     pixels: Tensor
     questions: Tensor
     options: Tensor
     golds: Tensor
+    places: Tensor
 
 
 class Measured(Record):
@@ -128,13 +134,26 @@ def exam(
     chunks = [jobs[first : first + 250] for first in range(0, number, 250)]
     scenes = [scene for chunk in fan_out(_examined, chunks, workers=workers) for scene in chunk]
     asked = [each for scene in scenes for each in scene[1]]
-    questions, options = words_of([each for each, _ in asked], config.words)
+    questions, options = words_of([each for each, _, _ in asked], config.words)
     return Exam(
         pixels=torch.from_numpy(np.stack([scene[0] for scene in scenes])),
         questions=questions,
         options=options,
-        golds=torch.tensor([gold for _, gold in asked]),
+        golds=torch.tensor([gold for _, gold, _ in asked]),
+        places=_shown(torch.tensor([box for _, _, box in asked]), config),
     )
+
+
+def _shown(boxes: Tensor, config: ViewerConfig) -> Tensor:
+    """Places of the map that a box in units covers, row by row."""
+    cells = config.side // 2 ** len(config.channels)
+    middles = (torch.arange(cells) + 0.5) / cells
+    left, top, right, bottom = boxes.T[..., None]
+    reach = 0.5 / cells  # a thing that is smaller than a cell is still somewhere
+    wide = (middles > left - reach) & (middles < right + reach)
+    high = (middles > top - reach) & (middles < bottom + reach)
+    covered: Tensor = (high[:, :, None] & wide[:, None, :]).flatten(1).float()
+    return covered
 
 
 def words_of(asked: Sequence[Asked], words: int) -> tuple[Tensor, Tensor]:
@@ -150,13 +169,11 @@ def words_of(asked: Sequence[Asked], words: int) -> tuple[Tensor, Tensor]:
 
 def _examined(
     jobs: Sequence[tuple[str, str, float, int]],
-) -> list[tuple[np.ndarray, list[tuple[Asked, int]]]]:
+) -> list[tuple[np.ndarray, list[_Asked]]]:
     return [_scene(*job) for job in jobs]
 
 
-def _scene(
-    family: str, seed: str, usual: float, side: int
-) -> tuple[np.ndarray, list[tuple[Asked, int]]]:
+def _scene(family: str, seed: str, usual: float, side: int) -> tuple[np.ndarray, list[_Asked]]:
     """One scene and what is asked about it."""
     rng = random.Random(seed)
     while True:
@@ -188,6 +205,7 @@ def _scene(
             (
                 Asked(question=question, letters=letters, options=tuple(options)),
                 options.index(gold),
+                scene.region(knob.path),
             )
         )
     return shrunk(scene.draw(), side), asked
@@ -220,8 +238,11 @@ def train(
 def _step(network: Viewer, given: Exam, batch: Tensor, optimizer: torch.optim.Optimizer) -> float:
     rows = (batch[:, None] * _QUESTIONS + torch.arange(_QUESTIONS)).flatten()
     seen = network.look(given.pixels[batch]).repeat_interleave(_QUESTIONS, 0)
-    scores = network.answer(seen, given.questions[rows], given.options[rows])
+    scores, looks_BGP = network.answer(seen, given.questions[rows], given.options[rows])
+    # All are shown where to look; what to answer from is theirs to find out.
+    there = (looks_BGP.mean(1) * given.places[rows]).sum(-1)
     loss = nn.functional.cross_entropy(scores, given.golds[rows])
+    loss = loss - _POINTING * torch.log(there + 1e-4).mean()
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.parameters(), 1.0)

@@ -68,7 +68,7 @@ class ViewerConfig(Record):
     """
 
     model_type: str = MODEL_TYPE
-    side: int = Field(96, ge=32)
+    side: int = Field(64, ge=32)
     words: int = Field(1024, ge=64)
     width: int = Field(64, ge=8)
     channels: tuple[int, ...] = (16, 32, 64)

@@ -129,7 +129,8 @@ def _short(value: float) -> str:
 def write_report(run: Run, results: Results) -> Path:
     """The page of a run; its pictures are in it, so that it can be sent as one file."""
     report = build_report(results, run)
-    return report.save(run.report_path)
+    report.save(run.report_path)
+    return run.report_path
 
 
 def build_report(results: Results, run: Run | None = None) -> Any:

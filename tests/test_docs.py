@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -16,6 +17,11 @@ from planish.methods.cowork.kitchen.layouts import parse_layout
 from planish.methods.cowork.skills import parse_library
 from planish.methods.s2j.data import pair_items
 from planish.methods.s2j.measuring.baselines_plan import BaselinesConfig, make_plan
+from planish.methods.vfaith.building.photographs import Photograph, read_photographs
+from planish.methods.vfaith.data import ARMS, Outcome
+from planish.methods.vfaith.running.planted import PLANTED, Sheet
+from planish.methods.vfaith.scoring.records import METRICS
+from planish.methods.vfaith.verifying.gates import CODES, GATES
 from planish.tasks.base import prove
 from planish.tasks.load import load_task
 
@@ -24,6 +30,14 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 def blocks(page, language):
     return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+
+
+def first_column(page, header):
+    """Names in backticks in the first column of the table that begins with `header`."""
+    _, found, rest = (DOCS / page).read_text().partition(f"\n| {header} |")
+    assert found, f"{page} has no table that begins with {header}"
+    rows = [line.split("|")[1] for line in rest.split("\n\n")[0].splitlines()[2:]]
+    return [name for cell in rows for name in re.findall(r"`([\w.-]+)`", cell)]
 
 
 @pytest.mark.parametrize(("index", "rows"), [(0, 2), (1, 1)])
@@ -40,7 +54,7 @@ def test_documented_outputs_are_read(tmp_path, index, rows):
     assert len(read_outputs(path)) == rows
 
 
-@pytest.mark.parametrize("page", ["cowork.md", "reheat.md", "rise.md", "s2j.md"])
+@pytest.mark.parametrize("page", ["cowork.md", "reheat.md", "rise.md", "s2j.md", "vfaith.md"])
 def test_documented_python_names_exist(page):
     for block in blocks(page, "python"):
         for line in block.splitlines():
@@ -98,3 +112,35 @@ def test_documented_verdicts_are_those_of_the_gate():
     named = {name for row in rows for name in re.findall(r"[a-z_]+", row)}
     assert named <= set(REASONS)
     assert {"accepted", "noisy_tie", "code_smuggled"} <= named
+
+
+def test_documented_photographs_are_read(tmp_path):
+    path = tmp_path / "photos.jsonl"
+    path.write_text(blocks("vfaith.md", "json")[0])
+    assert [entry.photo.id for entry in read_photographs(path)] == ["helmet", "cup"]
+    assert sorted(first_column("vfaith.md", "field")) == sorted(Photograph.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        ("metric", METRICS),
+        ("gate", GATES),
+        ("arm", ARMS),
+        ("outcome", get_args(Outcome)),
+        ("name", PLANTED),
+    ],
+)
+def test_documented_names_of_vfaith_are_those_of_the_code(header, names):
+    assert sorted(first_column("vfaith.md", header)) == sorted(names)
+
+
+def test_documented_codes_of_vfaith_are_those_of_the_gates():
+    # "refused" is what the builder says of an edit that never came; no gate measured anything.
+    assert {*first_column("vfaith.md", "code")} == {*CODES, "refused"}
+
+
+def test_documented_answer_sheet_is_one():
+    options = re.search(r"^\| `sheet` \|.*`\?(.*?)` \|$", (DOCS / "vfaith.md").read_text(), re.M)[1]
+    sheet = Sheet(**dict(item.split("=") for item in options.split("&")))
+    assert sheet.expected(4)["repeat_ratio"] == sheet.stick

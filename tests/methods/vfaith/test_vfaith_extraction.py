@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planish.methods.vfaith.commitment import asserted, contradicted, qualified, revoked
 from planish.methods.vfaith.data import LETTERS
 from planish.methods.vfaith.extraction import extract
+from planish.methods.vfaith.wording import Menu
 
 TABLE = [
     json.loads(line)
@@ -41,7 +43,7 @@ def test_a_reply_is_read_as_a_person_reads_it(row):
 
 
 def test_the_table_is_large_and_holds_both_kinds():
-    assert len(TABLE) >= 150
+    assert len(TABLE) >= 350
     assert len({(row["reply"], tuple(row["options"])) for row in TABLE}) == len(TABLE)
     kinds = Counter(row["expected"] is None for row in TABLE)
     assert min(kinds.values()) >= 60
@@ -58,6 +60,61 @@ def test_how_it_was_read_is_told():
         "Hard to tell.": "missing",
     }
     assert {reply: extract(reply, COLOURS).how for reply in told} == told
+
+
+# {m}, {s}: the letters of what memory expects and of what is seen; {memory}, {seen}: their words.
+ONLY_MEMORY = (
+    "The answer from memory is {m}. In the picture it is {seen}.",
+    "The obvious answer is {memory}. Looking closer, the banana is {seen}.",
+    "I'd pick {m} for a real banana. This banana is {seen}.",
+    "Normally, the answer is {memory}.",
+    "The usual answer is \\boxed{{{m}}}. This banana is {seen}.",
+    "\\boxed{{{m}}} in real life. In this image it is {seen}.",
+    "凭记忆，答案是{m}。",
+)
+NAMES_MEMORY = (
+    "The usual answer would be {m}, but the answer here is {s}.",
+    "The answer is {seen}, although bananas are usually {memory}.",
+    "The answer is {s}. Actually, most bananas are {memory}.",
+    "\\boxed{{{s}}} Actually most bananas are {memory}, but this is {seen}.",
+    "\\boxed{{{s}}}\n\nNormally the answer would be {m}.",
+    "Bananas are usually {memory}, but this one is {seen}.\n\\boxed{{{s}}}",
+    "\\boxed{{{s}}} 其实一般的答案是{m}。",
+)
+
+
+@given(st.permutations(COLOURS), st.integers(0, 3), st.integers(0, 3))
+def test_naming_what_memory_expects_is_never_a_pick_of_it(options, memory, seen):
+    if memory == seen:
+        return
+    words = {
+        "m": LETTERS[memory], "s": LETTERS[seen], "memory": options[memory], "seen": options[seen]
+    }  # fmt: skip
+    for frame in ONLY_MEMORY:
+        assert extract(frame.format(**words), options).option is None, frame
+    for frame in NAMES_MEMORY:
+        assert extract(frame.format(**words), options).option == options[seen], frame
+
+
+def test_a_mention_takes_back_a_statement_at_most_and_a_second_answer_a_box_too():
+    menu = Menu(COLOURS)
+    assert contradicted(" This banana is red.", 1, menu)
+    assert not contradicted(" Bananas are red.", 1, menu)
+    assert not contradicted(" This banana is red.", "off-menu", menu)
+    assert not revoked(" This banana is red.", 1, menu)
+    assert not revoked(" Actually most bananas are red.", 1, menu)
+    assert revoked(" Wait, it is red.", 1, menu)
+    assert not revoked(" Wait, it is red.", "conflict", menu)
+
+
+def test_what_is_denied_or_usual_is_not_asserted():
+    menu = Menu(COLOURS)
+    assert asserted("It is red, not yellow.", menu) == {0}
+    assert asserted("It is red instead of the usual yellow.", menu) == {0}
+    assert asserted("It is yellow, in real life. In real life, it is blue.", menu) == set()
+    assert asserted("It does not match A, B or D.", menu) == set()
+    assert qualified("The usual answer is B.", 10, 21, menu)
+    assert not qualified("Bananas are usually yellow, so B.", 31, 32, menu)
 
 
 @given(TEXTS, OPTIONS)
@@ -100,6 +157,7 @@ def test_an_option_may_hold_anything():
     [
         "\\boxed{", "{", "}", "answer is ", "A or ", "<think>", "B. ", "\\text{",
         "The answer is A. ", "\\boxed{A} ", "B is correct. ",
+        "usual, ", "In memory, ", "Wait, ", "it is not A, ",
     ],
 )  # fmt: skip
 def test_the_time_grows_with_the_reply_and_no_faster(piece):

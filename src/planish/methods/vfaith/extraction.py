@@ -5,9 +5,10 @@ r"""Reads which option a reply settles on, or says why it cannot be told.
 
 In this order: the last balanced `\boxed{}`; explicit statements such as "the answer is B" or
 "答案是B"; a lone option letter; the exact text of an option. A reply that contradicts itself, or
-settles on nothing, is unparsed: an option is never guessed. What stands inside thinking tags
-counts only where nothing follows them. The order is that of the specification; what counts as a
-conflict is ours.
+settles on nothing, is unparsed: an option is never guessed. What is told of memory or of what is
+usual commits to nothing, and a mention takes no box back. What stands inside thinking tags counts
+only where nothing follows them. The order is that of the specification; what counts as a conflict
+is ours.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from __future__ import annotations
 import bisect
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
+from planish.methods.vfaith.commitment import asserted, contradicted, qualified, revoked
 from planish.methods.vfaith.wording import Menu, Value, answer_part, boxes, plain, same
 
 __all__ = ["Extracted", "How", "extract"]
@@ -52,7 +55,7 @@ def extract(text: str, options: Sequence[str]) -> Extracted:
         text: the reply.
         options: in the order of their letters, at most as many as there are `data.LETTERS`.
     """
-    menu = Menu(options)
+    menu = _menu(tuple(options))
     words, contents = boxes(answer_part(text))
     words = plain(words)
     boxed = list(_boxed(words, contents, menu))
@@ -68,6 +71,9 @@ def extract(text: str, options: Sequence[str]) -> Extracted:
         if value is not None:
             return Extracted(None, value)
     return Extracted(None, "missing")
+
+
+_menu = lru_cache(maxsize=64)(Menu)  # a pair's arms come one after the other, with one menu
 
 
 # ---- boxes -----------------------------------------------------------------------------------
@@ -98,11 +104,6 @@ _REVISED = re.compile(
     r"|no)\b|更正|等等|不对|重新|但是|其实",
     re.I,
 )
-_TURNED = re.compile(
-    r"\b(?:wait|actually|correction|on second thought|hmm+|oops|sorry|scratch that|mistake"
-    r"|re-?(?:check|examin|consider)\w*)\b|(?:^|[.!?\n]\s*)no\b[,.!]|更正|等等|不对|其实",
-    re.I,
-)
 
 
 def _boxed(words: str, contents: Sequence[str], menu: Menu) -> Iterator[_Claim]:
@@ -113,6 +114,7 @@ def _boxed(words: str, contents: Sequence[str], menu: Menu) -> Iterator[_Claim]:
             continue  # the instruction, repeated
         if not _NEGATED.search(words[max(0, mark.start() - 30) : mark.start()]) and (
             not _REFUTED.search(words[mark.end() : mark.end() + 60])
+            and not qualified(words, mark.start(), mark.end(), menu, boxed=True)
         ):
             yield _Claim(mark.start(), mark.end(), value)
 
@@ -135,16 +137,7 @@ def _from_boxes(
         beside = len(gap) <= _NEAR and len(gap.split()) <= 8 and not _REVISED.search(gap)
         if other.start > last.end or (other.end <= last.start and beside):
             return "conflict"
-    return "conflict" if _takes_back(words, last, menu) else last.value
-
-
-def _takes_back(words: str, claim: _Claim, menu: Menu) -> bool:
-    """Whether what follows the last claim turns to another option."""
-    if not isinstance(claim.value, int):
-        return False
-    tail = words[claim.end :]
-    turn = _TURNED.search(tail)
-    return turn is not None and bool(menu.mentioned(tail[turn.start() :]) - {claim.value})
+    return "conflict" if revoked(words[last.end :], last.value, menu) else last.value
 
 
 # ---- statements ------------------------------------------------------------------------------
@@ -173,6 +166,10 @@ _CHINESE = re.compile(
     r"(?:答案|正确(?:的)?选项|选项)\s*(?:应该|应当|应|就|肯定)?\s*(?:是|为|选择|选|[:：=])\s*[:：]?\s*"
     r"|【答案】\s*|(?<![不未没别可能被挑])选(?:择)?\s*[:：]?\s*(?=[(\[]?[A-H])"
 )
+_HERE = re.compile(
+    r"(?:\b[Hh]ere|\b(?:[Ff]or|[Ii]n) (?:this|the) (?:picture|image|photo(?:graph)?|case|scene))"
+    r"\s*[:：]\s*(?=[(\[]?[A-H](?!\w))"
+)
 _RIGHT = re.compile(
     r"(?<![\w'])(?:option\s+|choice\s+|answer\s+)?[(\[]?(?P<letter>[A-H])[)\]]?"
     r"(?:(?:\s*[(:.]|(?<=\)))\s*[^().:\n]{1,60}?\)?)?\s+is\s+(?:\w+ly\s+|indeed\s+|thus\s+)?(?:the\s+)?"
@@ -185,9 +182,8 @@ _BREAK = re.compile(
 )
 _GUARD = re.compile(
     r"\b(?:if|whether|not|never|cannot|unless|suppose|supposing|assum\w+|were|might|could|wrong"
-    r"|incorrect|nor|neither|why|how|unsure|unclear|other|another|previous|normally|usually"
-    r"|typically|ordinarily|generally|expected|usual|typical|naive|no|once|until|tempting|tempted"
-    r"|when|cases|example|possible|wrongly)\b|n't\b|不|没|如果|若|假设|错误|是否|通常|一般",
+    r"|incorrect|nor|neither|why|how|unsure|unclear|other|another|previous|no|once|until|tempting"
+    r"|tempted|when|cases|example|possible|wrongly)\b|n't\b|不|没|如果|若|假设|错误|是否",
     re.I,
 )
 _BUT = re.compile(
@@ -197,12 +193,14 @@ _BUT = re.compile(
 
 def _stated(words: str, menu: Menu) -> Iterator[_Claim]:
     found: dict[int, _Claim] = {}
-    for pattern in (_ANSWER, _HEADED, _CHOOSE, _CHINESE):
+    for pattern in (_ANSWER, _HEADED, _CHOOSE, _CHINESE, _HERE):
         for mark in pattern.finditer(words):
-            if _guarded(words, mark.start()) or _GUARD.search(mark[0]):
+            if _guarded(words, mark):
                 continue
             value, end = menu.value_at(words, mark.end())
-            if value is not None and not _doubted(words, end, value, menu):
+            if value is None or qualified(words, mark.start(), end, menu):
+                continue
+            if not _doubted(words, end, value, menu):
                 found.setdefault(mark.end(), _Claim(mark.start(), end, value))
     before = sorted(found.values(), key=lambda claim: claim.start)
     starts = [claim.start for claim in before]
@@ -210,18 +208,17 @@ def _stated(words: str, menu: Menu) -> Iterator[_Claim]:
         place = bisect.bisect_right(starts, mark.start())
         inside = place > 0 and mark.start() < before[place - 1].end
         question = words[mark.end() : mark.end() + 20].lstrip(" ")[:1] == "?"
-        denied = _guarded(words, mark.start()) or _GUARD.search(mark[0])
+        denied = _guarded(words, mark) or qualified(words, mark.start(), mark.end(), menu)
         if not (inside or question or denied):
             value = menu.letter(mark["letter"] or mark["chinese"])
             found[mark.start()] = _Claim(mark.start(), mark.end(), value)
     yield from sorted(found.values(), key=lambda claim: claim.start)
 
 
-def _guarded(words: str, start: int) -> bool:
-    """Whether the clause before a statement says that it is none."""
-    before = words[max(0, start - 160) : start]
-    clause = _BREAK.split(before)[-1]
-    return bool(_GUARD.search(clause))
+def _guarded(words: str, mark: re.Match[str]) -> bool:
+    """Whether a statement, or the clause before it, says that it is none."""
+    before = words[max(0, mark.start() - 160) : mark.start()]
+    return bool(_GUARD.search(_BREAK.split(before)[-1]) or _GUARD.search(mark[0]))
 
 
 def _doubted(words: str, end: int, value: Value, menu: Menu) -> bool:
@@ -230,7 +227,7 @@ def _doubted(words: str, end: int, value: Value, menu: Menu) -> bool:
     if "?" in rest or "？" in rest:
         return True
     turn = _BUT.search(rest)
-    others = menu.mentioned(rest[turn.end() :]) if turn else set()
+    others = asserted(rest[turn.end() :], menu) if turn else set()
     return isinstance(value, int) and bool(others - {value})
 
 
@@ -242,7 +239,7 @@ def _from_statements(words: str, stated: Sequence[_Claim], menu: Menu) -> Value 
     revised = turns[-1] if turns else -1
     if any(other.value != last.value and other.end > revised for other in stated[:-1]):
         return "conflict"
-    return "conflict" if _takes_back(words, last, menu) else last.value
+    return "conflict" if contradicted(words[last.end :], last.value, menu) else last.value
 
 
 # ---- letters and texts that stand alone ------------------------------------------------------
@@ -282,8 +279,7 @@ def _from_lines(words: str, menu: Menu) -> Value | None:
         if len(told) == 1:
             value = next(iter(told))
             after = words if settled[-1] is None else ""
-            claim = _Claim(0, 0, value)
-            return "conflict" if after and _takes_back(after, claim, menu) else value
+            return "conflict" if contradicted(after, value, menu) else value
         bare = len(lines[-1].strip("()[]. ")) == 1
         listed = settled[:-1].count(None) == 0 or len(told) == len(menu.options)
         return settled[-1] if bare and listed and len(told) > 2 else "conflict"
@@ -301,8 +297,10 @@ def _leading(words: str, menu: Menu) -> Value | None:
     after = rest[len(own) :] if own and rest.casefold().startswith(own) else rest
     if _REFUTED.search(after) or rest.lstrip(" ").startswith(("or ", "and ", "/", "?")):
         return None
+    if qualified(words, 0, found.start(2), menu):
+        return None
     named, _ = menu.text_at(rest, 0)
-    if (named is not None and named != value) or _takes_back(rest, _Claim(0, 0, value), menu):
+    if (named is not None and named != value) or contradicted(rest, value, menu):
         return "conflict"
     return value
 
@@ -319,4 +317,6 @@ def _from_text(words: str, menu: Menu) -> Value | None:
     last = menu.text(_without_lead_in(lines[-1]))
     if last is not None:
         return last if len(told) == 1 else "conflict"
-    return menu.yes_or_no(words.strip()) if not told else None
+    said = menu.yes_or_no(words.strip()) if not told else None
+    end = len(menu.options[said]) if said is not None else 0
+    return None if said is None or qualified(words.strip(), 0, end, menu) else said

@@ -172,10 +172,23 @@ _NO_UNIT = frozenset(
 _PART_OF = re.compile(
     r"\s*(?:/|:|out of|of)\s*(?:the\s+)?\d|\s*[-+*×÷=^<>]\s*\d|\s*(?:of|out of)\b"
 )
+# An option's edges: no word goes on there; Chinese is written without blanks between words.
+_BEFORE, _BEHIND = r"(?<![^\W\u4e00-\u9fff])", r"(?![^\W\u4e00-\u9fff])"
+_LETTER_IN = {
+    letter: re.compile(
+        rf"{_BEFORE}{letter}{_BEHIND}(?!'\w)"
+        + (rf"(?!{_ARTICLE_A.pattern})" if letter == "A" else "")
+    )
+    for letter in LETTERS
+}
+_AS_ANSWER = r"(?=\s*(?:[.,;:!?)\n]|$|or\b|and\b))"
 _NUMBER = re.compile(r"-?\d[\d.,:/]*")
 _YES_NO = re.compile(r"(yes|no)(?:[,;!:]|[.](?!\s*\d)|\s*[-–—]\s|\n|$)\s*", re.I)
 _REFUSED = re.compile(
     r"\b(?:can ?not|can't|unable|unsure|not sure|don't know|unclear|sorry)\b", re.I
+)
+_NOT_HERE = re.compile(
+    r"\b(?:but|although|though|however)\b[^.!?\n]*(?:\bnot\b|n't\b)|\bnot (?:here|in th)", re.I
 )
 
 
@@ -242,15 +255,16 @@ class Menu:
         found = {
             place
             for place, letter in enumerate(self.letters)
-            if re.search(rf"(?<!\w){letter}(?!\w|'\w)", words)
-            and not (letter == "A" and not re.search(r"(?<!\w)A(?!\w|'\w)(?!\s+[a-z])", words))
+            if re.search(_LETTER_IN[letter], words)
         }
         folded = words.casefold()
-        return found | {
-            place
-            for text, place in self._places.items()
-            if re.search(rf"(?<![\w]){re.escape(text)}(?![\w]|[.:/]\d)", folded)
-        }
+        for text in self._longest:  # so that "light blue" is no mention of "blue"
+            if text in folded:
+                end = _AS_ANSWER if text in ("yes", "no") else rf"{_BEHIND}(?![.:/]\d)"
+                folded, times = re.subn(rf"{_BEFORE}{re.escape(text)}{end}", "\n", folded)
+                if times:
+                    found.add(self._places[text])
+        return found
 
     def text_at(self, words: str, at: int) -> tuple[int | None, int]:
         """The option whose text stands at a place, whole; and where it ends."""
@@ -340,7 +354,8 @@ class Menu:
             return None
         said, rest = found[1].lower(), words[found.end() :]
         other = "no" if said == "yes" else "yes"
-        if re.search(rf"\b{other}\b", rest, re.I) or _REFUSED.search(rest):
+        doubts = (rf"(?i)\b{other}\b", _REFUSED, _NOT_HERE)
+        if any(re.search(doubt, rest) for doubt in doubts):
             return None
         return self._places[said]
 

@@ -138,6 +138,7 @@ def _embedded(target: str, spec: str, options: dict[str, Any]) -> LanguageModel:
             fix=f"known: {', '.join(known) or 'none in this installation'}",
         )
     if _is_viewer(_EMBEDDED / target):
+        _checked(_Options, options, spec)  # it has none
         from planish.models.viewer import ViewerModel
 
         viewer: LanguageModel = ViewerModel(_EMBEDDED / target, name=f"embedded:{target}")

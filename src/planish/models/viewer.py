@@ -199,6 +199,7 @@ class ViewerModel:
     """
 
     def __init__(self, path: str | Path, *, name: str) -> None:
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         self.path, self.name = Path(path), name
@@ -207,7 +208,7 @@ class ViewerModel:
             self.network = Viewer(config)
             self.network.load_state_dict(load_file(self.path / "model.safetensors"))
             # Half precision on disk, and nowhere else.
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise BadInput(
                 f"not a viewer: {str(error).splitlines()[0]}", where=str(path),
                 fix="python -m planish.methods.vfaith.viewers --out DIR",

@@ -295,7 +295,7 @@ def _picks(network: Viewer, pixels: np.ndarray, question: str, options: Sequence
     asked = Asked(question=question, letters=tuple("ABCD"[: len(options)]), options=tuple(options))
     questions, choices = words_of([asked], network.config.words)
     with torch.inference_mode():
-        scores = network(torch.from_numpy(pixels[None]), questions, choices)
+        scores = network(torch.from_numpy(pixels[None].copy()), questions, choices)
     return options[int(scores[0].argmax())]
 
 

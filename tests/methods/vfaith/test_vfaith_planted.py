@@ -11,7 +11,7 @@ from planish.methods.vfaith.extraction import extract
 from planish.methods.vfaith.running.planted import (
     PLANTED,
     UNREADABLE,
-    Sheet,
+    AnswerSheet,
     load_model,
 )
 from planish.methods.vfaith.running.prompts import gold_of, options_of
@@ -242,7 +242,7 @@ SHEETS = [
 def test_a_sheet_gives_what_it_promises(spec, options):
     bench = Paper(500, options)
     found = measured(replies(f"planted:sheet?{spec}", bench))
-    sheet = Sheet.model_validate(dict(item.split("=") for item in spec.split("&")))
+    sheet = AnswerSheet.model_validate(dict(item.split("=") for item in spec.split("&")))
     expected = sheet.expected(options)
     for name, (value, number) in found.items():
         if not number:
@@ -257,7 +257,7 @@ def test_a_sheet_gives_what_it_promises(spec, options):
 
 
 sheets = st.builds(
-    Sheet,
+    AnswerSheet,
     **{
         name: st.floats(0, 1)
         for name in ("raw", "edited", "unseen", "stick", "placebo", "perceive", "unparsed")

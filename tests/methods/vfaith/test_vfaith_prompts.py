@@ -24,11 +24,11 @@ from planish.methods.vfaith.running.records import (
     Seen,
     accuracy,
     calls_of,
-    chosen,
     respond,
     scores,
     tally,
 )
+from planish.methods.vfaith.usable import chosen
 from planish.models.scripted import ScriptedModel
 from planish.models.viewer import read_question
 from planish.records import BadInput, Completion
@@ -230,8 +230,9 @@ def test_repeats_are_averaged_where_both_pictures_were_answered(bench):
     assert counted.count("error") == 1
     assert counted.usable == 1
     assert scores(calls, 3, found)[pair.pair_id] == {
-        "acc_raw": 0.5, "acc_edited": 1, "pair_acc": 0.5, "usable": 1,
+        "acc_raw": 0.5, "acc_edited": 1, "pair_acc": 0.5, "usable": pytest.approx(2 / 3),
     }  # fmt: skip
+    assert counted.coverage == pytest.approx(2 / 3)
     # Asked with one picture only, that one counts.
     assert scores(calls[:1], 3, found)[pair.pair_id] == {
         "acc_raw": pytest.approx(1 / 3), "acc_edited": None, "pair_acc": None, "usable": 1,

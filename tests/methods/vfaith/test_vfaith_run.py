@@ -15,6 +15,7 @@ import pytest
 from planish.cli import main
 from planish.methods.vfaith.data import ARMS, Response
 from planish.methods.vfaith.running import run as stage
+from planish.methods.vfaith.running.pinning import loose
 from planish.methods.vfaith.running.planted import UNREADABLE, load_model
 from planish.methods.vfaith.running.prompts import gold_of, options_of, prompt
 from planish.methods.vfaith.running.records import calls_of
@@ -229,7 +230,7 @@ def test_ctrl_c_and_on_again_makes_no_call_twice(capsys, bench, runs, plain, mon
 def test_a_killed_run_goes_on_without_a_repeated_call(capsys, bench, runs, plain, chat_server):
     server = chat_server(delay=0.05)
     words = ["--bench", bench.folder, *runs]
-    model = f"openai:m@{server.url}?in_flight=4"
+    model = f"openai:m-2025-01-31@{server.url}?in_flight=4"
     process = subprocess.Popen(
         [sys.executable, "-m", "planish.cli", "vfaith", "run", "--model", model, *map(str, words)],
         stdout=subprocess.DEVNULL,
@@ -398,7 +399,9 @@ def test_over_the_wire(capsys, bench, runs, plain, chat_server, monkeypatch, tmp
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     server = chat_server(replies="looker:reply", faults={"500": 0.05, "drop": 0.05})
     words = ("--model", f"openai:m@{server.url}", "--bench", bench.folder, *runs)
-    code, out, err = call(capsys, *words, "--json")
+    assert "--unpinned" in refused(capsys, *words)
+    assert not runs[1].exists()
+    code, out, err = call(capsys, *words, "--unpinned", "--json")
     assert code == 0, err
     found = json.loads(out)
     assert found["acc_raw"] == found["acc_edited"] == found["coverage"] == 1
@@ -421,13 +424,46 @@ def test_over_the_wire(capsys, bench, runs, plain, chat_server, monkeypatch, tmp
     ("model", "pinned"),
     [
         ("openai:gpt-5@http://localhost:1/v1", False),
+        ("openai:gpt-5@http://localhost:1/2024-08-06/v1", False),
+        ("openai:gpt-5@http://localhost:1/v1?timeout=20240806", False),
+        ("openai:m-20241399x", False),
         ("openai:gpt-4o-2024-08-06@http://localhost:1/v1", True),
+        ("openai:claude@20250101@http://localhost:1/v1", True),
+        ("hf:Qwen/Qwen2.5-VL-3B-Instruct", False),
+        ("hf:Qwen/Qwen2.5-VL-3B-Instruct?dtype=bfloat16", False),
         ("hf:./checkpoint", True),
+        ("hf:/data/checkpoint?batch_size=2", True),
         ("planted:oracle", True),
+        ("embedded:viewer-seeing", True),
+        ("scripted:always-a", True),
+        ("replay:replies.jsonl", True),
     ],
 )
-def test_a_server_s_model_is_pinned_by_a_date_only(model, pinned):
-    assert stage.Plan(model=model, bench="").is_pinned is pinned
+def test_what_is_pinned(model, pinned):
+    assert (loose(model) == "") is pinned
+
+
+def test_a_model_that_is_not_pinned_is_refused_in_one_line_with_both_ways_out(
+    capsys, bench, runs, plain, monkeypatch
+):
+    words = ("--model", "hf:Qwen/Qwen2.5-VL-3B-Instruct", "--bench", bench.folder, *runs)
+    line = refused(capsys, *words)
+    assert "not pinned" in line
+    assert "hf:./checkpoint" in line
+    assert "--unpinned" in line
+    faulty(monkeypatch, bench)
+    found = told(capsys, *words, "--unpinned")
+    assert found["pinned"] is False
+    assert told(capsys, "--resume", found["run"], *runs)["pinned"] is False
+    # The flag alone marks nothing.
+    pinned = ("--model", "planted:oracle", "--bench", bench.folder, "--limit", 2, *runs)
+    assert told(capsys, *pinned, "--unpinned")["pinned"] is True
+
+
+def test_only_dials_that_do_something(capsys, bench, runs):
+    words = ("--model", "planted:oracle", "--bench", bench.folder, *runs)
+    assert "resamples" in refused(capsys, *words, "--resamples", 400)
+    assert "min-ratio-items" in refused(capsys, *words, "--min-ratio-items", 4)
 
 
 # ---- bad input -------------------------------------------------------------------------------

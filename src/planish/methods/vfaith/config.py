@@ -13,7 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from planish.records import Sampling
 
-__all__ = ["Building", "Config", "Gates"]
+__all__ = ["REPEATS", "Asking", "Building", "Config", "Gates"]
+
+REPEATS = 64
+"""Replies to one call, at most."""
 
 
 class _Dials(BaseModel):
@@ -70,33 +73,29 @@ class Building(_Dials):
 
 
 @Parameter(name="*")
-class Config(_Dials):
-    """How a model is asked, and how its replies are counted."""
+class Asking(_Dials):
+    """How a model is asked: what `planish vfaith run` uses of `Config`."""
 
     temperature: float = Field(0.0, ge=0, le=100, description="0 is greedy.")
     max_tokens: int = Field(1024, ge=1, description="Of a reply, its reasoning included.")
-    repeats: int = Field(1, ge=1, le=64, description="Replies to each question and picture.")
+    repeats: int = Field(1, ge=1, le=REPEATS, description="Replies to each question and picture.")
     retries: int = Field(
         1, ge=0, description="Times that calls which brought no reply are made again at the end."
     )
     min_coverage: float = Field(
         0.9, ge=0, le=1, description="Below this share of usable pairs no headline is printed."
     )
-    min_ratio_items: int = Field(
-        20, ge=1, description="A ratio with a smaller denominator is not printed."
-    )
-    resamples: int = Field(10_000, ge=200, description="Bootstrap draws of an interval.")
-    seed: int = Field(0, ge=0, lt=1 << 31, description="Seed of draws and intervals.")
+    seed: int = Field(0, ge=0, lt=1 << 31, description="Seed of the draws.")
 
     @classmethod
     def tiny(cls) -> Self:
         """The embedded viewers: a letter is all they say."""
-        return cls(max_tokens=16, resamples=2_000)
+        return cls(max_tokens=16)
 
     @classmethod
     def laptop(cls) -> Self:
         """A small vision-language model on one machine."""
-        return cls(max_tokens=512, resamples=10_000)
+        return cls(max_tokens=512)
 
     @classmethod
     def paper(cls) -> Self:
@@ -107,8 +106,6 @@ class Config(_Dials):
             repeats=1,  # ours: not known
             retries=1,  # ours
             min_coverage=0.9,  # ours
-            min_ratio_items=20,  # ours
-            resamples=10_000,  # ours: the paper gives no intervals
             seed=0,  # ours
         )
 
@@ -119,4 +116,32 @@ class Config(_Dials):
             max_tokens=self.max_tokens,
             n=self.repeats,
             seed=self.seed,
+        )
+
+
+class Config(Asking):
+    """How a model is asked, and how its replies are counted."""
+
+    min_ratio_items: int = Field(
+        20, ge=1, description="A ratio with a smaller denominator is not printed."
+    )
+    resamples: int = Field(10_000, ge=200, description="Bootstrap draws of an interval.")
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """The embedded viewers."""
+        return cls(**Asking.tiny().model_dump(), resamples=2_000)
+
+    @classmethod
+    def laptop(cls) -> Self:
+        """A small vision-language model on one machine."""
+        return cls(**Asking.laptop().model_dump())
+
+    @classmethod
+    def paper(cls) -> Self:
+        """As near to arXiv 2506.11571 as what is known of it allows; see `Asking.paper`."""
+        return cls(
+            **Asking.paper().model_dump(),
+            min_ratio_items=20,  # ours
+            resamples=10_000,  # ours: the paper gives no intervals
         )

@@ -183,7 +183,7 @@ class EditPair(Record):
     placebo: Picture | None = None
     placebo_name: str = ""
     cue: Cue
-    perception: tuple[Perception, ...] = ()
+    perception: tuple[Perception, ...] = Field((), max_length=64)
     edit: Edit
     checks: tuple[Check, ...] = ()
 

@@ -75,13 +75,11 @@ def write_report(run: Run, model: str, counted: Tally, floor: float) -> None:
 
 
 def _title(counted: Tally) -> str:
-    return f"{counted.calls} replies, {counted.pairs} pairs, {counted.usable} of them usable"
+    return f"{counted.calls} replies, {counted.pairs} pairs, {counted.coverage:.0%} usable"
 
 
 def _below(counted: Tally, floor: float) -> str:
-    return (
-        f"{counted.usable} of {counted.pairs} pairs are usable, fewer than {floor:.0%}: no headline"
-    )
+    return f"{counted.coverage:.1%} of the pairs are usable, fewer than {floor:.0%}: no headline"
 
 
 def _rows(counted: Tally, floor: float) -> list[tuple[str, ...]]:

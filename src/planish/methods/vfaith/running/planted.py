@@ -2,7 +2,7 @@
 
     model = load_model("planted:memory?rate=0.8", bench)
     model = load_model("planted:sheet?raw=0.9&edited=0.6&stick=0.5&placebo=0.95", bench)
-    Sheet(raw=0.9, edited=0.6).expected(4)["pair_acc"]        0.54
+    AnswerSheet(raw=0.9, edited=0.6).expected(4)["pair_acc"]  0.54
 
 They find their pair by the bytes of the picture and the words of the question, and answer in words
 with a boxed letter, so that the whole path from prompt to metric is tested.
@@ -15,7 +15,7 @@ with a boxed letter, so that the whole path from prompt to metric is tested.
 | `memory` | what the usual picture would show; with `rate=r` only for that share of the questions, and else as the oracle |
 | `cached` | what was right with the raw picture, whatever picture it is given |
 | `blind` | some option that hangs on the words alone |
-| `sheet` | by the probabilities of `Sheet` |
+| `sheet` | by the probabilities of `AnswerSheet` |
 
 Without a picture all but `position`, `memory` and `blind` guess. A draw is a hash of the picture,
 the words and the seeds: the same call gets the same answer.
@@ -41,7 +41,7 @@ from planish.models.pictures import picture_bytes
 from planish.models.scripted import ScriptedModel
 from planish.records import BadInput, Chat, explain
 
-__all__ = ["PLANTED", "UNREADABLE", "Sheet", "load_model"]
+__all__ = ["PLANTED", "UNREADABLE", "AnswerSheet", "load_model"]
 
 UNREADABLE = "It is hard to tell."
 """A reply that names no option."""
@@ -63,7 +63,7 @@ class _Memory(_Seeded):
     rate: float = Field(1.0, ge=0, le=1)
 
 
-class Sheet(_Options):
+class AnswerSheet(_Options):
     """Probabilities of an answer sheet. Draws are independent but for what is told here.
 
     Args:
@@ -297,7 +297,7 @@ def _blind(options: _Seeded, draw: _Draw) -> str:
     return draw.options[int(_share(options.seed, prompt(*draw.call)) * len(draw.options))]
 
 
-def _sheet(sheet: Sheet, draw: _Draw) -> str | None:
+def _sheet(sheet: AnswerSheet, draw: _Draw) -> str | None:
     arm = draw.call.arm
     if draw.share("unparsed") < sheet.unparsed:
         return None
@@ -313,7 +313,7 @@ def _sheet(sheet: Sheet, draw: _Draw) -> str | None:
     return draw.other("strays", raw)
 
 
-def _sheet_raw(sheet: Sheet, draw: _Draw) -> str:
+def _sheet_raw(sheet: AnswerSheet, draw: _Draw) -> str:
     """The answer to the raw picture, which that to the placebo hangs on."""
     call = Call(draw.pair, "raw")
     if draw.share("right", call) < sheet.raw:
@@ -321,7 +321,7 @@ def _sheet_raw(sheet: Sheet, draw: _Draw) -> str:
     return draw.other("slips", draw.pair.raw.gold, call=call)
 
 
-def _sheet_edited(sheet: Sheet, draw: _Draw) -> str:
+def _sheet_edited(sheet: AnswerSheet, draw: _Draw) -> str:
     pair = draw.pair
     # The same draw as that of the first perception question, if the pair has one.
     cue = Call(pair, "perception_edited") if pair.perception else None
@@ -339,6 +339,6 @@ PLANTED: dict[str, tuple[type[_Options], Callable[[Any, _Draw], str | None]]] = 
     "memory": (_Memory, _memory),
     "cached": (_Seeded, _cached),
     "blind": (_Seeded, _blind),
-    "sheet": (Sheet, _sheet),
+    "sheet": (AnswerSheet, _sheet),
 }
 """Name -> its options, and how it answers."""

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from planish.methods.vfaith.bench import Bench
 from planish.methods.vfaith.data import Arm, EditPair, Outcome, Response
 from planish.methods.vfaith.extraction import extract
@@ -28,6 +30,7 @@ from planish.methods.vfaith.running.prompts import (
     prompt,
     shown_options,
 )
+from planish.methods.vfaith.usable import coverage, decisive, over
 from planish.models.base import LanguageModel
 from planish.models.keys import chat_key, reply_key
 from planish.records import Chat, Completion, Message, Sampling
@@ -39,7 +42,6 @@ __all__ = [
     "Seen",
     "Tally",
     "calls_of",
-    "chosen",
     "respond",
     "scores",
     "seen",
@@ -85,23 +87,6 @@ class Seen(NamedTuple):
 
 
 _MISSING = Seen("error", 0)
-
-
-def chosen(pairs: Sequence[EditPair], limit: int | None) -> tuple[EditPair, ...]:
-    """The first so many pairs of every family and kind, in proportion, in the bench's order.
-
-    The first ones, not any: the rule that draws pairs is balanced over stretches.
-    """
-    if limit is None or limit >= len(pairs):
-        return tuple(pairs)
-    sizes = Counter((pair.family, pair.kind) for pair in pairs)
-    before: Counter[tuple[str, str]] = Counter()
-    shares = []
-    for place, pair in enumerate(pairs):
-        group = (pair.family, pair.kind)
-        shares.append(((before[group] + 0.5) / sizes[group], place))
-        before[group] += 1
-    return tuple(pairs[place] for place in sorted(place for _, place in sorted(shares)[:limit]))
 
 
 def calls_of(pairs: Iterable[EditPair], arms: Iterable[Arm]) -> list[Call]:
@@ -169,8 +154,9 @@ class Tally:
     Args:
         arms: arm -> outcome -> how many replies about pairs; items: about perception items.
         families: family -> arm -> outcome -> how many replies about pairs.
-        pairs: that were asked; usable: those of which one repeat at least could be read with the
-            raw and with the edited picture (or in all arms, where neither was asked).
+        pairs: that were asked; usable: those of which one repeat at least could be read in every
+            decisive arm, see `usable.decisive`.
+        coverage: share of the pairs, over their repeats, that could; as in every score.
         acc_raw, acc_edited: shares of right answers, means over usable pairs.
         cut: replies that used up their tokens before they came to an answer.
     """
@@ -180,14 +166,10 @@ class Tally:
     families: Mapping[str, Mapping[Arm, Counter[Outcome]]]
     pairs: int
     usable: int
+    coverage: float
     acc_raw: float | None
     acc_edited: float | None
     cut: int
-
-    @property
-    def coverage(self) -> float:
-        """Share of usable pairs; 1 where only perception items were asked."""
-        return self.usable / self.pairs if self.pairs else 1.0
 
     @property
     def calls(self) -> int:
@@ -228,12 +210,14 @@ def tally(
                 table.setdefault(call.arm, Counter())[reply.outcome] += 1
             cut += reply.outcome == "unparsed" and 0 < max_tokens <= reply.tokens
     rows = scores([call for call in calls if call.pair.kind == "pair"], repeats, found)
+    usable = np.array([row["usable"] or 0.0 for row in rows.values()])
     return Tally(
         arms,
         items,
         families,
         pairs=len(rows),
-        usable=sum(row["usable"] == 1 for row in rows.values()),
+        usable=int((usable > 0).sum()),
+        coverage=coverage(usable),
         acc_raw=_mean(row["acc_raw"] for row in rows.values()),
         acc_edited=_mean(row["acc_edited"] for row in rows.values()),
         cut=cut,
@@ -243,7 +227,7 @@ def tally(
 def scores(
     calls: Iterable[Call], repeats: int, found: Mapping[str, Seen]
 ) -> dict[str, dict[str, float | None]]:
-    """Pair -> right on the raw, on the edited, on both pictures, and whether it is usable.
+    """Pair -> right on the raw, on the edited, on both pictures, and how many repeats are usable.
 
     Means over the repeats that could be read with both pictures; None where there is none.
     `planish runs compare` pairs runs by these numbers.
@@ -251,23 +235,31 @@ def scores(
     asked_of: dict[str, list[Call]] = {}
     for call in calls:
         asked_of.setdefault(call.pair.pair_id, []).append(call)
-    table: dict[str, dict[str, float | None]] = {}
-    for pair_id, own in asked_of.items():
-        decisive = [call for call in own if call.arm in ("raw", "edited")] or own
-        right: list[dict[str, float]] = []
-        for repeat in range(repeats):
-            replies = {call.arm: found.get(call.id(repeat), _MISSING) for call in decisive}
-            if all(reply.outcome in ("correct", "wrong") for reply in replies.values()):
-                right.append({arm: reply.outcome == "correct" for arm, reply in replies.items()})
-        raw, edited = ([row.get(arm) for row in right] for arm in ("raw", "edited"))
-        both = [None if r is None or e is None else r * e for r, e in zip(raw, edited, strict=True)]
-        table[pair_id] = {
-            "acc_raw": _mean(raw),
-            "acc_edited": _mean(edited),
-            "pair_acc": _mean(both),
-            "usable": float(bool(right)),
-        }
-    return table
+    return {pair_id: _score(own, repeats, found) for pair_id, own in asked_of.items()}
+
+
+def _score(own: Sequence[Call], repeats: int, found: Mapping[str, Seen]) -> dict[str, float | None]:
+    """Of the calls about one pair."""
+    needed = decisive(call.arm for call in own)
+    usable = np.ones((1, repeats), bool)
+    right: dict[Arm, np.ndarray[tuple[int, int], np.dtype[np.bool_]]] = {}
+    for call in own:
+        if call.arm in needed:
+            outcomes = [found.get(call.id(repeat), _MISSING).outcome for repeat in range(repeats)]
+            usable &= np.array([outcome in ("correct", "wrong") for outcome in outcomes])
+            right[call.arm] = np.array([[outcome == "correct" for outcome in outcomes]])
+
+    def mean(*arms: Arm) -> float | None:
+        if not usable.any() or not all(arm in right for arm in arms):
+            return None
+        return float(over(np.logical_and.reduce([right[arm] for arm in arms]), usable)[0])
+
+    return {
+        "acc_raw": mean("raw"),
+        "acc_edited": mean("edited"),
+        "pair_acc": mean("raw", "edited"),
+        "usable": float(usable.mean()),
+    }
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

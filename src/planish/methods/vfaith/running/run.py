@@ -1,7 +1,8 @@
 """Stage `run`: asks a model every question of a bench, with each picture and without one.
 
 planish vfaith run --model hf:./checkpoint --bench bench
-planish vfaith run --model openai:MODEL@http://localhost:8000/v1 --bench bench --arms raw edited
+planish vfaith run --model openai:MODEL-2025-01-31@http://localhost:8000/v1 --bench bench
+planish vfaith run --model openai:MODEL --unpinned --bench bench --arms raw edited
 planish vfaith run --resume runs/vfaith/20250102-030405-run-checkpoint
 
 The run folder keeps every reply twice: as it came, before anything is decided by it
@@ -11,7 +12,6 @@ where it was, and makes no finished call again; `planish vfaith score` tells wha
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +20,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from planish.methods.vfaith.bench import Bench, read_bench
-from planish.methods.vfaith.config import Config
+from planish.methods.vfaith.config import Asking
 from planish.methods.vfaith.data import ARMS, Arm
 from planish.methods.vfaith.running.pages import show, write_report
+from planish.methods.vfaith.running.pinning import check_pinned, loose
 from planish.methods.vfaith.running.planted import load_model
 from planish.methods.vfaith.running.prompts import picture_of, prompt
 from planish.methods.vfaith.running.records import (
@@ -31,12 +32,12 @@ from planish.methods.vfaith.running.records import (
     Seen,
     Tally,
     calls_of,
-    chosen,
     respond,
     scores,
     seen,
     tally,
 )
+from planish.methods.vfaith.usable import chosen
 from planish.models.base import LanguageModel, Watcher
 from planish.records import BadInput, Completion
 from planish.runs import Run, read_rows
@@ -58,14 +59,11 @@ ROUNDS = 256
 is idle only while the last calls of a chunk are out."""
 
 # Change no reply; a bench may have been moved, its digest tells whether it is the same.
-_FREE = frozenset(
-    {"bench", "cache", "retries", "min_coverage", "min_ratio_items", "resamples"}
-)  # fmt: skip
-_DATED = re.compile(r"\d{4}-?\d{2}-?\d{2}")
+_FREE = frozenset({"bench", "cache", "retries", "min_coverage", "unpinned"})
 _Several = Parameter(consume_multiple=True, negative="")
 
 
-class Plan(Config):
+class Plan(Asking):
     """What determines the replies: it is kept in run.json, and a resume must match it.
 
     Args:
@@ -74,6 +72,7 @@ class Plan(Config):
         arms: that are asked, in the order of `data.ARMS`.
         limit: pairs at most.
         cache: a reply cache that runs share; None: the run's own.
+        unpinned: the model's name may stand for another model tomorrow, and whoever asked knew.
     """
 
     model: str
@@ -83,14 +82,7 @@ class Plan(Config):
     arms: tuple[Arm, ...] = ARMS
     limit: int | None = None
     cache: str | None = None
-
-    @property
-    def is_pinned(self) -> bool:
-        """Whether the name stands for the same weights tomorrow, as far as one can tell.
-
-        A server tells nothing of its weights; a date in the model's name is its maker's promise.
-        """
-        return not self.model.startswith("openai:") or bool(_DATED.search(self.model))
+    unpinned: bool = False
 
 
 def run(
@@ -99,10 +91,11 @@ def run(
     bench: Path | None = None,
     arms: Annotated[tuple[Arm, ...], _Several] = (),
     preset: Preset | None = None,
-    config: Config = Config(),  # noqa: B008 - frozen
+    config: Asking = Asking(),  # noqa: B008 - frozen
     limit: Count | None = None,
     resume: str | None = None,
     cache: Path | None = None,
+    unpinned: Annotated[bool, Parameter(negative="")] = False,
     runs: RunsDir = RUNS,
     json: Json = False,
 ) -> int:
@@ -118,6 +111,8 @@ def run(
         limit: At most so many pairs, of every family in proportion.
         resume: Go on with this run (a path, a name, or last); no finished call is made again.
         cache: A reply cache to share between runs; by default each run has its own.
+        unpinned: Ask a model whose name may stand for another one tomorrow (a server's without a
+            date, one on the Hub); its scores are marked.
         runs: Folder that holds the runs.
         json: One JSON object on stdout.
     """
@@ -131,7 +126,7 @@ def run(
     given = {name: value for name, value in told.items() if value is not None}
     folder = None if resume is None else find(runs, resume).path
     if folder is None:
-        plan = make_plan(given, config, preset)
+        plan = make_plan(given, config, preset, unpinned=unpinned)
     else:
         before = config_of(read_info(folder), "vfaith", "run", Plan)
         dials = regiven(before, config, preset)
@@ -139,11 +134,20 @@ def run(
     return _carry_out(plan, folder, runs, Screen(json=json))
 
 
-def make_plan(given: Mapping[str, Any], config: Config, preset: Preset | None = None) -> Plan:
+def make_plan(
+    given: Mapping[str, Any],
+    config: Asking,
+    preset: Preset | None = None,
+    *,
+    unpinned: bool = False,
+) -> Plan:
     """The plan that the options make; an embedded model starts from the preset tiny.
 
+    Args:
+        unpinned: takes a model that is not pinned.
+
     Raises:
-        BadInput: no model or no bench is named.
+        BadInput: no model or no bench is named, or a model that is not pinned.
     """
     for name, example in (("model", "hf:./checkpoint"), ("bench", "DIR")):
         if name not in given:
@@ -154,7 +158,10 @@ def make_plan(given: Mapping[str, Any], config: Config, preset: Preset | None = 
             )
     if preset is None and given["model"].startswith("embedded:"):
         preset = "tiny"
-    return Plan(**resolve(preset, config).model_dump(), **given)
+    if not unpinned:
+        check_pinned(given["model"])
+    dials = resolve(preset, config).model_dump()
+    return Plan(**dials, **given, unpinned=bool(loose(given["model"])))
 
 
 def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> int:
@@ -177,11 +184,8 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
     else:
         made = Run.resume(folder, plan, ignore=_FREE)
     with made, resumable(made, screen):
-        if not plan.is_pinned:
-            screen.note(
-                f"{plan.model} is not pinned: what answers under this name may change; "
-                "a name with a date, or hf:, does not"
-            )
+        if plan.unpinned:
+            screen.note(f"{plan.model} is not pinned: its scores will be marked")
         replies = plan.cache or made.artifact("replies.jsonl")
         with kept(model, replies, screen) as cached:
             stage = _Stage(plan, made, bench, cached, getattr(model, "in_flight", None), screen)
@@ -327,7 +331,7 @@ def _summary(plan: Plan, counted: Tally) -> dict[str, Any]:
     return {
         "model": plan.model,
         "revision": plan.revision,
-        "pinned": plan.is_pinned,
+        "pinned": not plan.unpinned,
         "bench": plan.bench,
         "bench_digest": plan.bench_digest,
         "pairs": counted.pairs,

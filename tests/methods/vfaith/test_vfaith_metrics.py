@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from planish.methods.vfaith.bench import PAIRS, read_bench
 from planish.methods.vfaith.config import Config
 from planish.methods.vfaith.data import Response, Source
-from planish.methods.vfaith.running.planted import Sheet as Planted
+from planish.methods.vfaith.running.planted import AnswerSheet as Planted
 from planish.methods.vfaith.scoring.metrics import (
     compare_models,
     estimate,
@@ -35,8 +35,8 @@ def sheet(raw, edited, placebo=None, text=None, *, see_raw=None, see_edited=None
 
     def codes(values):
         if values is None:
-            return np.full((n, repeats), MISSING, np.int8)
-        return np.array(values, np.int8).reshape(n, repeats)
+            return np.full((n, repeats), MISSING, np.int16)
+        return np.array(values, np.int16).reshape(n, repeats)
 
     n, repeats = len(raw), np.array(raw).reshape(len(raw), -1).shape[1]
     fields = {
@@ -48,9 +48,9 @@ def sheet(raw, edited, placebo=None, text=None, *, see_raw=None, see_edited=None
         "subset": np.array(["REA"] * n),
         "family": np.array(["colours"] * n),
         "item": np.zeros(n, bool),
-        "options": np.full(n, 4, np.int8),
-        "gold_raw": np.zeros(n, np.int8),
-        "gold_edited": np.ones(n, np.int8),
+        "options": np.full(n, 4, np.int16),
+        "gold_raw": np.zeros(n, np.int16),
+        "gold_edited": np.ones(n, np.int16),
         "arms": {
             "raw": codes(raw), "edited": codes(edited), "placebo": codes(placebo),
             "text": codes(text),
@@ -60,7 +60,7 @@ def sheet(raw, edited, placebo=None, text=None, *, see_raw=None, see_edited=None
             "perception_edited": codes(see_edited)[:, None, :],
         },
         "has_placebo": np.ones(n, bool),
-        "questions": np.ones(n, np.int8),
+        "questions": np.ones(n, np.int16),
     }  # fmt: skip
     return Sheet(**{**fields, **changes})
 
@@ -186,7 +186,7 @@ def test_pairs_of_one_source_are_drawn_together():
 def test_perception_items_are_a_number_of_their_own():
     found = sheet(
         raw=[0, 0, 1, 0], edited=[1, 0, 1, 1], item=np.array([False, False, True, True]),
-        options=np.array([4, 4, 2, 2], np.int8),
+        options=np.array([4, 4, 2, 2], np.int16),
     )  # fmt: skip
     told = values(found)
     assert told["pair_acc"] == 0.5
@@ -196,7 +196,7 @@ def test_perception_items_are_a_number_of_their_own():
 
 
 def test_two_options_have_no_rr_star():
-    told = values(sheet(raw=[0] * 5, edited=[0] * 5, options=np.full(5, 2, np.int8)))
+    told = values(sheet(raw=[0] * 5, edited=[0] * 5, options=np.full(5, 2, np.int16)))
     assert told["repeat_ratio"] == 1.0
     assert told["rr_star"] is None
 
@@ -384,6 +384,8 @@ def test_a_reply_that_came_later_replaces_an_error(bench):
         ({}, "two replies"),
         ({"arm": "perception_raw", "question": 7}, "no perception question 7"),
         ({"question": 2}, "no such question"),
+        ({"repeat": 64}, "at most 64"),
+        ({"arm": "perception_raw", "repeat": 10**9, "parsed": "yes"}, "at most 64"),
     ],
 )
 def test_replies_that_do_not_fit_are_refused(bench, change, says):
@@ -393,6 +395,20 @@ def test_replies_that_do_not_fit_are_refused(bench, change, says):
         read_sheet(bench, [first, first.model_copy(update=change)], where="here")
     with pytest.raises(BadInput, match="no replies"):
         read_sheet(bench, [])
+
+
+def test_a_pair_has_so_many_perception_questions_and_no_more(tmp_path):
+    (pair,) = make_bench(tmp_path, 1).pairs
+    many = pair.model_copy(update={"perception": pair.perception * 64})
+    write_jsonl(tmp_path / PAIRS, [many])
+    found = read_sheet(
+        read_bench(tmp_path), [reply(pair, "perception_edited", "yes", question=63, repeat=2)]
+    )
+    assert found.questions.tolist() == [64]
+    assert found.perception["perception_edited"][0, 63].tolist() == [MISSING, MISSING, 1]
+    write_jsonl(tmp_path / PAIRS, [pair.model_copy(update={"perception": pair.perception * 200})])
+    with pytest.raises(BadInput, match="perception"):
+        read_bench(tmp_path)
 
 
 def test_sources_come_from_the_bench(tmp_path):

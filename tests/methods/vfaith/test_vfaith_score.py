@@ -5,12 +5,16 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from planish.cli import main
 from planish.methods.vfaith.bench import PAIRS, REJECTED
 from planish.methods.vfaith.data import ARMS, Check, Response
 from planish.methods.vfaith.scoring import score as stage
 from planish.methods.vfaith.scoring.metrics import MAIN
+from planish.methods.vfaith.scoring.names import short_names, wrapped
+from planish.methods.vfaith.usable import chosen
 from planish.records import write_jsonl
 from planish.runs import Run
 from support.pictures import make_bench
@@ -44,13 +48,16 @@ def responses(bench, model, choose, arms=ARMS, revision="1"):
             )  # fmt: skip
 
 
-def make_run(root, bench, model="planted:a", choose=faithful, **changes):
+def make_run(root, bench, model="planted:a", choose=faithful, settings=(), **changes):
     """A run folder as the stage run leaves it."""
     config = {"model": model, "bench": str(bench.folder), "bench_digest": bench.digest}
+    config |= dict(settings)
     run = Run.create("vfaith", f"run-{model[-8:]}", config, root=root, stage="run")
+    wanted = {pair.pair_id for pair in chosen(bench.pairs, config.get("limit"))}
     with run:
         for reply in responses(bench, model, choose, **changes):
-            run.record("response", reply, id=reply.key)
+            if reply.pair_id in wanted:
+                run.record("response", reply, id=reply.key)
         run.finish()
     return run.path
 
@@ -131,7 +138,7 @@ def test_the_table_is_narrow_and_tells_every_model(bench, runs, capsys):
     assert max(map(len, tables)) <= 100
     assert "openai:a-model" in out
     assert "localhost" not in out
-    assert re.search(r"planted…\S+\s+0\.000\s+1\.000\s+0\.000\s+1\.000\s+1\.000", out)
+    assert re.search(r"sheet\?raw=\.9&\s+0\.000\s+1\.000\s+0\.000\s+1\.000\s+1\.000\s+1\.0", out)
 
 
 def test_last_is_the_last_run_and_not_the_last_score(bench, runs, capsys):
@@ -175,6 +182,8 @@ def test_exclusions_are_told_by_gate(page, tmp_path, runs, capsys):
         {"gate": "containment", "code": "leak", "family": "colours", "editor": "scene", "pairs": 2}
     ]
     assert "leak" in (runs.parent / found["report"]).read_text("utf-8")
+    assert score(runs) == 0
+    assert "containment leak 2" in capsys.readouterr().out
 
 
 def test_without_a_placebo_delta_net_is_missing_and_asking_for_it_is_refused(bench, runs, capsys):
@@ -220,12 +229,121 @@ def test_too_few_usable_pairs_give_no_headline(bench, runs, capsys):
     (model,) = told["models"]
     assert model["coverage"] == pytest.approx(5 / 8)
     assert set(model["overall"]["metrics"].values()) == {None}
-    assert model["strict"]["metrics"]["acc_raw"] is not None
+    assert set(model["strict"]["metrics"].values()) == {None}  # it is errors, too, that are many
     # Beside a whole one it is the last line, and the command succeeds.
     good = make_run(runs, bench, "planted:good", stubborn)
     found = scored(runs, capsys, bad, good)
     assert [each["label"] for each in found["models"]] == ["planted:good", "planted:lossy"]
+    # Nothing tells its numbers by a detour.
+    assert found["comparisons"] == []
     assert score(runs, bad, "--min-coverage", "0.5") == 0
+
+
+def test_what_could_not_be_read_still_counts_as_wrong_where_enough_came(bench, runs, capsys):
+    def mumbles(pair, arm):
+        return None if arm == "raw" else faithful(pair, arm)
+
+    assert score(runs, make_run(runs, bench, "planted:mumbles", mumbles), "--json") == 1
+    (model,) = json.loads(capsys.readouterr().out)["models"]
+    assert set(model["overall"]["metrics"].values()) == {None}
+    assert model["strict"]["metrics"]["acc_raw"]["value"] == 0
+
+
+def test_a_run_has_its_own_floor_unless_another_is_given(bench, runs, capsys):
+    first = bench.pairs[0].pair_id
+
+    def loses(pair, arm):
+        return "lost" if pair.pair_id == first else faithful(pair, arm)
+
+    lax = make_run(runs, bench, "planted:lax", loses, {"min_coverage": 0.5})
+    assert scored(runs, capsys, lax)["best"] == "planted:lax"
+    assert score(runs, lax, "--min-coverage", "0.95") == 1
+    assert "fewer than 95%" in capsys.readouterr().out
+    strict = make_run(runs, bench, "planted:strict", loses, {"min_coverage": 0.95})
+    assert score(runs, strict) == 1
+
+
+def test_models_asked_different_pairs_are_told_on_those_that_all_were_asked(bench, runs, capsys):
+    few = {pair.pair_id for pair in chosen(bench.pairs, 3)}  # two pairs and an item
+
+    def slips(pair, arm):  # right on the few, wrong on all the rest
+        return faithful(pair, arm) if pair.pair_id in few else pair.raw.gold
+
+    whole = make_run(runs, bench, "planted:whole", slips)
+    part = make_run(runs, bench, "planted:part", faithful, {"limit": 3})
+    found = scored(runs, capsys, whole, part)
+    told = {each["label"]: each for each in found["models"]}
+    assert told["planted:whole"]["overall"]["metrics"]["pair_acc"]["value"] == 1.0
+    assert {each["overall"]["pairs"] for each in told.values()} == {2}
+    assert (told["planted:whole"]["asked"], told["planted:part"]["asked"]) == (8, 2)
+    assert score(runs, whole, part) == 0
+    out = capsys.readouterr().out
+    assert "planted:whole 8, planted:part 2" in out
+    assert out.index("asked different pairs") < out.index("PairAcc")
+    assert "2 of 8 pairs" in out
+    # Alone, each has all of its own.
+    assert scored(runs, capsys, whole)["pair_acc"] == pytest.approx(2 / 8)
+    assert scored(runs, capsys, part)["pair_acc"] == 1.0
+
+
+NAMES = ["hf:Qwen/Qwen2.5-VL-3B-Instruct", "hf:Qwen/Qwen2.5-VL-7B-Instruct"]
+
+
+def test_names_are_never_cut_to_the_same(bench, runs, capsys):
+    for model in NAMES:
+        make_run(runs, bench, model)
+    paths = sorted((runs / "vfaith").iterdir())
+    assert score(runs, *paths) == 0
+    out = capsys.readouterr().out
+    for size in "37":
+        assert re.search(rf"Qwen2\.5-VL-\s.*\n\s+{size}B-Instruct\s", out), out
+        assert re.search(rf"RWS\s+Qwen2\.5-VL-{size}B-\s", out), out
+    assert "model less model" in out
+    assert max(len(line.rstrip()) for line in out.splitlines() if line.startswith(" ")) <= 101
+
+
+@given(st.lists(st.text("ab/:-?=.", min_size=1, max_size=70), unique=True), st.integers(8, 24))
+def test_short_names_differ_and_fit(labels, width):
+    names = short_names(labels, width, 3)
+    assert len(set(names.values())) == len(labels)
+    for label, name in names.items():
+        lines = wrapped(name, width)
+        assert max(map(len, lines)) <= width
+        assert len(lines) <= 4
+        if len(label) <= width:
+            assert name.startswith(label)
+
+
+def test_an_unpinned_model_is_marked(page, bench, runs, capsys):
+    run = make_run(runs, bench, "openai:gpt-5", settings={"unpinned": True})
+    assert score(runs, run) == 0
+    out = capsys.readouterr().out
+    assert "openai:gpt-5*  " in out
+    assert "* not pinned" in out
+    found = scored(runs, capsys, run)
+    assert found["models"][0]["pinned"] is False
+    assert "gpt-5 *" in (runs.parent / found["report"]).read_text("utf-8")
+
+
+def test_a_bench_that_failed_its_own_gates_is_told_above_the_numbers(tmp_path, runs, capsys):
+    held = make_bench(tmp_path / "bench", 2)
+    checks = [
+        {"gate": "letters", "value": 0.5, "passed": True, "code": ""},
+        {"gate": "text_only", "value": 0.5, "passed": False, "code": "words"},
+    ]
+    built = {"complete": True, "numbers": {"bench_gates": {"checks": checks}}}
+    (tmp_path / "bench" / "build.json").write_text(json.dumps(built))
+    run = make_run(runs, held)
+    assert score(runs, run) == 0
+    out = capsys.readouterr().out
+    assert "text_only words" in out
+    assert out.index("its own gates") < out.index("PairAcc")
+    assert "letters" not in out
+    (warning,) = scored(runs, capsys, run)["warnings"]
+    assert "text_only" in warning
+    built["numbers"] = {"bench_gates": {}}
+    (tmp_path / "bench" / "build.json").write_text(json.dumps(built))
+    assert scored(runs, capsys, run)["warnings"] == []
 
 
 def test_two_benches_are_refused(bench, runs, capsys, tmp_path):
@@ -244,13 +362,17 @@ def test_a_bench_that_changed_is_refused_and_one_that_moved_is_named(runs, capsy
     assert "changed" in refused(runs, capsys, run, "--bench", tmp_path / "moved")
 
 
-def test_a_reply_counts_once(bench, runs, capsys):
+def test_a_run_counts_once_and_equal_runs_are_told(bench, runs, capsys):
     one, two = make_run(runs, bench), make_run(runs, bench)
-    assert "the same reply" in refused(runs, capsys, one, two)
     assert "named twice" in refused(runs, capsys, one, one)
+    assert "named twice" in refused(runs, capsys, one, one / ".." / one.name)
+    found = scored(runs, capsys, one, two)
+    assert "no independent samples" in found["warnings"][0]
     # The same model again with other settings has other keys: both are told by their runs.
     three = make_run(runs, bench, revision="2")
-    labels = [each["label"] for each in scored(runs, capsys, one, three)["models"]]
+    found = scored(runs, capsys, one, three)
+    assert found["warnings"] == []
+    labels = [each["label"] for each in found["models"]]
     assert sorted(labels) == sorted(f"planted:a ({path.name})" for path in (one, three))
 
 
@@ -266,14 +388,36 @@ def test_other_runs_are_refused(bench, runs, capsys):
     assert "no replies" in refused(runs, capsys, run.path)
 
 
-def test_a_run_that_was_stopped_is_scored_with_a_warning(bench, runs, capsys):
+def test_a_run_that_was_stopped_lacks_what_it_did_not_ask(bench, runs, capsys):
     config = {"model": "m", "bench": str(bench.folder), "bench_digest": bench.digest}
-    run = Run.create("vfaith", "part", config, root=runs, stage="run")
+    run = Run.create("vfaith", "part", config | {"arms": ARMS}, root=runs, stage="run")
     for reply in list(responses(bench, "m", faithful))[:24]:
         run.record("response", reply, id=reply.key)
     run.close("interrupted")
-    assert score(runs, run.path) == 0
-    assert "interrupted" in capsys.readouterr().err
+    assert score(runs, run.path) == 1
+    shown = capsys.readouterr()
+    assert "interrupted" in shown.err
+    assert "50.0% of whose 8 pairs" in shown.out
+    whole = make_run(runs, bench, "planted:whole", stubborn)
+    labels = [each["label"] for each in scored(runs, capsys, run.path, whole)["models"]]
+    assert labels == ["planted:whole", "m"]
+    assert score(runs, run.path, "--min-coverage", "0.5") == 0
+
+
+def test_a_run_and_its_score_tell_the_same_numbers(bench, runs, capsys):
+    spec = "planted:sheet?raw=.8&edited=.6&unparsed=.15&seed=3"
+    words = ["--model", spec, "--bench", bench.folder, "--runs", runs, "--min-coverage", 0]
+    for more in (["--repeats", 3], ["--arms", "raw"], ["--arms", "text"], ["--limit", 5]):
+        capsys.readouterr()
+        assert planish("vfaith", "run", *words, *more, "--json") == 0
+        asked = json.loads(capsys.readouterr().out)
+        (model,) = scored(runs, capsys, asked["run"])["models"]
+        assert model["coverage"] == pytest.approx(asked["coverage"])
+        assert model["overall"]["pairs"] == asked["pairs"]
+        for name in ("acc_raw", "acc_edited"):
+            value = model["overall"]["metrics"][name]["value"]
+            assert value == (asked[name] and pytest.approx(asked[name])), (more, name)
+    assert score(runs, "--min-coverage", "0.99") == 1
 
 
 def test_from_a_planted_model_to_its_numbers(bench, runs, capsys):

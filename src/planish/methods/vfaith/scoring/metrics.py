@@ -25,6 +25,7 @@ from planish.methods.vfaith.config import Config
 from planish.methods.vfaith.data import SUBSETS, Arm
 from planish.methods.vfaith.scoring.records import ArmCount, Comparison, Group, ModelScore
 from planish.methods.vfaith.scoring.sheets import ERROR, MISSING, UNPARSED, Sheet
+from planish.methods.vfaith.usable import coverage, over
 from planish.stats import Estimate, McNemar, holm, mcnemar, ratio
 from planish.stats.estimates import exact_bounds
 
@@ -80,6 +81,9 @@ def terms(sheet: Sheet, *, strict: bool = False) -> dict[str, Term]:
     r, e, p, t = (sheet.arms[arm] for arm in ("raw", "edited", "placebo", "text"))
     both = (r >= least) & (e >= least)
     paired = both & pair
+    # Where the other picture was not asked about at all, accuracy stands alone.
+    only_r = paired if sheet.wants("edited") else (r >= least) & pair
+    only_e = paired if sheet.wants("raw") else (e >= least) & pair
     three = paired & (p >= least)
     right_r, right_e, right_p = r == g, e == h, p == g
     lost: Bools = right_r & ~right_e
@@ -90,8 +94,8 @@ def terms(sheet: Sheet, *, strict: bool = False) -> dict[str, Term]:
     told = (t >= least) & pair
     found = {
         "pair_acc": _over(right_r & right_e, paired),
-        "acc_raw": _over(right_r, paired),
-        "acc_edited": _over(right_e, paired),
+        "acc_raw": _over(right_r, only_r),
+        "acc_edited": _over(right_e, only_e),
         "average_accuracy": _over((right_r * 1.0 + right_e) / 2, paired),
         "delta": _over(right_r * 1.0 - right_e, paired),
         "delta_placebo": _over(right_r * 1.0 - right_p, three),
@@ -145,9 +149,8 @@ def _perceived(
 
 def _over(top: Any, used: Bools, bottom: Any = None) -> Term:
     """Means over the repeats that are used; `bottom` is 1 unless given."""
-    count = np.maximum(used.sum(axis=1), 1)
     bottom = np.ones_like(used) if bottom is None else bottom
-    return Term((top * used).sum(axis=1) / count, (bottom * used).sum(axis=1) / count)
+    return Term(over(top, used), over(bottom, used))
 
 
 # ---- numbers ---------------------------------------------------------------------------------
@@ -218,7 +221,9 @@ def score_model(sheet: Sheet, config: Config) -> ModelScore:
     found, everything = terms(sheet), np.ones(len(sheet.item), bool)
     arms = _counts(sheet)
     asked = sum(count.asked for count in arms.values())
-    coverage = _coverage(sheet)
+    share = coverage(sheet.usable())
+    floor = sheet.plan.min_coverage
+    floor = config.min_coverage if floor is None else floor
     subsets: dict[str, Group] = {
         name: _group(sheet, found, sheet.subset == name, config, MAIN)
         for name in SUBSETS
@@ -234,8 +239,11 @@ def score_model(sheet: Sheet, config: Config) -> ModelScore:
         model=sheet.model,
         revision=sheet.revision,
         repeats=sheet.repeats,
-        coverage=coverage,
-        covered=coverage >= config.min_coverage,
+        pinned=not sheet.plan.unpinned,
+        coverage=share,
+        min_coverage=floor,
+        covered=share >= floor,
+        strict_covered=coverage(sheet.usable(UNPARSED)) >= floor,
         unparsed=sum(count.unparsed for count in arms.values()) / asked if asked else 0.0,
         errors=sum(count.error for count in arms.values()) / asked if asked else 0.0,
         arms=arms,
@@ -255,13 +263,6 @@ def _with_holm(groups: dict[str, Group]) -> dict[str, Group]:
     }
 
 
-def _coverage(sheet: Sheet) -> float:
-    """Share of asked pairs with usable answers to both pictures, over repeats."""
-    asked = sheet.asked & ~sheet.item
-    both = (sheet.arms["raw"] >= 0) & (sheet.arms["edited"] >= 0)
-    return float(both[asked].mean()) if asked.any() else 0.0
-
-
 def _counts(sheet: Sheet) -> dict[Arm, ArmCount]:
     """Outcomes of the arms that were asked, over the pairs that were."""
     asked = sheet.asked
@@ -275,7 +276,7 @@ def _counts(sheet: Sheet) -> dict[Arm, ArmCount]:
     for arm, codes in sheet.perception.items():
         cells = codes[asked[:, None] & there]
         found[arm] = _count(cells, cells == 1)
-    return {arm: count for arm, count in found.items() if sheet.has(arm)}
+    return {arm: count for arm, count in found.items() if sheet.wants(arm)}
 
 
 def _count(codes: Any, right: Any) -> ArmCount:

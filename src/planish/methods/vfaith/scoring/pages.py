@@ -6,19 +6,26 @@ write_report(run, results)
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from planish.methods.vfaith.data import SUBSETS
+from planish.methods.vfaith.scoring.names import short_names, wrapped
 from planish.methods.vfaith.scoring.pictures import choose, draw
 from planish.methods.vfaith.scoring.records import METRICS
 from planish.methods.vfaith.scoring.tables import (
     OUTCOMES,
     Results,
+    Share,
     by_family,
     by_subset,
+    exclusions,
     leaderboard,
+    marked,
     outcomes,
     sentences,
     shown,
@@ -32,7 +39,8 @@ from planish.stats import Estimate
 
 __all__ = ["build_report", "show", "write_report"]
 
-_NAME = 17  # characters of a model's name on the screen
+_NARROW, _WIDE = 13, 20  # characters of a line of a model's name on the screen
+_LINES = 3
 _PLOTTED = ("pair_acc", "delta_net", "gated_unfaithfulness")
 _TINY = ("embedded:", "planted:")
 
@@ -45,10 +53,41 @@ def show(screen: Screen, results: Results) -> None:
 
     Every table fits 100 columns; an interval stands below its number.
     """
-    pairs = sum(pair.kind == "pair" for pair in results.bench.pairs)
-    title = f"{pairs} pairs, 95 % intervals over sources"
+    for line in results.warnings:
+        (screen.warn if screen.json else screen.say)(line)
+    _show_leaderboard(screen, results)
+    if line := exclusions(results):
+        screen.say(line)
+    names = short_names([score.label for score in results.scores], _WIDE, 2)
+    if any(score.subsets for score in results.scores):
+        _table(screen, *by_subset(results), names, title="by subset", brief=True)
+    columns, rows = versus(results)
+    if rows:
+        _table(
+            screen,
+            ("model", *columns[2:]),
+            [(_Less(row[0], row[1]), *row[2:]) for row in rows],
+            names,
+            title="model less model, on the same pairs",
+        )
+    if any(score.unparsed for score in results.scores):
+        columns, rows = strict_rows(results)
+        _table(screen, columns, rows, names, title="unparsed counted as wrong", brief=True)
+    for line in sentences(results):
+        screen.say(line)
+
+
+def _show_leaderboard(screen: Screen, results: Results) -> None:
+    total = sum(pair.kind == "pair" for pair in results.bench.pairs)
+    asked = max((score.overall.pairs for score in results.scores), default=0)
+    few = f"{asked} of " if asked < total else ""
     columns, rows = leaderboard(results)
-    plain = (2, 3)  # raw and edited: the page has their intervals
+    plain = (2, 3, 6)  # the page has their intervals
+    short = short_names([score.label for score in results.scores], _NARROW - 1, _LINES)
+    names = {
+        marked(score): short[score.label] + ("" if score.pinned else "*")
+        for score in results.scores
+    }
     _table(
         screen,
         columns,
@@ -56,38 +95,27 @@ def show(screen: Screen, results: Results) -> None:
             tuple(_number(cell) if place in plain else cell for place, cell in enumerate(row))
             for row in rows
         ],
-        title=title,
+        names,
+        title=f"{few}{total} pairs, 95 % intervals over sources",
+        width=_NARROW,
     )
-    if any(score.subsets for score in results.scores):
-        _table(screen, *by_subset(results), title="by subset", brief=True)
-    columns, rows = versus(results)
-    if rows:
-        _table(
-            screen,
-            ("model", *columns[2:]),
-            [(_Less(row[0], row[1]), *row[2:]) for row in rows],
-            title="model less model, on the same pairs",
-        )
-    if any(score.unparsed for score in results.scores):
-        _table(screen, *strict_rows(results), title="unparsed counted as wrong", brief=True)
-    for line in sentences(results):
-        screen.say(line)
 
 
 def _table(
     screen: Screen,
     columns: tuple[str, ...],
     rows: list[tuple[Any, ...]],
+    names: Mapping[str, str],
     *,
     title: str,
+    width: int = _WIDE,
     brief: bool = False,
 ) -> None:
+    """As many lines a row as its fullest cell has; `brief` leaves the intervals out."""
     told: list[tuple[str, ...]] = []
     for row in rows:
-        told.append(tuple(_number(cell) for cell in row))
-        below = tuple(_interval(cell) for cell in row)
-        if any(below) and not brief:
-            told.append(below)
+        cells = [_lines(cell, names, width, brief) for cell in row]
+        told += zip_longest(*cells, fillvalue="")
     screen.table(columns, told, title=title)
 
 
@@ -98,26 +126,37 @@ class _Less(NamedTuple):
     b: str
 
 
-def _number(cell: Any) -> str:
+def _lines(cell: Any, names: Mapping[str, str], width: int, brief: bool) -> list[str]:
     if isinstance(cell, _Less):
-        return _number(cell.a)
+        return [*wrapped(names[cell.a], width), *wrapped(f"less {names[cell.b]}", width)]
+    if isinstance(cell, Share):
+        return [str(cell.pairs), f"{cell.usable:.0%}"]
+    below = "" if brief else _interval(cell, 2 if width == _NARROW else 3)
+    if isinstance(cell, str):
+        return wrapped(names.get(cell, cell), width)
+    return [_number(cell), *([below] if below else [])]
+
+
+def _number(cell: Any) -> str:
     if isinstance(cell, Estimate):
         return "n/a" if cell.value is None else f"{cell.value:.3f}"
-    text = str(cell)
-    return text if len(text) <= _NAME else f"{text[: _NAME - 10]}…{text[-9:]}"
+    return str(cell)
 
 
-def _interval(cell: Any) -> str:
-    if isinstance(cell, _Less):
-        return f" less {cell.b if len(cell.b) <= _NAME - 6 else cell.b[: _NAME - 7] + '…'}"
+def _interval(cell: Any, digits: int) -> str:
+    """Without the zeros before the points; with fewer digits it is wider, never narrower."""
     if not isinstance(cell, Estimate) or cell.low is None or cell.high is None:
         return ""
-    return f"{_short(cell.low)}, {_short(cell.high)}"
+    unit = 10.0**-digits
+    low, high = cell.low, cell.high
+    if digits < 3:
+        low = math.floor(round(low / unit, 6)) * unit
+        high = math.ceil(round(high / unit, 6)) * unit
+    return f"{_short(low, digits)}, {_short(high, digits)}"
 
 
-def _short(value: float) -> str:
-    """Three digits without the zero before the point."""
-    text = f"{value:.3f}"
+def _short(value: float, digits: int) -> str:
+    text = f"{value:.{digits}f}"
     return (
         text.replace("0.", ".", 1) if abs(value) < 1 and text.lstrip("-").startswith("0") else text
     )
@@ -152,10 +191,13 @@ def build_report(results: Results, run: Run | None = None) -> Any:
             for name in ("pair_acc", "acc_raw", "acc_edited", *_PLOTTED[1:])
         }
     )
-    page.section("Leaderboard", "\n".join(f"- {line}" for line in sentences(results)))
+    lines = [*(f"**{line}**" for line in results.warnings), *sentences(results)]
+    if line := exclusions(results):
+        lines.append(line)
+    page.section("Leaderboard", "\n".join(f"- {line}" for line in lines))
     columns, rows = leaderboard(results)
-    for some in ((0, 1, 4, 6, 7), (0, 2, 3, 5)):  # side by side they would not fit the page
-        page.table([columns[at] for at in some], [[row[at] for at in some] for row in rows])
+    for some in ((0, 1, 4, 7, 8), (0, 2, 3, 5, 6)):  # side by side they would not fit the page
+        page.table([columns[at] for at in some], [[_plain(row[at]) for at in some] for row in rows])
     _add_plots(page, results)
     _add_pairs(page, results)
     page.section("Pictures", "The frame is where the edit was allowed to change pixels.")
@@ -163,6 +205,10 @@ def build_report(results: Results, run: Run | None = None) -> Any:
     _add_failures(page, results)
     _add_everything(page, results)
     return page
+
+
+def _plain(cell: Any) -> Any:
+    return str(cell) if isinstance(cell, Share) else cell
 
 
 def _add_plots(page: Any, results: Results) -> None:

@@ -85,8 +85,11 @@ class ModelScore(Record):
         label: what tables call it; unique.
         model, revision: as the run had them.
         repeats: replies to each call.
-        coverage: share of the pairs asked that have a usable answer to both pictures.
-        covered: `coverage` is large enough for a headline.
+        pinned: the model's name stands for the same model tomorrow.
+        coverage: share of the pairs that were to be asked, over their repeats, that are usable; see
+            `usable.decisive`.
+        min_coverage: what it must be for a headline; covered: it is.
+        strict_covered: it is, with every unparsed reply counted; `strict` can be told.
         unparsed, errors: shares of all replies that there should be.
         strict: the overall metrics with every unparsed reply counted as wrong.
     """
@@ -95,8 +98,11 @@ class ModelScore(Record):
     model: str
     revision: str = ""
     repeats: int = 1
+    pinned: bool = True
     coverage: float
+    min_coverage: float
     covered: bool
+    strict_covered: bool
     unparsed: float
     errors: float
     arms: dict[Arm, ArmCount]

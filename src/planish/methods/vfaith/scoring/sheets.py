@@ -1,7 +1,7 @@
 """Replies as arrays: one row a pair of the bench, one column a repeat.
 
     sheet = read_sheet(bench, responses, label="planted:oracle")
-    sheet.arms["edited"]                int8 (pairs, repeats): place among the options, or a code
+    sheet.arms["edited"]                int16 (pairs, repeats): place among the options, or a code
 
 Codes below 0 say why there is no option: it could not be read, the call failed, or nobody asked.
 """
@@ -9,26 +9,57 @@ Codes below 0 say why there is no option: it could not be read, the call failed,
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
 
 from planish.methods.vfaith.bench import Bench
-from planish.methods.vfaith.data import Arm, EditPair, Response
+from planish.methods.vfaith.config import REPEATS
+from planish.methods.vfaith.data import ARMS, Arm, EditPair, Response
 from planish.methods.vfaith.scoring.records import PairScore
+from planish.methods.vfaith.usable import chosen, decisive
 from planish.records import BadInput
 
-__all__ = ["ERROR", "MISSING", "UNPARSED", "Codes", "Sheet", "pair_scores", "read_sheet"]
+__all__ = [
+    "ERROR",
+    "MISSING",
+    "UNPARSED",
+    "Codes",
+    "Planned",
+    "Sheet",
+    "pair_scores",
+    "read_sheet",
+]
 
-Codes = npt.NDArray[np.int8]
+Codes = npt.NDArray[np.int16]
 Bools = npt.NDArray[np.bool_]
 
 UNPARSED, ERROR, MISSING = -1, -2, -3
 _WHY = {UNPARSED: "unparsed", ERROR: "error", MISSING: "missing"}
 _CHOICES: tuple[Arm, ...] = ("raw", "edited", "placebo", "text")
 _PERCEPTION: tuple[Arm, ...] = ("perception_raw", "perception_edited")
+
+
+class Planned(BaseModel):
+    """What a run was to ask, as its settings have it.
+
+    Args:
+        limit: pairs at most; None: the whole bench.
+        arms: that were to be asked; none: whatever was.
+        repeats: replies to each call.
+        min_coverage: the run's own floor for a headline.
+        unpinned: the model's name may stand for another model tomorrow.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    limit: int | None = Field(None, ge=1)
+    arms: tuple[Arm, ...] = ()
+    repeats: int = Field(1, ge=1, le=REPEATS)
+    min_coverage: float | None = Field(None, ge=0, le=1)
+    unpinned: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +77,7 @@ class Sheet:
         arms: raw, edited, placebo, text: places of the answers, (N, repeats).
         perception: perception_raw, perception_edited: 1 right, 0 wrong, (N, questions, repeats).
         has_placebo: the pair can be asked with a placebo, (N,); questions: how many, (N,).
+        plan: what the run was to ask; planned: which pairs, (N,); None: those that were asked.
     """
 
     label: str
@@ -63,6 +95,8 @@ class Sheet:
     perception: Mapping[Arm, Codes]
     has_placebo: Bools
     questions: Codes
+    plan: Planned = field(default_factory=Planned)
+    planned: Bools | None = None
 
     @property
     def repeats(self) -> int:
@@ -71,7 +105,9 @@ class Sheet:
 
     @property
     def asked(self) -> Bools:
-        """Pairs of which anything was asked, (N,)."""
+        """Pairs that were to be asked, whatever came of it, (N,)."""
+        if self.planned is not None:
+            return self.planned
         found = [(codes != MISSING).any(axis=1) for codes in self.arms.values()]
         found += [(codes != MISSING).any(axis=(1, 2)) for codes in self.perception.values()]
         asked: Bools = np.logical_or.reduce(found)
@@ -82,9 +118,56 @@ class Sheet:
         codes = self.arms[arm] if arm in self.arms else self.perception[arm]
         return bool((codes != MISSING).any())
 
+    def wants(self, arm: Arm) -> bool:
+        """Whether anything was to be asked in the arm."""
+        return arm in self.plan.arms or self.has(arm)
+
+    def usable(self, least: int = 0) -> Bools:
+        """Of the pairs that were to be asked, whether every decisive reply is there.
+
+        Args:
+            least: the code of a reply that is; `UNPARSED` takes one that could not be read.
+
+        Returns:
+            (pairs asked, repeats).
+        """
+        found = np.ones((len(self.item), self.repeats), bool)
+        everyone = np.ones(len(self.item), bool)
+        any_call = ~everyone
+        numbers = np.arange(self.perception["perception_raw"].shape[1])
+        for arm in decisive(arm for arm in ARMS if self.wants(arm)):
+            if arm in self.arms:
+                there: Bools = self.has_placebo if arm == "placebo" else everyone
+                came = self.arms[arm] >= least
+            else:
+                there = np.asarray(self.questions > 0)
+                beyond = (numbers >= self.questions[:, None])[..., None]
+                came = np.asarray(((self.perception[arm] >= least) | beyond).all(axis=1))
+            found &= came | ~there[:, None]
+            any_call |= there
+        return found[self.asked & ~self.item & any_call]
+
+    def restricted(self, pairs: Bools) -> Sheet:
+        """The same as if only these pairs had been asked, (N,)."""
+
+        def kept(codes: Codes) -> Codes:
+            return np.where(pairs.reshape(-1, *[1] * (codes.ndim - 1)), codes, MISSING)
+
+        return replace(
+            self,
+            arms={arm: kept(codes) for arm, codes in self.arms.items()},
+            perception={arm: kept(codes) for arm, codes in self.perception.items()},
+            planned=self.asked & pairs,
+        )
+
 
 def read_sheet(
-    bench: Bench, responses: Iterable[Response], *, label: str = "", where: str = ""
+    bench: Bench,
+    responses: Iterable[Response],
+    *,
+    label: str = "",
+    where: str = "",
+    plan: Planned | None = None,
 ) -> Sheet:
     """Arrays of the replies of one model.
 
@@ -95,13 +178,14 @@ def read_sheet(
         responses: of one model and revision.
         label: what tables call it; by default the model's name.
         where: the run, for messages.
+        plan: what was to be asked; what did not come is missing. By default, what there is.
 
     Raises:
         BadInput: no reply at all, replies of two models, two replies to one call, or a reply to
             a pair, a question or with an option that the bench does not have.
     """
     places = {pair.pair_id: place for place, pair in enumerate(bench.pairs)}
-    cells: dict[tuple[Arm, int, int, int], int] = {}
+    cells = _Cells(bench, 1 if plan is None else plan.repeats)
     names: set[tuple[str, str]] = set()
     for reply in responses:
         names.add((reply.model, reply.revision))
@@ -112,22 +196,54 @@ def read_sheet(
                 where=where,
                 fix="score a run with the bench that it was made with",
             )
-        code = _code(bench.pairs[place], reply, where)
-        cell = (reply.arm, place, reply.question, reply.repeat)
-        before = cells.get(cell, ERROR)
-        if before != ERROR and code != ERROR:
+        if not cells.put(reply, place, _code(bench.pairs[place], reply, where)):
             raise BadInput(
                 f"two replies to pair {reply.pair_id!r}, arm {reply.arm}, question "
                 f"{reply.question}, repeat {reply.repeat}",
                 where=where,
                 fix="start a new run",
             )
-        cells[cell] = max(before, code)
     if len(names) != 1:
         found = f"replies of {len(names)} models in one run" if names else "no replies"
         raise BadInput(found, where=where, fix="planish vfaith run --model M --bench DIR")
     ((model, revision),) = names
-    return _filled(bench, cells, label or model, model, revision)
+    sheet = _filled(bench, cells, label or model, model, revision)
+    if plan is None:
+        return sheet
+    wanted = {pair.pair_id for pair in chosen(bench.pairs, plan.limit)}
+    planned = np.array([pair.pair_id in wanted for pair in bench.pairs])
+    return replace(sheet, plan=plan, planned=planned)
+
+
+class _Cells:
+    """The arrays as they fill; a repeat that was not foreseen makes them wider."""
+
+    def __init__(self, bench: Bench, repeats: int) -> None:
+        num = len(bench.pairs)
+        most = max((len(pair.perception) for pair in bench.pairs), default=0)
+        self.arms: dict[Arm, Codes] = {
+            arm: np.full((num, repeats), MISSING, np.int16) for arm in _CHOICES
+        }
+        self.perception: dict[Arm, Codes] = {
+            arm: np.full((num, most, repeats), MISSING, np.int16) for arm in _PERCEPTION
+        }
+
+    def put(self, reply: Response, place: int, code: int) -> bool:
+        """Keeps a reply; False where another one is there already."""
+        while reply.repeat >= self.arms["raw"].shape[-1]:
+            for table in (self.arms, self.perception):
+                for arm, codes in table.items():
+                    more = [(0, 0)] * (codes.ndim - 1) + [(0, 1)]
+                    table[arm] = np.pad(codes, more, constant_values=MISSING)
+        if reply.arm in self.arms:
+            cell = self.arms[reply.arm][place]
+        else:
+            cell = self.perception[reply.arm][place, reply.question]
+        before = cell[reply.repeat]
+        if before > ERROR and code > ERROR:
+            return False
+        cell[reply.repeat] = max(before, code)
+        return True
 
 
 def _code(pair: EditPair, reply: Response, where: str) -> int:
@@ -141,8 +257,13 @@ def _code(pair: EditPair, reply: Response, where: str) -> int:
             )
         asked = pair.perception[reply.question]
         gold = asked.gold_raw if reply.arm == "perception_raw" else asked.gold_edited
-    elif reply.question or not 0 <= reply.repeat < 1000:
-        raise BadInput(f"a reply to {pair.pair_id!r} has no such question or repeat", where=where)
+    elif reply.question:
+        raise BadInput(f"a reply to {pair.pair_id!r} has no such question", where=where)
+    if not 0 <= reply.repeat < REPEATS:
+        raise BadInput(
+            f"a reply to {pair.pair_id!r} is repeat {reply.repeat}; there are at most {REPEATS}",
+            where=where,
+        )
     if reply.outcome == "error":
         return ERROR
     if reply.parsed is None:
@@ -156,23 +277,8 @@ def _code(pair: EditPair, reply: Response, where: str) -> int:
     return int(reply.parsed == gold) if gold else options.index(reply.parsed)
 
 
-def _filled(
-    bench: Bench, cells: Mapping[tuple[Arm, int, int, int], int], label: str, model: str, rev: str
-) -> Sheet:
+def _filled(bench: Bench, cells: _Cells, label: str, model: str, revision: str) -> Sheet:
     pairs = bench.pairs
-    repeats = 1 + max(repeat for _, _, _, repeat in cells)
-    most = max((len(pair.perception) for pair in pairs), default=0)
-    arms: dict[Arm, Any] = {
-        arm: np.full((len(pairs), repeats), MISSING, np.int8) for arm in _CHOICES
-    }
-    perception: dict[Arm, Any] = {
-        arm: np.full((len(pairs), most, repeats), MISSING, np.int8) for arm in _PERCEPTION
-    }
-    for (arm, place, question, repeat), code in cells.items():
-        if arm in arms:
-            arms[arm][place, repeat] = code
-        else:
-            perception[arm][place, question, repeat] = code
     sources = {pair.source.id: number for number, pair in enumerate(pairs)}
     golds = [
         [pair.options.index(picture.gold) for pair in pairs for picture in [getattr(pair, name)]]
@@ -181,19 +287,19 @@ def _filled(
     return Sheet(
         label=label,
         model=model,
-        revision=rev,
+        revision=revision,
         pair_ids=tuple(pair.pair_id for pair in pairs),
         source=np.unique([sources[pair.source.id] for pair in pairs], return_inverse=True)[1],
         subset=np.array([pair.subset for pair in pairs]),
         family=np.array([pair.family for pair in pairs]),
         item=np.array([pair.kind == "perception" for pair in pairs]),
-        options=np.array([len(pair.options) for pair in pairs], np.int8),
-        gold_raw=np.array(golds[0], np.int8),
-        gold_edited=np.array(golds[1], np.int8),
-        arms=arms,
-        perception=perception,
+        options=np.array([len(pair.options) for pair in pairs], np.int16),
+        gold_raw=np.array(golds[0], np.int16),
+        gold_edited=np.array(golds[1], np.int16),
+        arms=cells.arms,
+        perception=cells.perception,
         has_placebo=np.array([pair.kind == "pair" and pair.placebo is not None for pair in pairs]),
-        questions=np.array([len(pair.perception) for pair in pairs], np.int8),
+        questions=np.array([len(pair.perception) for pair in pairs], np.int16),
     )
 
 

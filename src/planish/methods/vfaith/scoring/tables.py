@@ -22,9 +22,13 @@ from planish.stats import Estimate
 __all__ = [
     "OUTCOMES",
     "Results",
+    "Share",
     "by_family",
     "by_subset",
+    "exclusions",
     "leaderboard",
+    "marked",
+    "num_pairs",
     "outcomes",
     "sentences",
     "strict_rows",
@@ -50,6 +54,8 @@ class Results:
         config: dials of the intervals.
         sheets, scores: of each model, best first by `by`.
         comparisons: of every two models.
+        asked: label -> pairs that its run was to ask; the numbers may be over fewer.
+        warnings: what must be read before the numbers.
         excluded: (gate, code, family, backend) -> pairs that the gates kept out of the bench.
         by: the metric that orders the models.
     """
@@ -61,6 +67,8 @@ class Results:
     comparisons: Sequence[Comparison]
     excluded: Mapping[tuple[str, str, str, str], int] = field(default_factory=dict)
     by: str = "pair_acc"
+    asked: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def covered(self) -> list[ModelScore]:
@@ -73,25 +81,49 @@ def shown(score: ModelScore, group: Group, name: str) -> Estimate:
     return group[name] if score.covered else NOTHING
 
 
+@dataclass(frozen=True)
+class Share:
+    """Pairs, and which share of them is usable."""
+
+    pairs: int
+    usable: float
+
+    def __str__(self) -> str:
+        return f"{self.pairs}, {self.usable:.0%}"
+
+
+def num_pairs(sheet: Sheet) -> int:
+    """Pairs that were to be asked."""
+    return int((sheet.asked & ~sheet.item).sum())
+
+
+def marked(score: ModelScore) -> str:
+    """The model's name, with a star where it is not pinned."""
+    return score.label if score.pinned else f"{score.label} *"
+
+
 def leaderboard(results: Results) -> Table:
     """One line a model."""
-    columns = ("model", "PairAcc", "raw", "edit", "Delta_net", "RR", "gated unf.", "usable")
+    columns = (
+        "model", "PairAcc", "raw", "edit", "Delta_net", "RR", "RR_base", "unfaithful", "usable",
+    )  # fmt: skip
     names = (
         "pair_acc",
         "acc_raw",
         "acc_edited",
         "delta_net",
         "repeat_ratio",
+        "rr_base",
         "gated_unfaithfulness",
     )
     return columns, [
         (
-            score.label,
+            marked(score),
             *(shown(score, score.overall, name) for name in names),
-            f"{score.coverage:.0%}",
+            Share(score.overall.pairs, score.coverage),
         )
         for score in results.scores
-    ]  # fmt: skip
+    ]
 
 
 def by_subset(results: Results) -> Table:
@@ -155,19 +187,33 @@ def strict_rows(results: Results) -> Table:
             score.label,
             f"{score.unparsed:.1%}",
             f"{score.errors:.1%}",
-            *(score.strict[name] for name in ("pair_acc", "acc_raw", "acc_edited", "delta_net")),
+            *(
+                score.strict[name] if score.strict_covered else NOTHING
+                for name in ("pair_acc", "acc_raw", "acc_edited", "delta_net")
+            ),
         )
         for score in results.scores
     ]
 
 
+def exclusions(results: Results) -> str:
+    """How many pairs each gate kept out, in one line; "" where none did."""
+    counts: Counter[str] = Counter()
+    for (gate, code, _, _), number in results.excluded.items():
+        counts[f"{gate} {code}".strip()] += number
+    told = ", ".join(f"{name} {number}" for name, number in counts.most_common())
+    return f"kept out by the gates, a pair under each that it failed: {told}" if told else ""
+
+
 def sentences(results: Results) -> Iterator[str]:
     """What the tables cannot say."""
+    if not all(score.pinned for score in results.scores):
+        yield "* not pinned: what answers under this name may be another model tomorrow"
     for score in results.scores:
         if not score.covered:
             yield (
-                f"no headline for {score.label}, {score.coverage:.1%} of whose pairs are usable, "
-                f"fewer than {results.config.min_coverage:.0%}"
+                f"no headline for {score.label}, {score.coverage:.1%} of whose "
+                f"{score.overall.pairs} pairs are usable, fewer than {score.min_coverage:.0%}"
             )
     bare = [score.label for score in results.scores if "placebo" not in score.arms]
     if bare:

@@ -13,6 +13,7 @@ from planish.models.wire import (
     read_reply,
     read_retry_after,
     request_body,
+    request_content,
     status_failure,
 )
 from planish.records import BadInput, Completion, Failure, Message, Sampling, user
@@ -71,6 +72,29 @@ def test_images_become_parts(tmp_path):
     path.unlink()
     with pytest.raises(BadInput, match=r"a\.jpg: the image cannot be read"):
         check_images([user("?"), (message,)])
+
+
+TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"])) | st.sampled_from(
+    ['a"b', "\\", "\n"]
+)
+
+
+@given(
+    texts=st.lists(TEXTS, min_size=1, max_size=3),
+    urls=st.lists(TEXTS.map("data:,".__add__), max_size=2),
+    bytes_=st.binary(max_size=9),
+    stop=st.lists(TEXTS, max_size=2),
+)
+def test_a_body_is_sent_as_the_json_that_it_is(tmp_path_factory, texts, urls, bytes_, stop):
+    path = tmp_path_factory.mktemp("sent") / "a.png"
+    path.write_bytes(bytes_)
+    chat = (
+        *(Message(role="user", content=text) for text in texts),
+        Message(role="user", content=texts[0], images=(str(path), *urls)),
+    )
+    sent = request_body(texts[-1], chat, Sampling(stop=tuple(stop)), seed=1)
+    expected = json.dumps(sent, ensure_ascii=False, separators=(",", ":")).encode()
+    assert request_content(sent) == expected
 
 
 def test_half_surrogates_can_be_sent_and_received():

@@ -30,6 +30,7 @@ from planish.models.wire import (
     check_images,
     read_reply,
     request_body,
+    request_content,
     status_failure,
 )
 from planish.records import BadInput, Chat, Completion, Failure, Sampling, Usage
@@ -152,7 +153,9 @@ class EndpointModel:
         body = request_body(self.model, chat, sampling, seed=seed, limit_field=self._limit_field)
         try:
             async with asyncio.timeout(self.timeout):
-                content = await client.post("/chat/completions", cast_to=bytes, body=body)
+                content = await client.post(
+                    "/chat/completions", cast_to=bytes, content=request_content(body)
+                )
         except openai.APIStatusError as error:
             response = error.response
             raise status_failure(response.status_code, response.headers, response.text) from None

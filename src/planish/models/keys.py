@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+from planish.models.image_files import sha256_of
 from planish.records import Chat, Sampling
 
 __all__ = ["chat_key", "draw_of", "reply_key", "scores_key"]
@@ -29,10 +32,9 @@ def chat_key(chat: Chat) -> str:
 
 
 def _image_key(image: str) -> str:
-    path = Path(image)
     try:
-        if not image.startswith("data:") and path.is_file():
-            return hashlib.sha256(path.read_bytes()).hexdigest()
+        if not image.startswith("data:") and Path(image).is_file():
+            return sha256_of(image)
     except OSError:  # a name too long for a path, a file that may not be read
         pass
     return image
@@ -56,9 +58,14 @@ def reply_key(name: str, revision: str, chat: str, sampling: Sampling, sample: i
         sampling: how it is decoded.
         sample: the number of the sample.
     """
-    decoding = sampling.model_dump(exclude={"n", "seed"}, mode="json")
     is_seeded = sampling.seed is not None
-    return _digest(["reply", name, revision, chat, decoding, is_seeded, draw_of(sampling, sample)])
+    parts = ["reply", name, revision, chat, _decoding(sampling), is_seeded]
+    return _digest([*parts, draw_of(sampling, sample)])
+
+
+@lru_cache(maxsize=8)
+def _decoding(sampling: Sampling) -> dict[str, Any]:
+    return sampling.model_dump(exclude={"n", "seed"}, mode="json")
 
 
 def scores_key(name: str, revision: str, chat: str, reply: str) -> str:

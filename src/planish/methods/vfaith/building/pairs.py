@@ -50,6 +50,7 @@ from planish.methods.vfaith.scenes.base import Knob
 from planish.methods.vfaith.verifying.gates import (
     Bools,
     Pixels,
+    changed,
     compare,
     fit,
     undecodable,
@@ -201,8 +202,8 @@ def _exact(desk: Desk, slot: Slot, draft: Draft, raw: Pixels) -> EditPair:
             (draft.placebo, draft.other, _placebo_words(draft)),
         )
     )
-    after, beside = _own(edited.image), _own(placebo.image)
-    mask = _changed(raw, after)
+    after, beside = _pixels(edited), _pixels(placebo)
+    mask = changed(raw, after)
     if not mask.any() or mask.all():  # the gates will say so
         mask = box_mask(_box(draft.raw, draft.cue), raw.shape[:2])
     checks = (
@@ -369,10 +370,9 @@ def _record(
     )
 
 
-def _own(data: bytes) -> Pixels:
-    """A picture that this package has just written; `decode` looks for what cannot be in it."""
-    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-        return np.asarray(image)
+def _pixels(result: EditResult) -> Pixels:
+    """Of an exact edit, which comes with them."""
+    return decode(result.image, result.backend).pixels if result.pixels is None else result.pixels
 
 
 def _one_bit(mask: Bools) -> bytes:
@@ -380,13 +380,6 @@ def _one_bit(mask: Bools) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(mask).save(stream, "PNG", compress_level=3)
     return stream.getvalue()
-
-
-def _changed(before: Pixels, after: Pixels) -> Bools:
-    """Where any channel differs; ten times faster than `any` over three."""
-    differs = before != after
-    found: Bools = differs[..., 0] | differs[..., 1] | differs[..., 2]
-    return found
 
 
 def _scene_checks(draft: Draft, rendered: Rendered) -> tuple[Check, ...]:

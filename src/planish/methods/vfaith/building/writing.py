@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -191,8 +192,8 @@ class Site:
 
 
 def versions() -> dict[str, str]:
-    """Of what decides how a picture looks."""
-    return {name: version(name) for name in _DRAWN_WITH}
+    """Of what decides how a picture looks, and the bytes of its file."""
+    return {**{name: version(name) for name in _DRAWN_WITH}, "zlib": zlib.ZLIB_RUNTIME_VERSION}
 
 
 def write_table(path: Path, pairs: Iterable[EditPair]) -> None:

@@ -112,6 +112,8 @@ class EditResult:
         native_size: width and height that the editor worked in.
         window: left, top, right, bottom, as shares of the picture, of the part that is the raw
             picture; the rest was added to fit a size that the backend can do. None: all of it.
+        pixels: of the image, [height, width, 3] uint8, where the editor had them anyway: nobody
+            needs to decode it then.
     """
 
     image: bytes
@@ -123,6 +125,7 @@ class EditResult:
     exact_mask: bool
     native_size: tuple[int, int]
     window: Window | None = None
+    pixels: npt.NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
 
 
 class Editor(Protocol):
@@ -166,7 +169,8 @@ def cropped(result: EditResult) -> EditResult:
     left, top, right, bottom = (
         round(share * side) for share, side in zip(result.window, picture.size * 2, strict=True)
     )
-    return replace(result, image=encode(picture.pixels[top:bottom, left:right]), window=None)
+    part = encode(picture.pixels[top:bottom, left:right])
+    return replace(result, image=part, window=None, pixels=None)
 
 
 def editable_of(request: EditRequest, size: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import PIL
 from pydantic import ValidationError
 
@@ -53,16 +54,17 @@ class SceneEditor:
             raise _impossible(explain(error)) from None
         except (LookupError, TypeError) as error:
             raise _impossible(f"{type(error).__name__}: {error}") from None
-        image = scene.draw()
+        pixels = np.asarray(scene.draw())
         return EditResult(
-            image=encode(image),
+            image=encode(pixels),
             backend=self.name,
             version=self.version,
             request=request_key(self, request),
             usage={},
             deterministic=True,
             exact_mask=True,
-            native_size=image.size,
+            native_size=(scene.size, scene.size),
+            pixels=pixels,
         )
 
 

@@ -224,10 +224,19 @@ def fit(raw: Pixels, edited: Pixels) -> tuple[Pixels | None, Check]:
 
 def changed(before: Pixels, after: Pixels) -> Bools:
     """Pixels that differ in any channel, [height, width]."""
-    by_channel = before != after
+    found = np.zeros(before.shape[:2], np.bool_)
+    rows = _rows(before, after)
+    by_channel = before[rows] != after[rows]
     # Three strided reads take a third of the time of any(-1).
-    found: Bools = by_channel[..., 0] | by_channel[..., 1] | by_channel[..., 2]
+    found[rows] = by_channel[..., 0] | by_channel[..., 1] | by_channel[..., 2]
     return found
+
+
+def _rows(before: Pixels, after: Pixels) -> slice:
+    """From the first row that differs to the last one: most edits are small."""
+    height = before.shape[0]
+    differ = np.flatnonzero((before != after).reshape(height, -1).any(1))
+    return slice(int(differ[0]), int(differ[-1]) + 1) if differ.size else slice(0, 0)
 
 
 def widened(mask: Bools, pixels: int) -> Bools:
@@ -244,8 +253,10 @@ def differences(
     raw: Pixels, edited: Pixels, mask: Bools, gates: Gates, *, exact: bool
 ) -> _Differences:
     """How two pictures of one size differ inside the mask and outside the widened mask."""
-    unsigned = np.maximum(raw, edited) - np.minimum(raw, edited)
-    single = np.maximum(np.maximum(unsigned[..., 0], unsigned[..., 1]), unsigned[..., 2])
+    single = np.zeros(raw.shape[:2], np.uint8)
+    rows = _rows(raw, edited)
+    unsigned = np.maximum(raw[rows], edited[rows]) - np.minimum(raw[rows], edited[rows])
+    single[rows] = np.maximum(np.maximum(unsigned[..., 0], unsigned[..., 1]), unsigned[..., 2])
     outside = ~(mask if exact else widened(mask, gates.margin))
     if exact or not single.any():
         beyond = single * outside

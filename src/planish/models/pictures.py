@@ -3,8 +3,10 @@
     open_picture("chart.png").mode          "RGB"
     open_picture("data:image/png;base64,...")
 
-A picture is turned as its EXIF tag says, put on white where it is transparent, and only the first
-frame of an animation is taken, so that every model sees what a person would see.
+A picture is turned as its EXIF tag says, put on white where it is transparent, brought down to 8
+bits, and only the first frame of an animation is taken, so that every model sees what a person
+would see. Nothing is decoded before its size is known and allowed, so that a small file cannot fill
+the memory; formats that run other programs or hold pages (EPS, PDF) are not opened at all.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import struct
 import warnings
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
@@ -22,12 +26,34 @@ from planish.errors import BadInput
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["MOST_PIXELS", "open_picture", "picture_bytes", "upright"]
+__all__ = [
+    "BROKEN",
+    "FORMATS",
+    "LONGEST_SIDE",
+    "MOST_PIXELS",
+    "decoded",
+    "open_picture",
+    "picture_bytes",
+    "unreadable",
+    "upright",
+]
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 MOST_PIXELS = 64_000_000
 """Larger pictures are refused before a pixel is decoded: 64 megapixels are 192 MB."""
 
+LONGEST_SIDE = 16_384
+"""Pixels a side beyond which a picture is refused, besides `MOST_PIXELS` in all."""
+
+BROKEN = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, OverflowError, TypeError,
+    MemoryError, NotImplementedError, struct.error, zlib.error,
+)  # fmt: skip
+"""What Pillow's readers raise on broken files."""
+
 _SHOWN = 80
+_SHARP = 1 << 16
 
 
 def picture_bytes(picture: str) -> bytes:
@@ -40,52 +66,124 @@ def picture_bytes(picture: str) -> bytes:
         try:
             return Path(picture).read_bytes()
         except (OSError, ValueError) as error:
-            raise _unreadable(picture, getattr(error, "strerror", None) or str(error)) from None
+            raise _refused(picture, getattr(error, "strerror", None) or str(error)) from None
     head, comma, body = picture.partition(",")
     if not comma:
-        raise _unreadable(picture, "a data: URL without a comma")
+        raise _refused(picture, "a data: URL without a comma")
     if not head.endswith(";base64"):
         return unquote_to_bytes(body)
     try:
         return base64.b64decode(body, validate=True)
     except binascii.Error as error:
-        raise _unreadable(picture, str(error)) from None
+        raise _refused(picture, str(error)) from None
 
 
 def open_picture(picture: str) -> Image.Image:
     """The picture, RGB, whole in memory.
 
     Raises:
-        BadInput: it cannot be read or decoded, or is larger than `MOST_PIXELS`.
+        BadInput: it cannot be read; see `decoded` and `upright`.
     """
-    from PIL import Image
+    where = _short(picture)
+    return upright(decoded(picture_bytes(picture), where), where)
+
+
+def decoded(data: bytes, where: str, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """A picture's bytes, loaded as they are.
+
+    Args:
+        where: the file, or whoever sent the bytes; for messages.
+        formats: that may be opened.
+
+    Raises:
+        BadInput: not a picture, cut off or otherwise broken, or too large.
+    """
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a size that is looked at here
-            image = Image.open(io.BytesIO(picture_bytes(picture)))
-            if image.width * image.height > MOST_PIXELS:
-                raise _unreadable(picture, f"{image.width} x {image.height} pixels are too many")
+            warnings.simplefilter("ignore")  # of sizes, which are looked at here
+            image = Image.open(io.BytesIO(data), formats=formats)
+            width, height = image.size
+            if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDE:
+                raise BadInput(
+                    f"{width:,} x {height:,} pixels are too many",
+                    where=where,
+                    fix=f"shrink it to {MOST_PIXELS // 1_000_000} megapixels and {LONGEST_SIDE:,} "
+                    "a side at most",
+                )
             image.load()
-            return upright(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError:
+        raise BadInput(
+            "not a picture, or cut off within its first bytes" if data else "the file is empty",
+            where=where,
+            fix=f"give one of {', '.join(formats)}",
+        ) from None
+    except Image.DecompressionBombError:
+        raise BadInput(
+            "too many pixels", where=where, fix=f"at most {MOST_PIXELS // 1_000_000} megapixels"
+        ) from None
+    except BROKEN as error:
         if isinstance(error, BadInput):
             raise
-        raise _unreadable(picture, str(error)) from None
+        raise unreadable(where, error) from None
+    return image
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """A loaded picture as RGB, turned as its EXIF tag says, on white."""
+def upright(image: Image.Image, where: str) -> Image.Image:
+    """A loaded picture as RGB of 8 bits, turned as its EXIF tag says, on white.
+
+    Raises:
+        BadInput: its pixels have no known range (TIFF files of floats), or cannot be turned.
+    """
     from PIL import Image, ImageOps
 
-    turned = ImageOps.exif_transpose(image)
-    if turned.has_transparency_data:
-        turned = turned.convert("RGBA")
-        ground = Image.new("RGBA", turned.size, (255, 255, 255, 255))
-        turned = Image.alpha_composite(ground, turned)
-    return turned.convert("RGB")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            turned = ImageOps.exif_transpose(image)
+            if turned.mode.startswith(("I", "F")):
+                turned = _narrowed(turned, where)
+            if turned.has_transparency_data:
+                turned = turned.convert("RGBA")
+                ground = Image.new("RGBA", turned.size, (255, 255, 255, 255))
+                turned = Image.alpha_composite(ground, turned)
+            return turned.convert("RGB")
+    except BROKEN as error:
+        if isinstance(error, BadInput):
+            raise
+        raise unreadable(where, error) from None
 
 
-def _unreadable(picture: str, why: str) -> BadInput:
-    where = picture if len(picture) <= _SHOWN else picture[:_SHOWN] + "..."
-    return BadInput(f"the image cannot be read ({why})", where=where, fix="check the image")
+def _narrowed(image: Image.Image, where: str) -> Image.Image:
+    """Grey of 16 bits as grey of 8; Pillow's own conversion would clip it at 255."""
+    import numpy as np
+    from PIL import Image
+
+    deep = np.asarray(image)
+    if deep.dtype.kind == "f" or deep.min() < 0 or deep.max() >= _SHARP:
+        raise BadInput(
+            f"pixels of type {image.mode} have no known range",
+            where=where,
+            fix="save the picture with 8 or 16 bits a channel",
+        )
+    return Image.fromarray((deep // 257).astype(np.uint8))
+
+
+def unreadable(where: str, error: BaseException) -> BadInput:
+    """What is said of a file that is a picture, and broken."""
+    return BadInput(
+        f"the picture cannot be read ({error or type(error).__name__})",
+        where=where,
+        fix="it may be cut off; fetch or save it again",
+    )
+
+
+def _refused(picture: str, why: str) -> BadInput:
+    return BadInput(
+        f"the image cannot be read ({why})", where=_short(picture), fix="check the image"
+    )
+
+
+def _short(picture: str) -> str:
+    return picture if len(picture) <= _SHOWN else picture[:_SHOWN] + "..."

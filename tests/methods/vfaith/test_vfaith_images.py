@@ -28,6 +28,7 @@ from planish.methods.vfaith.images import (
     open_mask,
     write_bytes,
 )
+from planish.models.pictures import open_picture
 from planish.records import BadInput
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -72,6 +73,20 @@ def test_pixels_survive_the_way_to_a_file_and_back(pixels: Any) -> None:
     assert back.flags == ()
     assert (back.pixels == pixels).all()
     assert back.size == (pixels.shape[1], pixels.shape[0])
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (3, 5, 4), (1, 1), (1, 1, 4)])
+def test_grey_and_transparent_pixels_are_written_as_they_are(shape: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    back = Image.open(io.BytesIO(encode(pixels)))
+    assert back.mode == ("L" if len(shape) == 2 else "RGBA")
+    assert (np.asarray(back) == pixels).all()
+
+
+@pytest.mark.parametrize("array", [np.zeros((2, 2), np.float32), np.zeros((2, 2, 2), np.uint8)])
+def test_what_is_no_picture_is_not_written(array: Any) -> None:
+    with pytest.raises(TypeError, match="no picture"):
+        encode(array)
 
 
 def test_the_same_pixels_are_the_same_bytes_whatever_came_with_them() -> None:
@@ -160,6 +175,13 @@ def test_a_damaged_file_is_refused_in_one_line_or_read(data: st.DataObject) -> N
         good[place] = value
     with contextlib.suppress(BadInput):  # whose message is one line by itself
         assert isinstance(decode(bytes(good), "it"), Loaded)
+
+
+def test_damaged_tags_are_no_warning() -> None:
+    good = bytearray(saved(halves(), "TIFF"))
+    good[130] = 1  # a tag that reaches beyond the file
+    with contextlib.suppress(BadInput):
+        decode(bytes(good), "it")
 
 
 @given(st.binary(max_size=64))
@@ -277,3 +299,30 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
 
 def test_every_flag_has_a_meaning() -> None:
     assert all(FLAGS.values())
+
+
+def test_a_broken_list_of_frames_is_refused_in_one_line(tmp_path: Path) -> None:
+    """Pillow looks for further frames only when it is asked how many there are."""
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "TIFF")
+    data = bytearray(stream.getvalue())
+    first = int.from_bytes(data[4:8], "little")
+    entries = int.from_bytes(data[first : first + 2], "little")
+    after = first + 2 + 12 * entries
+    data[after : after + 4] = (len(data)).to_bytes(4, "little")  # the next frame: no frame at all
+    data += (1).to_bytes(2, "little") + b"\x00" * 7
+    with contextlib.suppress(BadInput):
+        assert decode(bytes(data), "x.tif").pixels.shape == (8, 8, 3)
+
+
+def test_models_and_gates_see_the_same_picture(tmp_path: Path) -> None:
+    deep = np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)
+    path = tmp_path / "deep.png"
+    Image.fromarray(deep).save(path)
+    seen = np.asarray(open_picture(str(path)))
+    assert (seen == open_image(path).pixels).all()
+    assert len(np.unique(seen)) > 32
+    for name, start in (("page.png", b"%!PS-Adobe-3.0 EPSF-3.0\n"), ("empty.png", b"")):
+        (tmp_path / name).write_bytes(start)
+        with pytest.raises(BadInput, match=name):
+            open_picture(str(tmp_path / name))

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
 import struct
 import tempfile
 import warnings
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from planish.models.pictures import MOST_PIXELS, upright
+from planish.models.pictures import BROKEN, LONGEST_SIDE, decoded, unreadable, upright
 from planish.records import BadInput
 
 if TYPE_CHECKING:
@@ -48,9 +48,6 @@ __all__ = [
 Pixels = npt.NDArray[np.uint8]
 Editable = npt.NDArray[np.bool_]
 
-LONGEST_SIDE = 16_384
-"""Pixels a side beyond which a picture is refused, besides `MOST_PIXELS` in all."""
-
 FLAGS: dict[str, str] = {
     "16-bit": "16 bits a channel, brought down to 8",
     "alpha": "transparent pixels, put on white",
@@ -62,17 +59,12 @@ FLAGS: dict[str, str] = {
 }
 """What `Loaded.flags` may hold, and its meaning."""
 
-_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 _MASKS = ("PNG", "BMP", "GIF", "TIFF", "WEBP")
 _ORIENTATION = 274  # the EXIF tag
-_SHARP = 1 << 16
-_LEVEL = 3  # of zlib: a third of the default's time on photographs, and files 8 % larger
+_LEVEL = 3  # of zlib: a third of the default's time, and files 3 % larger on photographs
+_UP = 2  # the PNG filter that predicts a byte from the one above
+_COLOURS = {(): 0, (3,): 2, (4,): 6}  # PNG's colour types: grey, RGB, RGB with alpha
 _SUFFIX = ".png"
-# What Pillow's readers raise on broken files, beside OSError.
-_BROKEN = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, OverflowError, TypeError,
-    MemoryError, NotImplementedError, struct.error, zlib.error,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -113,32 +105,33 @@ def decode(data: bytes, where: str) -> Loaded:
         BadInput: not a picture, cut off or otherwise broken, too large, or of pixels that have no
             known range (TIFF files of floats).
     """
-    image = _loaded(data, where, _FORMATS)
-    flags = set[str]()
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-        flags.add("animation")
-    if image.has_transparency_data:
-        flags.add("alpha")
-    if image.mode in ("P", "PA"):
-        flags.add("palette")
-    elif image.mode == "CMYK":
-        flags.add("cmyk")
-    elif image.mode in ("1", "L", "LA", "La"):
-        flags.add("grey")
+    image = decoded(data, where)
     try:
-        if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
-            flags.add("rotated")
-        if image.mode.startswith(("I", "F")):
-            flags |= {"16-bit", "grey"}
-            image = _narrowed(image, where)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            pixels = np.array(upright(image), dtype=np.uint8)
-    except _BROKEN as error:
-        if isinstance(error, BadInput):
-            raise
-        raise _unreadable(where, error) from None
+            flags = set(_flags(image))
+    except BROKEN as error:
+        raise unreadable(where, error) from None
+    pixels = np.array(upright(image, where), dtype=np.uint8)
     return Loaded(pixels, tuple(sorted(flags)))
+
+
+def _flags(image: Image.Image) -> Iterator[str]:
+    """What has to be changed on the way; a broken file may fail only here."""
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        yield "animation"
+    if image.has_transparency_data:
+        yield "alpha"
+    if image.mode in ("P", "PA"):
+        yield "palette"
+    elif image.mode == "CMYK":
+        yield "cmyk"
+    elif image.mode in ("1", "L", "LA", "La"):
+        yield "grey"
+    if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
+        yield "rotated"
+    if image.mode.startswith(("I", "F")):
+        yield from ("16-bit", "grey")
 
 
 def open_mask(path: Path, size: tuple[int, int]) -> Editable:
@@ -161,7 +154,7 @@ def open_mask(path: Path, size: tuple[int, int]) -> Editable:
             "a JPEG mask is blurred, and nothing in it is quite black", where=where,
             fix="save the mask as PNG",
         )  # fmt: skip
-    image = _loaded(data, where, _MASKS)
+    image = decoded(data, where, _MASKS)
     if image.size != size:
         raise BadInput(
             f"the mask has {_by(image.size)} pixels, its picture {_by(size)}",
@@ -194,19 +187,35 @@ def open_mask(path: Path, size: tuple[int, int]) -> Editable:
 def encode(image: Image.Image | npt.NDArray[Any]) -> bytes:
     """PNG bytes: the same pixels give the same bytes, whatever else the image carries.
 
+    Every line is written as its difference from the one above. Pillow tries five ways for each
+    line, which takes three times as long on drawings and saves 2 % on photographs.
+
     Args:
         image: RGB or grey; as an array uint8 of (height, width) or (height, width, 3 or 4), or bool
             of (height, width), which becomes black and white.
     """
-    from PIL import Image
-
+    # Through an array, so that no profile and no date of the source is written with it.
     array = np.asarray(image)
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
-    # Through an array, so that no profile and no date of the source is written with it.
-    stream = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(array)).save(stream, "PNG", compress_level=_LEVEL)
-    return stream.getvalue()
+    colours = _COLOURS.get(array.shape[2:])
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or colours is None:
+        raise TypeError(f"no picture: {array.dtype} of shape {array.shape}")
+    height, width = array.shape[:2]
+    lines = array.reshape(height, -1)
+    filtered = np.empty((height, 1 + lines.shape[1]), np.uint8)
+    filtered[:, 0] = _UP
+    filtered[:1, 1:] = lines[:1]
+    np.subtract(lines[1:], lines[:-1], out=filtered[1:, 1:])  # modulo 256, as the format has it
+    head = struct.pack(">IIBBBBB", width, height, 8, colours, 0, 0, 0)
+    chunks = (b"IHDR", head), (b"IDAT", zlib.compress(filtered.tobytes(), _LEVEL)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    """A part of a PNG file: length, kind, data, check sum."""
+    sum_ = zlib.crc32(data, zlib.crc32(kind))
+    return b"".join((struct.pack(">I", len(data)), kind, data, struct.pack(">I", sum_)))
 
 
 def keep(folder: Path, kind: Literal["images", "masks"], data: bytes) -> tuple[str, str]:
@@ -271,65 +280,9 @@ def _read(path: Path) -> bytes:
         ) from None
 
 
-def _loaded(data: bytes, where: str, formats: tuple[str, ...]) -> Image.Image:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sizes, which are looked at here
-            image = Image.open(io.BytesIO(data), formats=formats)
-            width, height = image.size
-            if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDE:
-                raise BadInput(
-                    f"{_by(image.size)} pixels are too many",
-                    where=where,
-                    fix=f"shrink it to {MOST_PIXELS // 1_000_000} megapixels and {LONGEST_SIDE:,} "
-                    "a side at most",
-                )
-            image.load()
-    except UnidentifiedImageError:
-        names = ", ".join(formats)
-        raise BadInput(
-            "not a picture, or cut off within its first bytes" if data else "the file is empty",
-            where=where,
-            fix=f"give one of {names}",
-        ) from None
-    except Image.DecompressionBombError:
-        raise BadInput(
-            "too many pixels", where=where, fix=f"at most {MOST_PIXELS // 1_000_000} megapixels"
-        ) from None
-    except _BROKEN as error:
-        if isinstance(error, BadInput):
-            raise
-        raise _unreadable(where, error) from None
-    return image
-
-
-def _narrowed(image: Image.Image, where: str) -> Image.Image:
-    """Grey of 16 bits as grey of 8; Pillow's own conversion would clip it at 255."""
-    from PIL import Image, ImageOps
-
-    deep = np.asarray(ImageOps.exif_transpose(image))
-    if deep.dtype.kind == "f" or deep.min() < 0 or deep.max() >= _SHARP:
-        raise BadInput(
-            f"pixels of type {image.mode} have no known range",
-            where=where,
-            fix="save the picture with 8 or 16 bits a channel",
-        )
-    return Image.fromarray((deep // 257).astype(np.uint8))
-
-
 def _some_clear(image: Image.Image) -> bool:
     return bool((np.asarray(image.convert("RGBA"))[..., 3] < 255).any())
 
 
 def _by(size: tuple[int, int]) -> str:
     return f"{size[0]:,} x {size[1]:,}"
-
-
-def _unreadable(where: str, error: BaseException) -> BadInput:
-    return BadInput(
-        f"the picture cannot be read ({error or type(error).__name__})",
-        where=where,
-        fix="it may be cut off; fetch or save it again",
-    )

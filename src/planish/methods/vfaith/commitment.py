@@ -34,7 +34,7 @@ _HABIT = re.compile(
     r" (?:answer|option|choice|pick|guess|response|reply|sense|knowledge|colou?r|thought|impulse)"
     r"|(?:world|prior|general|background|my) knowledge|what I know|from experience|prior(?! to)"
     r"|(?:without|before|not) (?:even )?(?:looking|seeing|checking)"
-    r"|without (?:the|a|any) (?:picture|image|photo)\w*|at first(?: glance| sight)?|first glance"
+    r"|at first(?: glance| sight)?|first glance"
     r"|(?:one|people|anyone|everyone|everybody|someone|most|many|you)(?:'d| would| might| may)?"
     r" (?:say|think|expect|answer|guess|pick|choose|give|assume)s?"
     r"|(?:I'd|I would) expect|have (?:guessed|expected|thought|said|been)"

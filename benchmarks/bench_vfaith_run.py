@@ -99,9 +99,9 @@ def run(bench: Bench, server: ChatServer, folder: Path) -> dict[str, float]:
     """The command: its rate, and the most memory that its process took."""
     begin = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-c", CHILD, "vfaith", "run", "--json", "--min-coverage", "0",
-         "--model", f"openai:m@{server.url}?in_flight={IN_FLIGHT}", "--bench", str(bench.folder),
-         "--runs", str(folder)],
+        [sys.executable, "-c", CHILD, "vfaith", "run", "--json", "--unpinned",
+         "--min-coverage", "0", "--model", f"openai:m@{server.url}?in_flight={IN_FLIGHT}",
+         "--bench", str(bench.folder), "--runs", str(folder)],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stderr is not None

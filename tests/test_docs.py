@@ -19,7 +19,7 @@ from planish.methods.s2j.data import pair_items
 from planish.methods.s2j.measuring.baselines_plan import BaselinesConfig, make_plan
 from planish.methods.vfaith.building.photographs import Photograph, read_photographs
 from planish.methods.vfaith.data import ARMS, Outcome
-from planish.methods.vfaith.running.planted import PLANTED, Sheet
+from planish.methods.vfaith.running.planted import PLANTED, AnswerSheet
 from planish.methods.vfaith.scoring.records import METRICS
 from planish.methods.vfaith.verifying.gates import CODES, GATES
 from planish.tasks.base import prove
@@ -142,5 +142,5 @@ def test_documented_codes_of_vfaith_are_those_of_the_gates():
 
 def test_documented_answer_sheet_is_one():
     options = re.search(r"^\| `sheet` \|.*`\?(.*?)` \|$", (DOCS / "vfaith.md").read_text(), re.M)[1]
-    sheet = Sheet(**dict(item.split("=") for item in options.split("&")))
+    sheet = AnswerSheet(**dict(item.split("=") for item in options.split("&")))
     assert sheet.expected(4)["repeat_ratio"] == sheet.stick

@@ -7,16 +7,22 @@ planish vfaith verify raw.png edited.png --mask mask.png
 
 Where things are:
 
-    method.py    the idea: what is changed, and what is changed beside it
-    data.py      pairs, replies, and what a bench folder holds
-    config.py    the dials and their presets
-    scenes/      families of pictures that can be drawn, solved and changed
-    editing/     editors behind one contract: scenes, an endpoint, diffusers
-    verifying/   the gates, and stage verify for anybody's own pictures
-    building/    stage build: pairs, placebos, perception questions, photographs
-    running/     stage run: arms, prompts, reading the answer, planted answer sheets
-    scoring/     stage score: metrics, intervals, the report
-    viewers.py   trains the tiny networks that see, remember or are blind
+    method.py      the idea: what is changed, and what is changed beside it
+    data.py        pairs, replies, and what a bench folder holds
+    config.py      the dials and their presets
+    scenes/        families of pictures that can be drawn, solved and changed
+    images.py      pictures in and out: anybody's files as pixels, PNG files named by their bytes
+    bench.py       reads a bench folder with care, for anybody may have made it
+    usable.py      which pairs are asked, and which of them count
+    extraction.py  which option a reply settles on (by way of wording.py and commitment.py)
+    editing/       editors behind one contract: scenes, an endpoint, diffusers
+    verifying/     the gates, and stage verify for anybody's own pictures
+    building/      stage build: pairs, placebos, perception questions, photographs
+    running/       stage run: arms, prompts, models that are pinned, planted answer sheets
+    scoring/       stage score: metrics, intervals, the report
+    claims.py      what the demonstration claims, fixed before looking, and what came
+    viewers.py     trains the tiny networks that see, remember or are blind
+    demo.py        the demonstration: who looks, who remembers, and what tells them apart
 """
 
 from planish.methods import Method

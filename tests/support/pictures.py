@@ -21,11 +21,10 @@ from planish.methods.vfaith.data import (
     Edit,
     EditPair,
     Kind,
-    Perception,
     Picture,
     Source,
 )
-from planish.methods.vfaith.method import draw, is_typical
+from planish.methods.vfaith.method import draw, is_typical, perceived
 from planish.methods.vfaith.scenes import FAMILIES, Scene
 from planish.records import write_jsonl
 
@@ -47,21 +46,22 @@ def make_pair(
 ) -> EditPair:
     """A pair whose pictures are in the folder."""
     found = FAMILIES[family]
+    name = f"{family}-{'' if kind == 'pair' else 'p'}{number:04d}"
     rng = random.Random(f"{family}:{kind}:{number}")
     draft = draw(
         found, rng, size=size, typical=is_typical(number, kind), place=number // 4 % 4, kind=kind
     )
 
     def picture(scene: Scene, gold: str) -> Picture:
-        name, digest = store(folder, "images", scene.draw())
-        return Picture(file=name, sha256=digest, gold=gold, scene=scene.dump())
+        file, digest = store(folder, "images", scene.draw())
+        return Picture(file=file, sha256=digest, gold=gold, scene=scene.dump())
 
     before, after = np.asarray(draft.raw.draw()), np.asarray(draft.edited.draw())
     changed = (before != after).any(-1)
     mask, mask_hash = store(folder, "masks", Image.fromarray(changed.astype(np.uint8) * 255))
     rows, columns = np.nonzero(changed)
     return EditPair(
-        pair_id=f"{family}-{'' if kind == 'pair' else 'p'}{number:04d}",
+        pair_id=name,
         kind=kind,
         family=family,
         subset=found.subset,
@@ -85,9 +85,7 @@ def make_pair(
                 int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
             ),
         ),
-        perception=()
-        if kind == "perception"
-        else (Perception(text=draft.statement, gold_raw="no", gold_edited="yes"),),
+        perception=() if kind == "perception" else (perceived(draft, name),),
         edit=Edit(
             backend="scene",
             version="1",

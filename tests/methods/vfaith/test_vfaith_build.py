@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -36,7 +37,7 @@ from planish.methods.vfaith.editing.contract import (
     request_key,
 )
 from planish.methods.vfaith.images import decode, encode, open_image, open_mask
-from planish.methods.vfaith.method import OPTIONS
+from planish.methods.vfaith.method import OPTIONS, draw, perceived
 from planish.methods.vfaith.scenes import FAMILIES, load_scene
 from planish.records import BadInput, read_records
 from planish.runs.console import Screen
@@ -171,7 +172,12 @@ def test_every_promise_of_a_bench(built: Path) -> None:
         if pair.kind == "pair":
             assert load_scene(pair.edited.scene).solve(pair.ask) == pair.edited.gold
             assert len(pair.options) == OPTIONS
-            assert pair.perception
+            (asked,) = pair.perception
+            for picture, said in ((pair.raw, asked.gold_raw), (pair.edited, asked.gold_edited)):
+                assert picture.scene is not None
+                scene = load_scene(picture.scene)
+                shown = scene.statement(pair.ask, scene.solve(pair.ask)) == asked.text
+                assert said == ("yes" if shown else "no")
         else:
             assert sorted(pair.options) == ["no", "yes"]
     letters = Counter(pair.letter(pair.edited.gold) for pair in bench.pairs if pair.kind == "pair")
@@ -180,6 +186,26 @@ def test_every_promise_of_a_bench(built: Path) -> None:
     assert info["complete"]
     assert info["numbers"]["most_outside"] == 0
     assert info["numbers"]["unfilled"] == 0
+
+
+def test_whoever_says_yes_sees_the_cue_of_half_of_the_pairs() -> None:
+    plan = Plan(num=400, families=("colours",), size=256)
+    slots = [slot for part in plan.parts for slot in plan.slots(part) if slot.kind == "pair"]
+    yes: dict[tuple[bool, int], list[bool]] = {}
+    for slot in slots:
+        draft = draw(
+            FAMILIES[slot.family], random.Random(slot.seed(0)), size=256, typical=slot.typical,
+            place=slot.place,
+        )  # fmt: skip
+        asked = perceived(draft, slot.name)
+        assert {asked.gold_raw, asked.gold_edited} == {"yes", "no"}
+        yes.setdefault((slot.typical, slot.place), []).append(asked.gold_edited == "yes")
+    every = [each for found in yes.values() for each in found]
+    assert len(every) > 300
+    assert 0.42 < sum(every) / len(every) < 0.58
+    # Neither the direction nor the letter tells which value is asked for.
+    assert len(yes) == 8
+    assert all(0.2 < sum(found) / len(found) < 0.8 for found in yes.values())
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -21,10 +21,20 @@ from dataclasses import dataclass, replace
 
 from pydantic import JsonValue, ValidationError
 
-from planish.methods.vfaith.data import Kind
+from planish.methods.vfaith.data import Kind, Perception
 from planish.methods.vfaith.scenes.base import Ask, Family, Knob, Scene
 
-__all__ = ["OPTIONS", "RETRIES", "YES_NO", "Draft", "Exhausted", "draw", "is_typical", "ordered"]
+__all__ = [
+    "OPTIONS",
+    "RETRIES",
+    "YES_NO",
+    "Draft",
+    "Exhausted",
+    "draw",
+    "is_typical",
+    "ordered",
+    "perceived",
+]
 
 OPTIONS = 4
 RETRIES = 50
@@ -117,6 +127,22 @@ def ordered(options: Sequence[str], gold: str, place: int, seed: int) -> tuple[s
     others = sorted(option for option in options if option != gold)
     random.Random(seed).shuffle(others)
     return (*others[:place], gold, *others[place:])
+
+
+def perceived(draft: Draft, name: str) -> Perception:
+    """Whether a viewer sees the cue: about its new value or, as often, about its old one.
+
+    Were it always the new one, whoever says yes to everything would be right about every edited
+    picture.
+
+    Args:
+        name: of the pair; it alone draws which, so that neither the direction of the edit nor the
+            place of the answer tells it.
+    """
+    if random.Random(f"perception:{name}").random() < 0.5:
+        return Perception(text=draft.statement, gold_raw="no", gold_edited="yes")
+    text = draft.raw.statement(draft.ask, draft.old)
+    return Perception(text=text, gold_raw="yes", gold_edited="no")
 
 
 def _turned(

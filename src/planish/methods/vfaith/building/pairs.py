@@ -14,24 +14,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from pydantic import JsonValue, ValidationError
 
+from planish.methods.vfaith.building.masks import box_mask, box_of, one_bit
 from planish.methods.vfaith.building.plan import Plan, Slot
 from planish.methods.vfaith.data import (
     Check,
     Cue,
     Edit,
     EditPair,
-    Perception,
     Picture,
     Source,
 )
@@ -44,7 +42,7 @@ from planish.methods.vfaith.editing.contract import (
 )
 from planish.methods.vfaith.editing.shelf import Shelf
 from planish.methods.vfaith.images import decode, encode, keep
-from planish.methods.vfaith.method import Draft, draw
+from planish.methods.vfaith.method import Draft, draw, perceived
 from planish.methods.vfaith.scenes import FAMILIES, Scene
 from planish.methods.vfaith.scenes.base import Knob
 from planish.methods.vfaith.verifying.gates import (
@@ -59,7 +57,7 @@ from planish.methods.vfaith.verifying.gates import (
 from planish.methods.vfaith.verifying.scene_gates import Rendered, check_scenes
 from planish.records import BadInput
 
-__all__ = ["EDITS", "LICENCE", "Desk", "Edited", "box_mask", "box_of", "draw_pair"]
+__all__ = ["EDITS", "LICENCE", "Desk", "Edited", "draw_pair"]
 
 EDITS = "edits"
 """Folder of a bench with everything that an editor was paid for."""
@@ -157,7 +155,7 @@ class Desk:
 
     def keep_cue(self, name: str, old: str, new: str, mask: Bools) -> Cue:
         """Puts a mask into the bench."""
-        file, sha256 = keep(self.folder, "masks", _one_bit(mask))
+        file, sha256 = keep(self.folder, "masks", one_bit(mask))
         return Cue(name=name, old=old, new=new, mask=file, mask_sha256=sha256, box=box_of(mask))
 
 
@@ -319,20 +317,6 @@ def edit_seeds(text: str) -> tuple[int, int]:
     )
 
 
-def box_mask(box: Sequence[float], shape: tuple[int, ...]) -> Bools:
-    """True inside a box of left, top, right, bottom in pixels; [height, width]."""
-    left, top, right, bottom = box
-    mask = np.zeros(shape[:2], np.bool_)
-    mask[max(0, int(top)) : int(np.ceil(bottom)), max(0, int(left)) : int(np.ceil(right))] = True
-    return mask
-
-
-def box_of(mask: Bools) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of a mask that is not empty; right and bottom excluded."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
 def _record(
     desk: Desk,
     slot: Slot,
@@ -345,9 +329,6 @@ def _record(
     edit: Edit,
     checks: tuple[Check, ...],
 ) -> EditPair:
-    perception: tuple[Perception, ...] = ()
-    if slot.kind == "pair":
-        perception = (Perception(text=draft.statement, gold_raw="no", gold_edited="yes"),)
     return EditPair(
         pair_id=slot.name,
         kind=slot.kind,
@@ -364,7 +345,7 @@ def _record(
         placebo=placebo,
         placebo_name=draft.other.name,
         cue=desk.keep_cue(draft.cue.name, draft.old, draft.new, mask),
-        perception=perception,
+        perception=(perceived(draft, slot.name),) if slot.kind == "pair" else (),
         edit=edit,
         checks=checks,
     )
@@ -373,13 +354,6 @@ def _record(
 def _pixels(result: EditResult) -> Pixels:
     """Of an exact edit, which comes with them."""
     return decode(result.image, result.backend).pixels if result.pixels is None else result.pixels
-
-
-def _one_bit(mask: Bools) -> bytes:
-    """A mask as PNG with one bit a pixel: a tenth of the time, and pictures are most of it."""
-    stream = io.BytesIO()
-    Image.fromarray(mask).save(stream, "PNG", compress_level=3)
-    return stream.getvalue()
 
 
 def _scene_checks(draft: Draft, rendered: Rendered) -> tuple[Check, ...]:

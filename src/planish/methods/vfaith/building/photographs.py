@@ -28,10 +28,10 @@ from pydantic import (
     model_validator,
 )
 
+from planish.methods.vfaith.building.masks import box_mask
 from planish.methods.vfaith.building.pairs import (
     Desk,
     Edited,
-    box_mask,
     edit_record,
     edit_seeds,
     placebo_check,

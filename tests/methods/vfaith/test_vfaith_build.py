@@ -36,6 +36,7 @@ from planish.methods.vfaith.editing.contract import (
     load_editor,
     request_key,
 )
+from planish.methods.vfaith.editing.scene import SceneEditor
 from planish.methods.vfaith.images import decode, encode, open_image, open_mask
 from planish.methods.vfaith.method import OPTIONS, draw, perceived
 from planish.methods.vfaith.scenes import FAMILIES, load_scene
@@ -529,6 +530,39 @@ def test_a_bad_generated_edit_is_kept_out_and_kept(
     assert painter.calls == calls  # no placebo is paid for
     kept = list((tmp_path / "edits").glob("*/result.json"))
     assert len(kept) == (0 if how == "refuse" else 1)
+
+
+def test_a_perception_item_pays_for_no_placebo(tmp_path: Path) -> None:
+    painter = Painter()
+    plan = make_plan(num=16, families=("colours",), editor="openai:m@http://x", building=SMALL)[0]
+    desk = Desk(tmp_path, plan, painter)
+    (part,) = (part for part in plan.parts if part.kind == "perception")
+    pair = draw_pair(desk, plan.slots(part)[0])
+    assert pair.passed
+    assert pair.placebo is None
+    assert painter.calls == 1
+
+
+def test_an_exact_edit_that_spills_beyond_its_thing_has_leaked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Spilling(SceneEditor):
+        def edit(self, request: EditRequest) -> EditResult:
+            found = super().edit(request)
+            pixels = decode(found.image, "edit").pixels.copy()
+            pixels[0, 0] ^= 1
+            return replace(found, image=encode(pixels), pixels=pixels)
+
+    plan = small_plan()
+    slot = plan.slots(plan.parts[0])[0]
+    fine, bad = (
+        draw_pair(Desk(tmp_path, plan, each), slot) for each in (SceneEditor(), Spilling())
+    )
+    assert fine.passed
+    assert {check.gate: check.value for check in bad.checks}["containment_max"] == 1
+    assert "leak" in bad.codes
+    mask = open_mask(tmp_path / bad.cue.mask, (256, 256))
+    assert mask[0, 0]  # the record's mask is what differs, all of it
 
 
 # ---- the command

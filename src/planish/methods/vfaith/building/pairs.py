@@ -5,9 +5,10 @@
     pair.passed, pair.codes
 
 An editor that is exact is given the scene and the change; the mask is where its picture differs
-from the raw one. Any other editor is given the raw picture, the instruction and the box of the
-thing as its mask. Its picture is measured as it came; only then is everything outside the mask put
-back, so that a model sees nothing but the edit. What it was paid for is on the shelf before that.
+from the raw one, and what it must keep to is not the mask but the thing's region. Any other editor
+is given the raw picture, the instruction and the box of the thing as its mask. Its picture is
+measured as it came; only then is everything outside the mask put back, so that a model sees nothing
+but the edit. What it was paid for is on the shelf before that.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ from planish.methods.vfaith.verifying.gates import (
     undecodable,
     widened,
 )
-from planish.methods.vfaith.verifying.scene_gates import Rendered, check_scenes
+from planish.methods.vfaith.verifying.scene_gates import Rendered, check_scenes, region_of
 from planish.records import BadInput
 
 __all__ = ["EDITS", "LICENCE", "Desk", "Edited", "draw_pair"]
@@ -204,8 +205,13 @@ def _exact(desk: Desk, slot: Slot, draft: Draft, raw: Pixels) -> EditPair:
     mask = changed(raw, after)
     if not mask.any() or mask.all():  # the gates will say so
         mask = box_mask(_box(draft.raw, draft.cue), raw.shape[:2])
+    # The mask is made of what differs, so that nothing could ever differ outside it: what the edit
+    # is held to is where the thing stands, before and after.
+    region = np.zeros_like(mask)
+    for scene in (draft.raw, draft.edited):
+        region |= box_mask(region_of(scene, draft.cue.path), region.shape)
     checks = (
-        *compare(raw, after, mask, desk.plan.gates, exact=True),
+        *compare(raw, after, mask, desk.plan.gates, exact=True, region=region),
         *_scene_checks(draft, (raw, after, beside)),
     )
     return _record(
@@ -234,7 +240,8 @@ def _generated(desk: Desk, slot: Slot, draft: Draft, raw: Pixels) -> EditPair:
     edited = desk.edit_pixels(raw, draft.instruction, masks[0], seeds[0], slot.name)
     checks = (*edited.checks, *_cue_is_there(draft, edited, masks[0]))
     placebo: Picture | None = None
-    if all(check.passed for check in checks):  # nobody pays for a placebo of a bad edit
+    # Nobody pays for a placebo of a bad edit, or for one that no arm shows.
+    if slot.kind == "pair" and all(check.passed for check in checks):
         beside = desk.edit_pixels(raw, _placebo_words(draft), masks[1], seeds[1], slot.name)
         checks = (*checks, placebo_check(beside))
         placebo = desk.keep(beside.pixels, draft.gold_raw)

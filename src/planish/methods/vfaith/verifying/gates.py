@@ -83,6 +83,7 @@ GATES: dict[str, str] = {
 """Every gate in its order, and what its number is."""
 
 CODES: dict[str, str] = {
+    "refused": "the editor will not make this edit: its moderation says so",
     "undecodable": "the editor's reply could not be opened as a picture",
     "resampled": "the edited picture had another size and was brought to the raw one's",
     "wrong_size": "the edited picture has another shape: it cannot be laid over the raw one",
@@ -128,7 +129,13 @@ class _Differences:
 
 
 def compare(
-    raw: Pixels, edited: Pixels, mask: Bools, gates: Gates, *, exact: bool
+    raw: Pixels,
+    edited: Pixels,
+    mask: Bools,
+    gates: Gates,
+    *,
+    exact: bool,
+    region: Bools | None = None,
 ) -> tuple[Check, ...]:
     """Every gate between two pictures, in order.
 
@@ -139,6 +146,8 @@ def compare(
         mask: [height, width] of the raw picture; True where the edit may change pixels.
         exact: the editor promises to leave every pixel outside the mask alone. Then the mask is not
             widened, and one level at one pixel is a leak.
+        region: [height, width], what an exact edit is held to where the mask was made of what
+            differs and therefore holds all of it.
 
     Returns:
         size, containment, containment_mean, containment_max, efficacy, ssim_outside, duplicate;
@@ -152,9 +161,10 @@ def compare(
     if fitted is None:
         return (size,)
     found = differences(raw, fitted, mask, gates, exact=exact)
+    held = found if region is None else differences(raw, fitted, region, gates, exact=exact)
     return (
         size,
-        *_containment(found, gates, exact=exact),
+        *_containment(held, gates, exact=exact),
         _efficacy(found, gates),
         _similarity(raw, fitted, found, gates),
         _duplicate(raw, fitted),

@@ -23,7 +23,7 @@ from planish.methods.vfaith.scenes import Scene
 from planish.methods.vfaith.scenes.base import Ask
 from planish.methods.vfaith.verifying.gates import Bools, Pixels, changed
 
-__all__ = ["PLACEBO_FACTOR", "Rendered", "check_scenes"]
+__all__ = ["PLACEBO_FACTOR", "Rendered", "check_scenes", "region_of"]
 
 PLACEBO_FACTOR = 4.0
 """Cue or placebo may change so many times the other's pixels: things of one kind in one picture
@@ -75,7 +75,7 @@ def check_scenes(
 
 
 def _region(raw: Scene, cue: Bools, cue_path: Path, other: Bools, other_path: Path) -> Check:
-    boxes = [_box(raw, path) for path in (cue_path, other_path)]
+    boxes = [region_of(raw, path) for path in (cue_path, other_path)]
     spilled = 0
     for found, (left, top, right, bottom) in zip((cue, other), boxes, strict=True):
         spilled += int(found.sum()) - int(found[top:bottom, left:right].sum())
@@ -88,8 +88,11 @@ def _region(raw: Scene, cue: Bools, cue_path: Path, other: Bools, other_path: Pa
     return Check(gate="region", value=spilled, passed=not code, code=code)
 
 
-def _box(scene: Scene, path: Path) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of the region in pixels, right and bottom excluded."""
+def region_of(scene: Scene, path: Path) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom in pixels of the thing that a path belongs to, with its soft edge.
+
+    Right and bottom are excluded.
+    """
     left, top, right, bottom = (edge * scene.size for edge in scene.region(path))
     return (
         max(0, math.floor(left) - _EDGE),

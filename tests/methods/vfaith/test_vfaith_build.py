@@ -40,6 +40,7 @@ from planish.methods.vfaith.editing.scene import SceneEditor
 from planish.methods.vfaith.images import decode, encode, open_image, open_mask
 from planish.methods.vfaith.method import OPTIONS, draw, perceived
 from planish.methods.vfaith.scenes import FAMILIES, load_scene
+from planish.methods.vfaith.verifying import bench_gates
 from planish.records import BadInput, read_records
 from planish.runs.console import Screen
 
@@ -421,6 +422,37 @@ def test_nothing_passes(
         assert "4 pairs failed gate cue: gold_wrong" in err
     with pytest.raises(BadInput, match="not complete"):
         read_bench(tmp_path / "b")
+
+
+@pytest.mark.parametrize("lack", ["gate", "place"])
+def test_a_bench_that_lacks_something_is_left_and_the_command_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lack: str
+) -> None:
+    if lack == "gate":
+        failed = Check(gate="letters", value=0.001, passed=False, code="letters_tell")
+        monkeypatch.setattr(bench_gates, "_letters", lambda pairs: failed)
+    else:
+        check = pairs.check_scenes
+
+        def strict(**scenes: Any) -> tuple[Check, ...]:
+            bad = scenes["options"].index(scenes["gold_edited"]) == 0
+            return (*check(**scenes), Check(gate="cue", passed=not bad, code="gold_wrong"))
+
+        monkeypatch.setattr(pairs, "check_scenes", strict)
+        monkeypatch.setattr(filling, "ATTEMPTS", 1)
+    words = ["vfaith", "build", "--num", "4", "--family", "colours", "--size", "256"]
+    words += ["--workers", "1", "--out", str(tmp_path / "b"), "--runs", str(tmp_path)]
+    assert main(words) == 1
+    err = capsys.readouterr().err
+    said = {"gate": "gate letters over the bench", "place": "1 places stayed empty"}[lack]
+    assert said in err
+    assert "exit code 1" in err
+    assert read_bench(tmp_path / "b").pairs
+    info = json.loads((tmp_path / "b" / BUILD).read_text())
+    assert info["complete"]
+    passed = all(each["passed"] for each in info["numbers"]["bench_gates"]["checks"])
+    assert passed == (lack == "place")
+    assert info["numbers"]["unfilled"] == (lack == "place")
 
 
 # ---- editors that are not exact

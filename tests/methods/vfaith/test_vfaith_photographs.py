@@ -14,12 +14,13 @@ from PIL import Image
 
 from planish.cli import main as command
 from planish.methods.vfaith.bench import read_bench
+from planish.methods.vfaith.building import filling
 from planish.methods.vfaith.building.build import build_bench, make_plan
 from planish.methods.vfaith.building.filling import fill
 from planish.methods.vfaith.building.photographs import read_photographs
 from planish.methods.vfaith.building.proposing import cues_in, propose, proposed_path
 from planish.methods.vfaith.building.writing import Site
-from planish.methods.vfaith.editing.contract import EditRequest, EditResult, request_key
+from planish.methods.vfaith.editing.contract import EditFailed, EditRequest, EditResult, request_key
 from planish.methods.vfaith.images import decode, encode, open_image
 from planish.models.base import Watcher
 from planish.records import BadInput, Chat, Completion, Sampling, write_jsonl
@@ -155,9 +156,58 @@ def test_an_editor_is_asked_once_for_each_edit(tmp_path: Path) -> None:
     painter = Painter()
     for out in ("b", "b"):
         with Site.open(tmp_path / out, plan) as site:
-            assert fill(site, painter, QUIET, entries=entries) == 0
+            assert fill(site, painter, QUIET, entries=entries).empty == 0
             (tmp_path / out / "pairs.jsonl").unlink()  # as if it had been killed just before
     assert painter.calls == 2
+
+
+def test_an_edit_that_fails_costs_its_own_place_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = {name: value for name, value in LINE.items() if name != "edited"}
+    path = listed(tmp_path, *({**own, "id": f"p{number}"} for number in range(4)))
+    painter, down = Painter(), {2, 3}
+    edit = painter.edit
+
+    def shaky(request: EditRequest) -> EditResult:
+        if painter.calls + 1 in down:
+            painter.calls += 1
+            raise EditFailed("http 503 3 times")
+        return edit(request)
+
+    monkeypatch.setattr(painter, "edit", shaky)
+    monkeypatch.setattr("planish.methods.vfaith.building.build.load_editor", lambda spec: painter)
+    words = ["vfaith", "build", "--photos", str(path), "--editor", "openai:m", "--workers", "1"]
+    words += ["--out", str(tmp_path / "b"), "--runs", str(tmp_path / "runs"), "--json"]
+    assert main(words) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["edits_failed"] == json.loads(out)["unfilled"] == 2
+    assert "no picture came of 2 edits, the first because: http 503" in err
+    assert [pair.pair_id for pair in read_bench(tmp_path / "b").pairs] == ["p0", "p3"]
+    down.clear()
+    assert main(words) == 0
+    assert len(read_bench(tmp_path / "b").pairs) == 4
+    assert painter.calls == 6  # what came the first time is not paid for again
+
+
+def test_an_editor_that_is_down_is_not_asked_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = {name: value for name, value in LINE.items() if name != "edited"}
+    path = listed(tmp_path, *({**own, "id": f"p{number}"} for number in range(5)))
+    painter = Painter()
+
+    def down(request: EditRequest) -> EditResult:
+        painter.calls += 1
+        raise EditFailed("no connection")
+
+    monkeypatch.setattr(painter, "edit", down)
+    monkeypatch.setattr("planish.methods.vfaith.building.build.load_editor", lambda spec: painter)
+    monkeypatch.setattr(filling, "_ROUND", 2)
+    words = ["vfaith", "build", "--photos", str(path), "--editor", "openai:m", "--workers", "1"]
+    assert main([*words, "--out", str(tmp_path / "b"), "--runs", str(tmp_path / "runs")]) == 1
+    assert painter.calls == 2
+    assert "no picture came of 2 edits" in capsys.readouterr().err
 
 
 def test_a_turned_picture_is_upright_and_says_so(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ planish vfaith build --photos photos.jsonl --propose openai:gpt-5
 
 The same command goes on where it was stopped, and leaves the same bytes as if it had not been. What
 an editor was paid for is kept in the bench, in `edits/`, and is never asked for again. A run folder
-holds the report.
+holds the report. Exit code 0: every place holds a pair and the bench passed the gates over all of
+it; 1: places stayed empty or one of those gates failed, and `build.json` says which; 2: bad input.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from planish.methods.vfaith.building.filling import fill
+from planish.methods.vfaith.bench import BUILD
+from planish.methods.vfaith.building.filling import Filled, fill
 from planish.methods.vfaith.building.photographs import Entry, read_photographs
 from planish.methods.vfaith.building.plan import NUM, Plan, chosen_families
 from planish.methods.vfaith.building.writing import Site
@@ -145,7 +147,8 @@ def build_bench(
     # Before anything is written: a missing key or extra is told at once.
     editor = load_editor(plan.editor)
     with Site.open(out, plan) as site:
-        return _filled(site, editor, screen, entries, workers)
+        numbers, filled = _filled(site, editor, screen, entries, workers)
+        return numbers, filled.empty
 
 
 def _carry_out(
@@ -159,36 +162,43 @@ def _carry_out(
         slug = f"build-{out.name}"[:40]
         run = Run.create("vfaith", slug, config, seed=plan.seed, root=runs, stage="build")
         with run, _told(screen):
-            numbers, unfilled = _filled(site, editor, screen, entries, workers)
-            found = numbers.as_json() | {"unfilled": unfilled}
-            summary = _summary(out, found)
+            numbers, filled = _filled(site, editor, screen, entries, workers)
+            found = numbers.as_json() | {"unfilled": filled.empty}
+            summary = _summary(out, found) | {"edits_failed": len(filled.failures)}
             if not site.count():
                 run.close("failed", "no pair passed its gates")
+                _tell_failures(screen, filled)
                 for reason, pairs in numbers.excluded.most_common(3):
                     screen.warn(f"{pairs} pairs failed gate {reason.gate}: {reason.code}")
                 screen.close(summary, run=run.path)
                 return 1
             run.finish(**summary)
             write_report(run, site, numbers)
-        _show(screen, numbers, unfilled)
+        _show(screen, numbers)
+    lacks = bool(filled.empty) or not summary["bench_gates_passed"]
+    _tell_failures(screen, filled)
+    if filled.empty:
+        screen.warn(f"{filled.empty} places stayed empty")
+    if lacks:
+        screen.warn(f"exit code 1: {out} can be used, and its {BUILD} says what it lacks")
     then = command("planish", "vfaith", "run", "--model", "MODEL", "--bench", out)
     screen.close(summary, run=run.path, report=run.report_path, then=[then])
-    return 0
+    return int(lacks)
 
 
 def _filled(
     site: Site, editor: Editor, screen: Screen, entries: Sequence[Entry], workers: int | None
-) -> tuple[Numbers, int]:
+) -> tuple[Numbers, Filled]:
     from planish.methods.vfaith.building.counting import count
 
     for note in site.notes:
         screen.warn(note)
-    unfilled = fill(site, editor, screen, entries=entries, workers=workers)
+    filled = fill(site, editor, screen, entries=entries, workers=workers)
     site.settle()
     numbers = count(site)
     if site.count():
-        site.complete(numbers.as_json() | {"unfilled": unfilled})
-    return numbers, unfilled
+        site.complete(numbers.as_json() | {"unfilled": filled.empty})
+    return numbers, filled
 
 
 @contextlib.contextmanager
@@ -233,7 +243,16 @@ def _summary(out: Path, found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _show(screen: Screen, numbers: Numbers, unfilled: int) -> None:
+def _tell_failures(screen: Screen, filled: Filled) -> None:
+    if filled.failures:
+        number = len(filled.failures)
+        screen.warn(
+            f"no picture came of {number} edits, the first because: {filled.failures[0]}; "
+            "the same command tries them again"
+        )
+
+
+def _show(screen: Screen, numbers: Numbers) -> None:
     from planish.methods.vfaith.verifying.gates import CODES
 
     rows = [
@@ -253,5 +272,3 @@ def _show(screen: Screen, numbers: Numbers, unfilled: int) -> None:
         for check in found.checks:
             if not check.passed:
                 screen.warn(f"gate {check.gate} over the bench: {CODES.get(check.code, '')}")
-    if unfilled:
-        screen.warn(f"{unfilled} places stayed empty: see rejected.jsonl for the reasons")

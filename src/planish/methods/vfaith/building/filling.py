@@ -1,9 +1,11 @@
 """Fills the places of a bench, over several processes, or over threads where an endpoint does it.
 
-    empty = fill(site, load_editor("scene"), screen, workers=2)      places that stayed empty
+    filled = fill(site, load_editor("scene"), screen, workers=2)
+    filled.empty, filled.failures           places without a pair; edits of which no picture came
 
 Work is dealt out in rounds of small chunks. Chunks know nothing of each other and come back in
 order, so a bench is the same for any number of workers, and no more than a round is in memory.
+An edit of which no picture comes leaves its place empty for now: the next call tries it again.
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ from planish.methods.vfaith.building.photographs import Entry, photo_pair
 from planish.methods.vfaith.building.plan import Plan, Slot
 from planish.methods.vfaith.building.writing import Site
 from planish.methods.vfaith.data import EditPair
-from planish.methods.vfaith.editing.contract import Editor
+from planish.methods.vfaith.editing.contract import EditFailed, Editor
 from planish.methods.vfaith.method import Exhausted
 from planish.parallel import fan_out
 from planish.runs.console import Screen
 
-__all__ = ["ATTEMPTS", "PAID_ATTEMPTS", "THREADS", "fill"]
+__all__ = ["ATTEMPTS", "PAID_ATTEMPTS", "THREADS", "Filled", "fill"]
 
 ATTEMPTS = 20
 """Pairs that are drawn for one place of a bench before it stays empty."""
@@ -38,12 +40,26 @@ _ROUND = 16  # chunks a worker, between two looks at the disk
 
 
 @dataclass(frozen=True)
+class Filled:
+    """What came of filling a bench.
+
+    Args:
+        empty: places without a pair.
+        failures: why no picture came, of each edit that failed; the next call tries them again.
+    """
+
+    empty: int
+    failures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class _Line:
-    """A pair as it goes to the disk."""
+    """A pair as it goes to the disk, or why there is none yet."""
 
     pair_id: str
     text: str
     passed: bool
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +78,9 @@ class _Drawing:
                 pair = draw_pair(self.desk, replace(slot, attempt=attempt))
             except Exhausted:
                 continue
+            except EditFailed as error:
+                yield _Line(slot.name, "", False, str(error))
+                return
             yield _line(pair)
             if pair.passed:
                 return
@@ -74,7 +93,13 @@ class _Photographing:
     desk: Desk
 
     def __call__(self, entries: Sequence[Entry]) -> list[_Line]:
-        return [_line(photo_pair(self.desk, entry)) for entry in entries]
+        return [self._made(entry) for entry in entries]
+
+    def _made(self, entry: Entry) -> _Line:
+        try:
+            return _line(photo_pair(self.desk, entry))
+        except EditFailed as error:
+            return _Line(entry.photo.id, "", False, str(error))
 
 
 def fill(
@@ -84,8 +109,10 @@ def fill(
     *,
     entries: Sequence[Entry] = (),
     workers: int | None = None,
-) -> int:
-    """Fills every place that is still empty; how many stay so.
+) -> Filled:
+    """Fills every place that is still empty, as far as it goes.
+
+    Once every edit of a round has failed, the editor is not there: nothing more is asked of it.
 
     Args:
         entries: photographs, for a plan that is made of them.
@@ -102,13 +129,13 @@ def fill(
     backend, workers = _workers(site.plan, workers)
     if site.plan.photos:
         left = [entry for entry in entries if not _is_known(site, entry.photo.id)]
-        _in_rounds(site, _Photographing(desk), left, screen, 1, workers, "threading")
-        return sum(not site.has(entry.photo.id) for entry in entries)
+        failures = _in_rounds(site, _Photographing(desk), left, screen, 1, workers, "threading")
+        return Filled(sum(not site.has(entry.photo.id) for entry in entries), failures)
     attempts = _attempts(site.plan)
     slots = _empty_slots(site, attempts)
     chunk = _CHUNK if desk.exact else 1
-    _in_rounds(site, _Drawing(desk, attempts), slots, screen, chunk, workers, backend)
-    return len(_without_pair(site, attempts))
+    failures = _in_rounds(site, _Drawing(desk, attempts), slots, screen, chunk, workers, backend)
+    return Filled(len(_without_pair(site, attempts)), failures)
 
 
 def _in_rounds(
@@ -119,7 +146,8 @@ def _in_rounds(
     chunk: int,
     workers: int,
     backend: str,
-) -> None:
+) -> tuple[str, ...]:
+    failures: list[str] = []
     size = chunk * workers * _ROUND
     with screen.progress("building pairs", len(items)) as step:
         for begin in range(0, len(items), size):
@@ -133,9 +161,14 @@ def _in_rounds(
 
             chunks = [part[at : at + chunk] for at in range(0, len(part), chunk)]
             made = fan_out(work, chunks, workers=workers, backend=backend, progress=tell)  # type: ignore[arg-type]
-            for lines in made:
-                for line in lines:
+            arrived = [line for lines in made for line in lines]
+            for line in arrived:
+                if not line.failure:
                     site.add(line.pair_id, line.text, passed=line.passed)
+            failures += [line.failure for line in arrived if line.failure]
+            if arrived and all(line.failure for line in arrived):
+                break
+    return tuple(failures)
 
 
 def _empty_slots(site: Site, attempts: int) -> list[Slot]:

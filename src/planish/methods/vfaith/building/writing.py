@@ -135,8 +135,15 @@ class Site:
             DiskFull: no room; what was kept before is whole.
         """
         if pair_id not in self._ids[passed]:
+            self._is_changing()
             self._files[passed].append(line)
             self._ids[passed].add(pair_id)
+
+    def _is_changing(self) -> None:
+        """A bench that was whole is not while it is changed: its numbers are of another state."""
+        if self.info.complete:
+            self.info = self.info.model_copy(update={"complete": False, "numbers": {}})
+            self._save()
 
     def count(self, *, passed: bool = True) -> int:
         """Pairs that are there, or rejected ones."""

@@ -82,6 +82,25 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
         inside(folder, "images/link.png")
 
 
+@pytest.mark.parametrize("name", ["a\0b", "images/\ud800.png", "round", "round/x.png", "x" * 5000])
+def test_a_name_that_no_file_can_have_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    make_bench(tmp_path, 1)
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(BadInput, match="the file name") as caught:
+        inside(tmp_path, name)
+    assert "\n" not in str(caught.value)
+    str(caught.value).encode()  # can be told on any terminal
+    assert inside(tmp_path, "images/not-there.png").name == "not-there.png"
+
+
+def test_a_file_is_checked_against_every_hash_that_is_claimed_of_it(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, 1)
+    picture = bench.pairs[0].raw
+    assert bench.path(picture).is_file()
+    with pytest.raises(BadInput, match="not the one that the pairs were made with"):
+        bench.file(picture.file, "0" * 64)
+
+
 def test_a_picture_with_other_bytes_is_refused(tmp_path: Path) -> None:
     bench = make_bench(tmp_path, 1)
     picture = bench.pairs[0].edited

@@ -242,11 +242,14 @@ def test_a_turned_picture_is_upright_and_says_so(tmp_path: Path) -> None:
         ({"edited": None, "instruction": " "}, "an instruction is missing"),
         ({"image": "../secret.png"}, "leads out of the list's folder"),
         ({"image": "/etc/passwd"}, "leads out of the list's folder"),
+        ({"image": "a\0b"}, "no file can have the name"),
+        ({"box": None, "mask": "../secret.png"}, "leads out of the list's folder"),
         ({"edited": "nowhere.png"}, "nowhere.png: No such file"),
         ({"image": "torn.png"}, "torn.png: "),
         ({"id": "../up"}, "id: "),
         ({"confirmed": False}, "is not confirmed by a person"),
         ({"colour": "red"}, "colour: "),
+        ({"colour": "red"}, "see docs/vfaith.md"),
         ({"licence": ""}, "licence: "),
     ],
 )
@@ -266,6 +269,7 @@ def test_a_bad_line_is_told_with_its_number_before_anything_is_written(
     out = tmp_path / "b"
     assert main(["vfaith", "build", "--photos", str(path), "--out", str(out)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
+    assert line.count(f"{path.name}:2: ") == 1
     assert f"{path}:2: " in line
     assert message in line
     assert not out.exists()

@@ -9,6 +9,7 @@ A file name that leads out of the folder is refused before anything is opened.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
@@ -21,9 +22,12 @@ from pydantic import ValidationError
 from planish.methods.vfaith.data import EditPair, Picture
 from planish.records import BadInput, explain, read_jsonl
 
-__all__ = ["BUILD", "PAIRS", "REJECTED", "TABLE", "Bench", "inside", "read_bench"]
+__all__ = ["BUILD", "PAIRS", "REJECTED", "TABLE", "Bench", "inside", "leads_inside", "read_bench"]
 
 PAIRS, TABLE, REJECTED, BUILD = "pairs.jsonl", "pairs.parquet", "rejected.jsonl", "build.json"
+
+
+_MEND = "give the planish vfaith build command of this bench again: it mends what is damaged"
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Bench:
     folder: Path
     pairs: tuple[EditPair, ...]
     digest: str
-    _checked: dict[str, Path] = field(default_factory=dict, repr=False, compare=False)
+    _checked: dict[tuple[str, str], Path] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def by_id(self) -> dict[str, EditPair]:
@@ -56,22 +60,21 @@ class Bench:
 
     def file(self, name: str, sha256: str) -> Path:
         """As `path`, for any file of the bench; each is hashed once."""
-        if name not in self._checked:
+        known = name, sha256
+        if known not in self._checked:
             path = inside(self.folder, name)
             try:
                 found = hashlib.sha256(path.read_bytes()).hexdigest()
             except OSError as error:
-                raise BadInput(
-                    error.strerror or str(error), where=str(path), fix="build the bench again"
-                ) from None
+                raise BadInput(error.strerror or str(error), where=str(path), fix=_MEND) from None
             if found != sha256:
                 raise BadInput(
                     "the file is not the one that the pairs were made with",
                     where=str(path),
-                    fix="build the bench again",
+                    fix=_MEND,
                 )
-            self._checked[name] = path
-        return self._checked[name]
+            self._checked[known] = path
+        return self._checked[known]
 
     def perception(self) -> Iterator[EditPair]:
         """Only the perception items."""
@@ -82,16 +85,43 @@ def inside(folder: Path, name: str) -> Path:
     """A file of the folder, links followed.
 
     Raises:
-        BadInput: the name leads out of the folder.
+        BadInput: the name leads out of the folder, round in circles, or is none.
     """
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    path, where = folder / name, str(folder / PAIRS)
+    try:
+        led_out = not leads_inside(folder, name)
+    except (ValueError, OSError, RuntimeError) as error:
+        why = str(getattr(error, "strerror", None) or error).partition("\n")[0]
+        raise BadInput(
+            f"the file name {name!r} is none that can be ({ascii(why)[1:-1]})",
+            where=where,
+            fix="names are relative to the bench's folder",
+        ) from None
+    if led_out:
         raise BadInput(
             f"the file name {name!r} leads out of the bench",
-            where=str(folder / PAIRS),
+            where=where,
             fix="names are relative to the bench's folder",
         )
     return path
+
+
+def leads_inside(folder: Path, name: str) -> bool:
+    """Whether a name stays inside the folder, links followed.
+
+    Raises:
+        ValueError: no file can have this name, such as one with a null byte or half a character.
+        OSError, RuntimeError: links that lead round in circles; a name that is too long.
+    """
+    if "\0" in name:
+        raise ValueError("a null byte")
+    path = folder / name
+    inner = path.resolve().is_relative_to(folder.resolve())
+    if inner:
+        # Newer Pythons resolve links that lead round in circles to themselves.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            path.stat()
+    return inner
 
 
 def read_bench(folder: str | Path) -> Bench:

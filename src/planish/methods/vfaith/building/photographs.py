@@ -28,6 +28,7 @@ from pydantic import (
     model_validator,
 )
 
+from planish.methods.vfaith.bench import leads_inside
 from planish.methods.vfaith.building.masks import box_mask
 from planish.methods.vfaith.building.pairs import (
     Desk,
@@ -133,14 +134,19 @@ class Entry:
     @staticmethod
     def inside(folder: Path, name: str, where: str) -> Path:
         """As `file`, of any list."""
-        path = folder / name
-        if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
+        try:
+            inner = leads_inside(folder, name)
+        except (ValueError, OSError, RuntimeError):
+            raise BadInput(
+                f"no file can have the name {name!r}", where=where, fix="mend the line"
+            ) from None
+        if not inner:
             raise BadInput(
                 f"the file name {name!r} leads out of the list's folder",
                 where=where,
                 fix="put the pictures beside the list",
             )
-        return path
+        return folder / name
 
     def open(self, name: str) -> Loaded:
         """A picture of the list, upright and RGB."""
@@ -154,8 +160,9 @@ class Entry:
         """Where its edit may change pixels."""
         if self.photo.box is not None:
             return self._boxed(self.photo.box, size, "box")
+        path = self.file(str(self.photo.mask))
         try:
-            return open_mask(self.file(str(self.photo.mask)), size)
+            return open_mask(path, size)
         except BadInput as error:
             raise self._here(error) from None
 
@@ -231,7 +238,7 @@ def read_photographs(path: Path) -> list[Entry]:
             photo = Photograph.model_validate(value)
         except ValidationError as error:
             why = explain(error).removeprefix("Value error, ")
-            raise BadInput(why, where=where, fix="see planish vfaith build --help") from None
+            raise BadInput(why, where=where, fix="see docs/vfaith.md") from None
         if photo.id in lines:
             raise BadInput(
                 f"id {photo.id!r} is also in line {lines[photo.id]}",

@@ -268,6 +268,25 @@ def test_stopped_anywhere_it_ends_with_the_same_bytes(
     assert contents(part) == contents(tmp_path / "whole")
 
 
+def test_pictures_that_are_gone_or_damaged_are_drawn_again(tmp_path: Path) -> None:
+    plan = small_plan()
+    build_bench(tmp_path, plan, QUIET, workers=1)
+    before = contents(tmp_path)
+    bench = read_bench(tmp_path)
+    (tmp_path / bench.pairs[0].raw.file).unlink()
+    (tmp_path / bench.pairs[2].cue.mask).write_bytes(b"")
+    torn = tmp_path / bench.pairs[4].edited.file
+    torn.write_bytes(torn.read_bytes()[:-1] + b"x")  # as long as it was
+    with pytest.raises(BadInput, match=r"build command of this bench again"):
+        read_bench(tmp_path).path(bench.pairs[4].edited)
+    with Site.open(tmp_path, plan) as site:
+        assert "3 pairs had pictures that were gone or damaged" in site.notes[0]
+    with pytest.raises(BadInput, match="not complete"):
+        read_bench(tmp_path)
+    build_bench(tmp_path, plan, QUIET, workers=1)
+    assert contents(tmp_path) == before
+
+
 def test_a_killed_process_loses_nothing_and_workers_change_nothing(tmp_path: Path) -> None:
     words = [
         sys.executable, "-m", "planish.cli", "vfaith", "build", "--num", "12", "--size", "256",

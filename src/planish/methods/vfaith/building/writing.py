@@ -13,6 +13,7 @@ date and no machine, so that the same command gives the same bytes wherever it s
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -25,7 +26,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from planish.methods.vfaith.bench import BUILD, PAIRS, REJECTED, TABLE
+from planish.methods.vfaith.bench import BUILD, PAIRS, REJECTED, TABLE, inside
 from planish.methods.vfaith.building.plan import Plan
 from planish.methods.vfaith.data import EditPair
 from planish.records import BadInput, explain, read_jsonl, read_records, write_text
@@ -113,9 +114,7 @@ class Site:
                 self.notes.append(f"begun with other versions, pictures may differ: {told}")
         else:
             self._save()
-        for torn in self.folder.glob(
-            "*/.*.tmp"
-        ):  # pictures that a killed process left half written
+        for torn in self.folder.glob("*/.*.tmp"):  # what a killed process left half written
             torn.unlink(missing_ok=True)
         for passed, name in ((True, PAIRS), (False, REJECTED)):
             if repaired := mend(self.folder / name):
@@ -123,6 +122,22 @@ class Site:
             if (self.folder / name).exists():
                 for _, value in read_jsonl(self.folder / name):
                     self._ids[passed].add(str(value.get("pair_id")))
+        self._drop_damaged()
+
+    def _drop_damaged(self) -> None:
+        """Takes out pairs whose pictures are gone or hold other bytes: they are made again."""
+        damaged = {pair.pair_id for pair in self.pairs() if not _is_whole(self.folder, pair)}
+        if not damaged:
+            return
+        path = self.folder / PAIRS
+        self._is_changing()
+        with path.open("rb") as file, _replacing(path) as out:
+            for line in file:
+                if line.strip() and json.loads(line)["pair_id"] not in damaged:
+                    out.write(line)
+        self._ids[True] -= damaged
+        told = f"{len(damaged)} pairs had pictures that were gone or damaged: they are made again"
+        self.notes.append(told)
 
     def has(self, pair_id: str, *, passed: bool = True) -> bool:
         """Whether a pair is there (or among the rejected)."""
@@ -196,6 +211,23 @@ class Site:
         except OSError as error:
             raise_if_full(error, path)
             raise
+
+
+def _is_whole(folder: Path, pair: EditPair) -> bool:
+    """Whether every file of a pair holds its bytes; one that does not is put out of the way."""
+    pictures = [picture for picture in (pair.raw, pair.edited, pair.placebo) if picture]
+    files = [(picture.file, picture.sha256) for picture in pictures]
+    whole = True
+    for name, sha256 in (*files, (pair.cue.mask, pair.cue.mask_sha256)):
+        path = inside(folder, name)
+        try:
+            fine = hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+        except FileNotFoundError:
+            fine = False
+        if not fine:
+            path.unlink(missing_ok=True)  # one of the same length would be taken for whole
+            whole = False
+    return whole
 
 
 def versions() -> dict[str, str]:

@@ -100,14 +100,16 @@ def boxes(text: str) -> tuple[str, list[str]]:
 def plain(text: str) -> str:
     """Words without LaTeX, Markdown and HTML; lines stay lines."""
     text = text.translate(_TYPOGRAPHY) if "\ue000" not in text else text
-    for _ in range(8):
-        bare = _WRAPPED.sub(r"\1", text)
-        if bare == text:
-            break
-        text = bare
-    for pattern, into in _LATEX:
-        text = pattern.sub(into, text)
-    text = _HTML.sub(" ", _TAGS.sub("\n", text))
+    if any(mark in text for mark in "\\{$"):  # most words are none of it
+        for _ in range(8):
+            bare = _WRAPPED.sub(r"\1", text)
+            if bare == text:
+                break
+            text = bare
+        for pattern, into in _LATEX:
+            text = pattern.sub(into, text)
+    if "<" in text:
+        text = _HTML.sub(" ", _TAGS.sub("\n", text))
     return re.sub(r"[ \t]+", " ", _MARKDOWN.sub("", text)).strip()
 
 

@@ -132,8 +132,8 @@ def _show(screen: Screen, results: Results, numbers: Numbers, told: Sequence[Cla
         title=f"{pairs} pairs, before and after the edit",
     )
     screen.table(
-        ("claim, fixed before looking", "compared", "number", "held"),
-        [(each.text, each.compared, each.shown, "yes" if each.held else "NO") for each in told],
+        ("claim, fixed before looking", "number", "held"),
+        [(each.text, each.shown, "yes" if each.held else "NO") for each in told],
     )
     screen.say(_verdict(told))
     screen.say(_LIMITS)

@@ -33,6 +33,8 @@ FOLDS = 5
 FEWEST = 20
 """Items below which no classifier is trained."""
 
+_FIVE_PERCENT, _ONE_PERCENT = 1.96, 2.576  # two-sided, in standard errors
+
 MOST = 2_000
 """Pairs whose pictures are looked at; more would prove no more and take memory."""
 
@@ -72,7 +74,7 @@ def measure_bench(
     """Looks for what gives the answers away.
 
     A classifier fails the bench if it is right more often than chance by over `gates.text_points`
-    and its 95 % interval lies above chance; a bench too small to tell passes with the code
+    and this cannot be luck, at 1 %; a bench too small to tell passes with the code
     "too_few". Whoever is right less often than chance has learned nothing.
 
     Args:
@@ -135,7 +137,8 @@ def _near_chance(gate: str, found: Estimate, chance: float, points: float, code:
         return Check(gate=gate, code="too_few")
     if found.value - chance <= points + 1e-9:
         return Check(gate=gate, value=found.value)
-    proven = found.low > chance
+    # At 1 %, as the letters: a small bench must not be refused by luck.
+    proven = found.value - _ONE_PERCENT / _FIVE_PERCENT * (found.value - found.low) > chance
     return Check(
         gate=gate, value=found.value, passed=not proven, code=code if proven else "too_few"
     )

@@ -53,8 +53,8 @@ _CLAIM = (
 )
 _LIMITS = (
     "Drawn scenes and networks of half a million weights: they show the mechanism, not the paper's "
-    "numbers. Intervals are over pairs; each network was trained once, and the benchmark has three "
-    "seeds of each."
+    "numbers. Intervals are over pairs; each network was trained once, and they say nothing of "
+    "another training."
 )
 
 

@@ -106,7 +106,9 @@ def test_every_kind_of_chat_is_answered_as_transformers_alone_does(model, chats)
         if kind_of(model) == "idefics3":
             inputs.pop("mm_token_type_ids", None)
         with torch.inference_mode():
-            whole = model.model.generate(**inputs, max_new_tokens=GREEDY.max_tokens, do_sample=False)
+            whole = model.model.generate(
+                **inputs, max_new_tokens=GREEDY.max_tokens, do_sample=False
+            )
         expected = whole[0, length:].tolist()
         ended = [i for i, token in enumerate(expected) if token in model.checkpoint.eos_ids]
         assert list(completion.token_ids) == (expected[: ended[0]] if ended else expected)

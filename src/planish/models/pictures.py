@@ -186,4 +186,5 @@ def _refused(picture: str, why: str) -> BadInput:
 
 
 def _short(picture: str) -> str:
-    return picture if len(picture) <= _SHOWN else picture[:_SHOWN] + "..."
+    """A path as it is, however long; of a data: URL its beginning."""
+    return picture[:_SHOWN] + "..." if picture.startswith("data:") else picture

@@ -81,7 +81,10 @@ def demo(*, screen: Screen, seed: int = 0, root: Path = Path("runs")) -> Shown:
         summary=summary,
         folder=run.path,
         then=(
-            command("planish", "vfaith", "build", "--num", 100, "--out", "bench"),
+            command(
+                *("planish", "vfaith", "build", "--num", 100, "--size", _SIZE, "--out", "bench"),
+                *("--family", *VIEWED),
+            ),
             command("planish", "vfaith", "run", "--model", SEEING, "--bench", "bench"),
             command("planish", "vfaith", "score", "last"),
         ),

@@ -31,8 +31,8 @@ _ARMS: dict[Arm, str] = {
     "edited": "the edited picture",
     "placebo": "the placebo",
     "text": "no picture",
-    "perception_raw": "the raw picture, is the new value there?",
-    "perception_edited": "the edited picture, is the new value there?",
+    "perception_raw": "the raw picture, is this value there?",
+    "perception_edited": "the edited picture, is this value there?",
 }
 
 

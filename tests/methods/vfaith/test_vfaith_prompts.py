@@ -84,7 +84,7 @@ def test_every_arm_of_a_pair(bench):
 
 
 def test_a_perception_item_is_asked_with_two_pictures_and_none(bench):
-    item = next(bench.perception())
+    item = next(pair for pair in bench.pairs if pair.kind == "perception")
     assert [arm for arm in ARMS if asked(item, arm)] == ["raw", "edited", "text"]
     assert options_of(item, "raw") == item.options
     with pytest.raises(BadInput, match="cannot be asked"):

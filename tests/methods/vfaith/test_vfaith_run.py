@@ -409,9 +409,10 @@ def test_over_the_wire(capsys, bench, runs, plain, chat_server, monkeypatch, tmp
     assert found["pinned"] is False
     assert "is not pinned" in err
     kept = responses(found["run"])
+    first_option = {pair.pair_id: pair.options[0] for pair in bench.pairs}
     assert all(reply.prompt_tokens > 0 for reply in kept.values())
     assert all(
-        (reply.parsed == bench.by_id[reply.pair_id].options[0]) == (reply.text.count("{A}") == 1)
+        (reply.parsed == first_option[reply.pair_id]) == (reply.text.count("{A}") == 1)
         for reply in kept.values()
         if reply.arm == "text"
     )

@@ -14,7 +14,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -45,11 +44,6 @@ class Bench:
     digest: str
     _checked: dict[tuple[str, str], Path] = field(default_factory=dict, repr=False, compare=False)
 
-    @cached_property
-    def by_id(self) -> dict[str, EditPair]:
-        """Pairs by their id."""
-        return {pair.pair_id: pair for pair in self.pairs}
-
     def path(self, picture: Picture) -> Path:
         """The picture's file.
 
@@ -75,10 +69,6 @@ class Bench:
                 )
             self._checked[known] = path
         return self._checked[known]
-
-    def perception(self) -> Iterator[EditPair]:
-        """Only the perception items."""
-        return (pair for pair in self.pairs if pair.kind == "perception")
 
 
 def inside(folder: Path, name: str) -> Path:

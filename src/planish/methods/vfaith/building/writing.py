@@ -2,9 +2,9 @@
 
     with Site.open(Path("bench"), plan) as site:
         if not site.has("colours-0000"):
-            site.add(pair)                  appended and safe; a crash costs one line
-        site.settle()                       pairs in order of their ids, and as parquet
-        site.close_with(counts)             build.json says that it is complete
+            site.add(pair_id, line, passed=True)    appended and safe; a crash costs one line
+        site.settle()                               pairs in order of their ids, and as parquet
+        site.complete(numbers)                      build.json says that it is complete
 
 `build.json` holds the settings, the versions they were built with and what came of it; it names no
 date and no machine, so that the same command gives the same bytes wherever it stopped in between.

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 
@@ -31,22 +30,16 @@ def call(capsys, *arguments):
 
 
 def test_help_is_light():
-    """Under 0.3 s of processor time (a wall clock would measure the neighbours), and no torch."""
+    """Nothing heavy is imported; the seconds are for benchmarks/bench_startup.py."""
     code = (
-        "import sys, planish, planish.cli\n"
-        "planish.cli.build_app()\n"
+        "import sys\nfrom planish.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'transformers', 'matplotlib', 'numpy', 'scipy', 'openai', 'ray'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.stdout.strip() == "[]", result.stderr
-    times = []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert run("--help").returncode == 0
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(times) < 0.3
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip().endswith("[]"), result.stderr
 
 
 @pytest.mark.parametrize("room", [room for room in ROOMS if built(room)])

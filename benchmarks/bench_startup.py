@@ -49,6 +49,7 @@ def main() -> None:
         lines.append(
             f"| `{name}` | {statistics.median(times):.3f} | {min(times):.3f} | {ratio:.2f} |"
         )
+    lines += ["", f"Predicted: at most 1.6. Found: {ratio:.2f}."]
     write_result("startup", "startup: the wait before `planish --help`", "\n".join(lines))
 
 

@@ -1,0 +1,120 @@
+"""The dials of the room, with three presets.
+
+>>> Config.paper().samples
+40
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from cyclopts import Parameter
+from pydantic import BaseModel, ConfigDict, Field
+
+from planish.records import Sampling
+from planish.tasks.sandbox.contract import Level, Limits
+
+__all__ = ["Config", "Detecting", "Diagnosing", "Generating", "Intervening", "Sandboxing"]
+
+
+class _Dials(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sandboxing(_Dials):
+    """Where code is run, and what it may use."""
+
+    accept_level: Level = Field(
+        "unshare", description="The weakest sandbox that will do: bwrap, unshare, or fork (none)."
+    )
+    seconds: float = Field(4.0, gt=0, le=600, description="For one program; a slow reference more.")
+    memory_mb: int = Field(1024, ge=128, description="MiB for one program.")
+    workers: int | None = Field(None, ge=1, description="Programs at once; by default one a core.")
+
+    def limits(self) -> Limits:
+        """As the sandbox takes them."""
+        return Limits(seconds=self.seconds, memory_mb=self.memory_mb)
+
+
+class Generating(_Dials):
+    """How code is asked for."""
+
+    samples: int = Field(5, ge=1, description="Programs for each task.")
+    temperature: float = Field(0.8, ge=0, le=100, description="Of the draws; 0 is greedy.")
+    max_tokens: int = Field(1024, ge=1, description="Budget of one program.")
+    seed: int = Field(0, ge=0, description="Seed of draws, inputs and intervals.")
+
+    def sampling(self) -> Sampling:
+        """As models take it."""
+        return Sampling(
+            temperature=self.temperature, max_tokens=self.max_tokens, n=self.samples, seed=self.seed
+        )
+
+
+class Diagnosing(_Dials):
+    """How much is run to find out what is wrong."""
+
+    inputs: int = Field(120, ge=1, description="Inputs on which candidate and reference are run.")
+    failing: int = Field(8, ge=1, description="Failing inputs that are kept, shrunk ones first.")
+    mutants: int = Field(4000, ge=0, description="Changes of one place that are tried at most.")
+    repair_seconds: float = Field(60.0, gt=0, description="For the search of one program.")
+    threshold: float = Field(0.45, ge=0, le=1, description="Below this confidence: abstain.")
+
+
+class Detecting(_Dials):
+    """What a model may spend on one failed program."""
+
+    detector: Literal["rules", "direct", "evidence", "react"] = Field(
+        "rules", description="rules, direct (a model), evidence (with evidence), react (tools)."
+    )
+    calls: int = Field(12, ge=1, description="Calls of the model for one program.")
+    tokens: int = Field(20_000, ge=1, description="Tokens of the model for one program.")
+    detect_max_tokens: int = Field(1024, ge=1, description="Budget of one reply.")
+
+
+class Intervening(_Dials):
+    """How reasons are tried."""
+
+    samples: int = Field(40, ge=2, description="Programs for each arm.")
+    alpha: float = Field(0.05, gt=0, lt=1, description="Level after Holm.")
+    max_base_rate: float = Field(0.8, gt=0, le=1, description="Above it there is nothing to mend.")
+    temperature: float = Field(0.8, ge=0, le=100, description="Of the draws.")
+    max_tokens: int = Field(1024, ge=1, description="Budget of one program.")
+    seed: int = Field(0, ge=0, description="Seed of draws and intervals; the same for every arm.")
+
+
+@Parameter(name="*")
+class Config(_Dials):
+    """Everything at once, as the presets set it; each stage takes its own part."""
+
+    sandboxing: Sandboxing = Sandboxing()
+    generating: Generating = Generating()
+    diagnosing: Diagnosing = Diagnosing()
+    detecting: Detecting = Detecting()
+    intervening: Intervening = Intervening()
+
+    @property
+    def samples(self) -> int:
+        """Programs for each arm of an intervention."""
+        return self.intervening.samples
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """The package's own tasks: seconds on two cores."""
+        return cls(
+            diagnosing=Diagnosing(inputs=60, mutants=1500, repair_seconds=10),
+            generating=Generating(samples=4),
+        )
+
+    @classmethod
+    def laptop(cls) -> Self:
+        """A small model on one machine."""
+        return cls(generating=Generating(samples=3), intervening=Intervening(samples=28))
+
+    @classmethod
+    def paper(cls) -> Self:
+        """As far as the paper is known; it intervenes nowhere, so the numbers are ours."""
+        return cls(
+            generating=Generating(samples=1, temperature=0.0),  # our choice: not stated
+            intervening=Intervening(samples=40),  # ours: power 0.8 for 0.2 -> 0.6 at Holm's first
+        )

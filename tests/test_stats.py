@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
 
 from planish import stats
 from planish.stats import (
@@ -417,6 +418,13 @@ def test_holm_by_hand() -> None:
     assert holm([]) == []
     with pytest.raises(ValueError):
         holm([1.5])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+@settings(deadline=None, max_examples=30)
+def test_holm_is_that_of_statsmodels(p_values: list[float]) -> None:
+    theirs = multipletests(p_values, method="holm")[1]
+    assert holm(p_values) == pytest.approx(list(theirs))
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))

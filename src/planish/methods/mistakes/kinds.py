@@ -1,0 +1,469 @@
+"""What an argument of a task may be: one description for each argument, as plain JSON.
+
+    kinds = kinds_of([{"kind": "list", "of": {"kind": "integer", "min": 0, "max": 9}}])
+    kinds[0].admits([0, 3, 3])
+
+Kinds and what they take, all but `of`, `keys` and `values` with a default:
+
+    integer  min, max                     boolean
+    number   min, max, digits             none
+    text     alphabet, min_size, max_size
+    list     of, min_size, max_size, unique
+    set      of, min_size, max_size
+    tuple    of [one description for each place]
+    dict     keys, values, min_size, max_size
+    choice   of [literals]
+    one_of   of [descriptions]
+    joined   of, separator, min_size, max_size: text made of parts
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import Field, JsonValue, TypeAdapter, ValidationError, model_validator
+
+from planish.errors import BadInput
+from planish.records import Record, explain
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+__all__ = ["Kind", "Strategy", "kinds_of"]
+
+Strategy = tuple[dict[str, JsonValue], ...]
+"""One description for each argument."""
+
+
+_Model = TypeVar("_Model", bound="_Kind")
+_SizedModel = TypeVar("_SizedModel", bound="_Sized")
+
+
+class _Kind(Record):
+    """One description, read."""
+
+    def drawn(self) -> SearchStrategy[Any]:
+        """As hypothesis draws it."""
+        raise NotImplementedError
+
+    def admits(self, value: Any) -> bool:
+        """Whether the description has this value, type and all."""
+        raise NotImplementedError
+
+    def distinct(self) -> float:
+        """How many values it has, or more; infinity where they are many."""
+        return math.inf
+
+
+class Integer(_Kind):
+    """A whole number."""
+
+    kind: Literal["integer"]
+    min: int = -20
+    max: int = 100
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        return _ordered(self, self.min, self.max)
+
+    def drawn(self) -> SearchStrategy[int]:
+        from hypothesis import strategies as st
+
+        return st.integers(self.min, self.max)
+
+    def admits(self, value: Any) -> bool:
+        return type(value) is int and self.min <= value <= self.max
+
+    def distinct(self) -> float:
+        return self.max - self.min + 1
+
+
+class Number(_Kind):
+    """A float of so many digits after the point."""
+
+    kind: Literal["number"]
+    min: float = -20.0
+    max: float = 100.0
+    digits: int = Field(2, ge=0, le=12)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not (math.isfinite(self.min) and math.isfinite(self.max)):
+            raise ValueError("min and max must be finite")
+        return _ordered(self, *self._steps())
+
+    def _steps(self) -> tuple[int, int]:
+        scale = 10**self.digits
+        return math.ceil(self.min * scale - 1e-6), math.floor(self.max * scale + 1e-6)
+
+    def drawn(self) -> SearchStrategy[float]:
+        from hypothesis import strategies as st
+
+        # Whole steps shrink to short numbers, where floats would shrink to odd ones.
+        scale = 10**self.digits
+        return st.integers(*self._steps()).map(lambda steps: steps / scale)
+
+    def admits(self, value: Any) -> bool:
+        return (
+            type(value) is float
+            and math.isfinite(value)
+            and self.min <= value <= self.max
+            and round(value, self.digits) == value
+        )
+
+
+class Boolean(_Kind):
+    """True or False."""
+
+    kind: Literal["boolean"]
+
+    def drawn(self) -> SearchStrategy[bool]:
+        from hypothesis import strategies as st
+
+        return st.booleans()
+
+    def admits(self, value: Any) -> bool:
+        return type(value) is bool
+
+    def distinct(self) -> float:
+        return 2
+
+
+class Nothing(_Kind):
+    """None."""
+
+    kind: Literal["none"]
+
+    def drawn(self) -> SearchStrategy[None]:
+        from hypothesis import strategies as st
+
+        return st.none()
+
+    def admits(self, value: Any) -> bool:
+        return value is None
+
+    def distinct(self) -> float:
+        return 1
+
+
+class _Sized(_Kind):
+    min_size: int = Field(0, ge=0)
+    max_size: int = Field(10, ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        return _ordered(self, self.min_size, self.max_size)
+
+    def fits(self, size: int) -> bool:
+        """Whether a value may have this size."""
+        return self.min_size <= size <= self.max_size
+
+    def distinct(self) -> float:
+        return 1 if self.max_size == 0 else math.inf
+
+
+class Text(_Sized):
+    """Text from an alphabet."""
+
+    kind: Literal["text"]
+    alphabet: str = "abcdeABC 012,.-"
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.alphabet and self.max_size:
+            raise ValueError("the alphabet is empty")
+        return self
+
+    def drawn(self) -> SearchStrategy[str]:
+        from hypothesis import strategies as st
+
+        if not self.max_size:
+            return st.just("")
+        # In the alphabet's own order, so that what is simplest stands first in it.
+        letters = st.sampled_from(list(dict.fromkeys(self.alphabet)))
+        return st.lists(letters, min_size=self.min_size, max_size=self.max_size).map("".join)
+
+    def admits(self, value: Any) -> bool:
+        return type(value) is str and self.fits(len(value)) and set(value) <= set(self.alphabet)
+
+
+class ListOf(_Sized):
+    """A list whose elements are alike."""
+
+    kind: Literal["list"]
+    of: Kind
+    unique: bool = False
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        return _possible(self, self.of) if self.unique else self
+
+    def drawn(self) -> SearchStrategy[list[Any]]:
+        from hypothesis import strategies as st
+
+        by = repr if self.unique else None
+        return st.lists(
+            self.of.drawn(), min_size=self.min_size, max_size=self.max_size, unique_by=by
+        )
+
+    def admits(self, value: Any) -> bool:
+        return (
+            type(value) is list
+            and self.fits(len(value))
+            and all(self.of.admits(each) for each in value)
+            and not (self.unique and len({repr(each) for each in value}) < len(value))
+        )
+
+
+class SetOf(_Sized):
+    """A set; its elements must be hashable."""
+
+    kind: Literal["set"]
+    of: Kind
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        _hashable(self.of)
+        return _possible(self, self.of)
+
+    def drawn(self) -> SearchStrategy[set[Any]]:
+        from hypothesis import strategies as st
+
+        return st.sets(self.of.drawn(), min_size=self.min_size, max_size=self.max_size)
+
+    def admits(self, value: Any) -> bool:
+        return (
+            type(value) is set
+            and self.fits(len(value))
+            and all(self.of.admits(each) for each in value)
+        )
+
+
+class TupleOf(_Kind):
+    """A tuple with one description for each place."""
+
+    kind: Literal["tuple"]
+    of: tuple[Kind, ...]
+
+    def drawn(self) -> SearchStrategy[tuple[Any, ...]]:
+        from hypothesis import strategies as st
+
+        return st.tuples(*(each.drawn() for each in self.of))
+
+    def admits(self, value: Any) -> bool:
+        return (
+            type(value) is tuple
+            and len(value) == len(self.of)
+            and all(kind.admits(each) for kind, each in zip(self.of, value, strict=True))
+        )
+
+    def distinct(self) -> float:
+        return math.prod(each.distinct() for each in self.of)
+
+
+class DictOf(_Sized):
+    """A dict; its keys must be hashable."""
+
+    kind: Literal["dict"]
+    keys: Kind
+    values: Kind
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        _hashable(self.keys)
+        return _possible(self, self.keys)
+
+    def drawn(self) -> SearchStrategy[dict[Any, Any]]:
+        from hypothesis import strategies as st
+
+        return st.dictionaries(
+            self.keys.drawn(),
+            self.values.drawn(),
+            min_size=self.min_size,
+            max_size=self.max_size,
+        )
+
+    def admits(self, value: Any) -> bool:
+        return (
+            type(value) is dict
+            and self.fits(len(value))
+            and all(self.keys.admits(each) for each in value)
+            and all(self.values.admits(each) for each in value.values())
+        )
+
+
+class Choice(_Kind):
+    """One of these literals."""
+
+    kind: Literal["choice"]
+    of: tuple[JsonValue, ...] = Field(min_length=1)
+
+    def drawn(self) -> SearchStrategy[Any]:
+        from hypothesis import strategies as st
+
+        # Read anew each time: a program may change the list that it is given.
+        return st.sampled_from([json.dumps(each) for each in self.of]).map(json.loads)
+
+    def admits(self, value: Any) -> bool:
+        return any(_alike(each, value) for each in self.of)
+
+    def distinct(self) -> float:
+        return len({json.dumps(each, sort_keys=True) for each in self.of})
+
+
+class OneOf(_Kind):
+    """What one of these describes."""
+
+    kind: Literal["one_of"]
+    of: tuple[Kind, ...] = Field(min_length=1)
+
+    def drawn(self) -> SearchStrategy[Any]:
+        from hypothesis import strategies as st
+
+        return st.one_of(*(each.drawn() for each in self.of))
+
+    def admits(self, value: Any) -> bool:
+        return any(each.admits(value) for each in self.of)
+
+    def distinct(self) -> float:
+        return sum(each.distinct() for each in self.of)
+
+
+class Joined(_Sized):
+    """Text made of parts with a separator between them."""
+
+    kind: Literal["joined"]
+    of: Kind
+    separator: str = " "
+
+    def drawn(self) -> SearchStrategy[str]:
+        from hypothesis import strategies as st
+
+        parts = st.lists(self.of.drawn(), min_size=self.min_size, max_size=self.max_size)
+        return parts.map(lambda each: self.separator.join(map(str, each)))
+
+    def admits(self, value: Any) -> bool:
+        if type(value) is not str:
+            return False
+        if not value:
+            return self.min_size == 0 or (self.fits(1) and _reads(self.of, ""))
+        # Parts may hold the separator, so every place where one may end is followed.
+        ends: list[set[int]] = [set() for _ in range(len(value) + 1)]
+        starts: dict[int, set[int]] = {0: {0}}
+        gap = len(self.separator)
+        for start in range(len(value) + 1):
+            counts = {each + 1 for each in starts.get(start, set()) if each < self.max_size}
+            if not counts:
+                continue
+            for end in range(start if gap else start + 1, len(value) + 1):
+                if not (end == len(value) or value.startswith(self.separator, end)):
+                    continue
+                if _reads(self.of, value[start:end]):
+                    ends[end] |= counts
+                    if end < len(value):
+                        starts.setdefault(end + gap, set()).update(counts)
+        return any(self.fits(each) for each in ends[-1])
+
+
+Kind = Annotated[
+    Integer
+    | Number
+    | Boolean
+    | Nothing
+    | Text
+    | ListOf
+    | SetOf
+    | TupleOf
+    | DictOf
+    | Choice
+    | OneOf
+    | Joined,
+    Field(discriminator="kind"),
+]
+"""Any of them, told apart by `kind`."""
+
+for _model in (ListOf, SetOf, TupleOf, DictOf, OneOf, Joined):
+    _model.model_rebuild()
+
+_READER: TypeAdapter[Kind] = TypeAdapter(Kind)
+
+
+def kinds_of(strategy: Sequence[Any], where: str = "strategy") -> tuple[Kind, ...]:
+    """The descriptions, read.
+
+    Raises:
+        BadInput: one of them cannot be read, or has no value.
+    """
+    if isinstance(strategy, str) or not isinstance(strategy, Sequence):
+        raise BadInput(
+            "must be a list with one description for each argument",
+            where=where,
+            fix='such as [{"kind": "integer", "min": 0, "max": 9}]',
+        )
+    kinds = []
+    for number, each in enumerate(strategy, 1):
+        try:
+            kinds.append(_READER.validate_python(each))
+        except ValidationError as error:
+            raise BadInput(
+                explain(error),
+                where=f"{where}, argument {number}",
+                fix="see the table of kinds in planish/methods/mistakes/kinds.py",
+            ) from None
+    return tuple(kinds)
+
+
+# ---- what a description must hold ------------------------------------------------------------
+
+
+def _ordered(model: _Model, low: float, high: float) -> _Model:
+    if low > high:
+        raise ValueError("the smallest is above the largest")
+    return model
+
+
+def _possible(model: _SizedModel, of: Kind) -> _SizedModel:
+    if model.min_size > of.distinct():
+        raise ValueError(f"asks for {model.min_size} different ones of {of.distinct():.0f}")
+    return model
+
+
+def _hashable(kind: Kind) -> None:
+    inner: tuple[Any, ...] = ()
+    if isinstance(kind, ListOf | SetOf | DictOf):
+        raise ValueError(f"a {kind.kind} cannot be in a set or a key")
+    if isinstance(kind, TupleOf | OneOf):
+        inner = kind.of
+    if isinstance(kind, Choice) and any(isinstance(each, list | dict) for each in kind.of):
+        raise ValueError("a list or dict cannot be in a set or a key")
+    for each in inner:
+        _hashable(each)
+
+
+def _alike(left: Any, right: Any) -> bool:
+    """Equal, and of the same type all the way down: 1 is not True."""
+    try:
+        return json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
+    except (TypeError, ValueError):
+        return False
+
+
+def _reads(kind: Kind, text: str) -> bool:
+    """Whether `str` of one of its values is this text."""
+    if kind.admits(text):
+        return True
+    if isinstance(kind, OneOf):
+        return any(_reads(each, text) for each in kind.of)
+    if isinstance(kind, Choice):
+        return any(str(each) == text for each in kind.of)
+    for read in (int, float):
+        try:
+            value = read(text)
+        except ValueError:
+            continue
+        if str(value) == text and kind.admits(value):
+            return True
+    return False

@@ -10,7 +10,7 @@ them, and its values are compared here with those of the reference, as text that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,7 +26,7 @@ PATIENCE = 15
 """So many times the limit may a reference take before anybody calls it too slow."""
 
 SLACK = 4.0
-"""A candidate may take so many times what the reference takes; arXiv leaves it open, ours."""
+"""A candidate may take so many times what its reference takes (ours)."""
 
 
 class Box(Protocol):
@@ -114,17 +114,21 @@ class References:
 
     Args:
         base: what any program may use.
-        seconds: task -> how long its reference took.
-        values: task -> its reference's calls, where inputs are the tests.
+        results: task -> what came of its reference.
     """
 
     base: Limits
-    seconds: dict[str, float] = field(default_factory=dict)
-    values: dict[str, tuple[CallResult, ...]] = field(default_factory=dict)
+    results: dict[str, ExecResult] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Task -> how long its reference took."""
+        return {name: result.wall_s for name, result in self.results.items()}
 
     def limits(self, task: CodeTask) -> Limits:
         """What a candidate may use: the base, or four times what its reference took."""
-        slow = SLACK * self.seconds.get(task.task_id, 0.0)
+        known = self.results.get(task.task_id)
+        slow = SLACK * known.wall_s if known else 0.0
         if slow <= self.base.seconds:
             return self.base
         return self.base.model_copy(update={"seconds": slow})
@@ -133,7 +137,7 @@ class References:
         """The result of a `test_job`, decided where the sandbox only called the candidate."""
         if task.tests or result.status in ("sandbox_error", "harness", "syntax", "no_entry"):
             return result
-        return _compared(result, self.values[task.task_id], task.tolerance)
+        return _compared(result, self.results[task.task_id].per_input, task.tolerance)
 
 
 def _compared(result: ExecResult, expected: Sequence[CallResult], tolerance: float) -> ExecResult:
@@ -170,12 +174,14 @@ def check_references(
     box: Box,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     *,
+    known: Mapping[str, ExecResult] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> References:
     """Runs every reference under its own tests.
 
     Args:
         box: an open sandbox.
+        known: references that have passed before, by task; they are not run again.
         limits: of a candidate; the reference gets more, since it sets the limit for others.
 
     Returns:
@@ -184,16 +190,14 @@ def check_references(
     Raises:
         BadInput: a reference that fails its own tests, or that cannot be run; it names the task.
     """
-    chosen = list(tasks)
+    found = References(limits, dict(known or {}))
+    chosen = [task for task in tasks if task.task_id not in found.results]
     patient = limits.model_copy(update={"seconds": limits.seconds * PATIENCE})
     jobs = [test_job(task, task.reference, task.task_id, patient) for task in chosen]
-    found = References(limits)
     for task, result in zip(chosen, box.run(jobs, progress=progress), strict=True):
         if result.status != "pass":
             raise _refused(task, result)
-        found.seconds[task.task_id] = result.wall_s
-        if not task.tests:
-            found.values[task.task_id] = result.per_input
+        found.results[task.task_id] = result
     return found
 
 

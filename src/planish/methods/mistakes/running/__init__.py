@@ -1,0 +1,1 @@
+"""The stages: verify recorded code, generate code, diagnose failures, find reasons for them."""

@@ -2,8 +2,10 @@
 
     strategy = check_strategy(task.strategy, where="tasks.jsonl:3")
     to_hypothesis(strategy)  # draws tuples such as ([0, 3, 3],)
+    draw(task, 60, seed=0, box=box, limits=limits)  # as canonical texts
 
-A strategy is one description for each argument; `kinds.py` has the table of them.
+A strategy is one description for each argument; `kinds.py` has the table of them. `inferring.py`
+reads one off inputs that tests use, `drawing.py` runs what rules inputs out.
 """
 
 from __future__ import annotations
@@ -11,12 +13,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from planish.methods.mistakes.drawing import Drawn, draw, draw_many
+from planish.methods.mistakes.inferring import infer
 from planish.methods.mistakes.kinds import Strategy, kinds_of
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
-__all__ = ["Strategy", "admits", "check_strategy", "to_hypothesis"]
+__all__ = [
+    "Drawn",
+    "Strategy",
+    "admits",
+    "check_strategy",
+    "draw",
+    "draw_many",
+    "infer",
+    "to_hypothesis",
+]
 
 
 def check_strategy(strategy: Any, where: str) -> Strategy:

@@ -56,7 +56,7 @@ def function_name(task: CodeTask) -> str:
     """The function that is to be written: of a project, the one that its reference defines."""
     if not task.template:
         return task.entry_point.rpartition(":")[2]
-    tree = parse(textwrap.dedent(task.reference))
+    tree = parse(_level(task.reference))
     functions = [
         each.name
         for each in (tree.body if tree else [])
@@ -139,9 +139,14 @@ def _block(opened: re.Match[str], lines: Sequence[str]) -> _Block:
 # ---- the function in a text ------------------------------------------------------------------
 
 
+def _level(text: str) -> str:
+    """The text at the left edge; one that is there already is not touched, blank lines included."""
+    return text if parse(text) is not None else textwrap.dedent(text)
+
+
 def _function_in(text: str, name: str, task: CodeTask) -> str:
     """The text if it defines the function at its top; the method if it is in a class; or ""."""
-    text = textwrap.dedent(text).strip("\n") + "\n"
+    text = _level(text).strip("\n") + "\n"
     tree = parse(text)
     if tree is None:
         return ""
@@ -164,8 +169,8 @@ def _completed(code: str, others: Sequence[str], name: str, task: CodeTask) -> s
         return code  # the module around it has them
     offered = [
         (statement, text)
-        for text in others
-        if (tree := parse(textwrap.dedent(text))) is not None
+        for text in map(_level, others)
+        if (tree := parse(text)) is not None
         for statement in tree.body
         if bindings(statement) and name not in bindings(statement)
     ]
@@ -173,20 +178,19 @@ def _completed(code: str, others: Sequence[str], name: str, task: CodeTask) -> s
     taken: list[str] = []
     for statement, text in reversed(offered):
         if wanted & bindings(statement):
-            source = ast.get_source_segment(textwrap.dedent(text), statement) or ""
-            source = _decorated(statement, textwrap.dedent(text), source)
+            source = _source(statement, text)
             taken.insert(0, source)
             wanted = (wanted - bindings(statement)) | free_names(source)
     return code if not taken else _joined(taken, code)
 
 
-def _decorated(statement: ast.stmt, text: str, source: str) -> str:
-    """With the decorators, which the segment of a definition leaves out."""
+def _source(statement: ast.stmt, text: str) -> str:
+    """The statement as it stands in the text, its decorators included."""
     marks = getattr(statement, "decorator_list", [])
-    if not marks:
-        return source
-    lines = text.split("\n")[marks[0].lineno - 1 : statement.end_lineno]
-    return "\n".join(lines)
+    first = min([statement.lineno, *(mark.lineno for mark in marks)])
+    if first == statement.lineno:  # others may share its line
+        return ast.get_source_segment(text, statement) or ""
+    return "\n".join(text.split("\n")[first - 1 : statement.end_lineno])
 
 
 def _joined(taken: Sequence[str], code: str) -> str:
@@ -200,8 +204,11 @@ def _continued(text: str, task: CodeTask, name: str) -> str:
     """The prompt with a body put after it, if that gives the function a body; or ""."""
     if task.template or name not in defined(task.prompt) | _stub(task.prompt):
         return ""
-    body = text.strip("\n")
-    bodies = [body, textwrap.indent(textwrap.dedent(body), "    ")]
+    bodies = [text.strip("\n")]
+    # A statement at the left edge may be anything; one that returns belongs into a function.
+    flat = parse(_level(bodies[0]))
+    if flat and _leaves(flat):
+        bodies.append(textwrap.indent(_level(bodies[0]), "    "))
     for each in bodies:
         whole = f"{task.prompt.rstrip()}\n{each}\n"
         tree = parse(whole)
@@ -209,6 +216,18 @@ def _continued(text: str, task: CodeTask, name: str) -> str:
         if tree and functions and tree.body[-1] is functions[-1] and _has_body(functions[-1]):
             return whole
     return ""
+
+
+def _leaves(tree: ast.Module) -> bool:
+    """Whether there is a return, yield or raise that is in no function."""
+    inside = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Return | ast.Yield | ast.Raise):
+            return True
+        todo.extend(each for each in ast.iter_child_nodes(node) if not isinstance(each, inside))
+    return False
 
 
 def _stub(prompt: str) -> frozenset[str]:

@@ -1,0 +1,256 @@
+"""Draws the samples of every arm with the same seeds, runs them, and judges the reasons.
+
+    outcomes = intervene(plans, model, box, references, Intervening(samples=40))
+    [report.reason for report in outcomes[0].reports if report.holds]
+
+A sample that could not be drawn, or that the sandbox could not run, is counted and is no failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from planish.methods.mistakes.config import Intervening
+from planish.methods.mistakes.data import REASONS, Arm, Intervention, Reason, ReasonReport
+from planish.methods.mistakes.jobs import Box, References, agree, call_job, test_job
+from planish.methods.mistakes.reasoning.edits import code_in
+from planish.methods.mistakes.reasoning.effects import Count, Trial, judge, stable
+from planish.methods.mistakes.reasoning.failures import Call
+from planish.methods.mistakes.reasoning.planning import ArmPlan, TaskPlan
+from planish.models.base import LanguageModel, Watcher
+from planish.records import Completion, Record, Sampling
+from planish.tasks.sandbox.contract import ExecResult, Job
+
+__all__ = ["Outcome", "Sample", "intervene", "sampling_of"]
+
+
+class Sample(Record):
+    """One draw of one arm.
+
+    Args:
+        sample: its number; seed: of this draw, the same in every arm.
+        status: of the tests, or "no_reply"; score: None where nothing can be said.
+        held_out: score on inputs that neither prompt nor edit shows; None where it is not asked.
+        code: as it was run.
+    """
+
+    task_id: str
+    reason: Reason | None
+    arm: Arm
+    sample: int
+    seed: int
+    status: str
+    score: float | None
+    held_out: float | None = None
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one task.
+
+    Args:
+        lost: samples for which no reply came; a later visit asks for them again.
+    """
+
+    task_id: str
+    samples: tuple[Sample, ...]
+    interventions: tuple[Intervention, ...]
+    reports: tuple[ReasonReport, ...]
+    lost: int
+
+
+def sampling_of(dials: Intervening) -> Sampling:
+    """How every arm is drawn: the same number, the same seeds."""
+    return Sampling(
+        temperature=dials.temperature,
+        max_tokens=dials.max_tokens,
+        n=dials.samples,
+        seed=dials.seed,
+    )
+
+
+def intervene(
+    plans: Sequence[TaskPlan],
+    model: LanguageModel,
+    box: Box,
+    references: References,
+    dials: Intervening,
+    *,
+    watcher: Watcher | None = None,
+) -> list[Outcome]:
+    """Draws all arms of these tasks in one batch, runs them in one batch, and judges.
+
+    Args:
+        model: that has failed; wrap it into a cache to keep its replies.
+        watcher: hears of every reply.
+
+    Raises:
+        BadInput: so few samples that nothing could be found.
+    """
+    arms = [(plan, arm) for plan in plans if plan.tried for arm in plan.arms]
+    drawn = model.generate([arm.chat for _, arm in arms], sampling_of(dials), watcher=watcher)
+    scorer = _Scorer(box, references)
+    replies = [
+        (plan, arm, number, completion)
+        for (plan, arm), completions in zip(arms, drawn, strict=True)
+        for number, completion in enumerate(completions)
+    ]
+    for plan, arm, _, completion in replies:
+        scorer.add(plan, arm, completion)
+    scorer.run()
+    samples: dict[str, list[tuple[ArmPlan, Sample, dict[Reason, float | None]]]] = {}
+    for plan, arm, number, completion in replies:
+        sample, held = scorer.sample(plan, arm, number, dials.seed + number, completion)
+        samples.setdefault(plan.task.task_id, []).append((arm, sample, held))
+    return [_outcome(plan, samples.get(plan.task.task_id, []), dials) for plan in plans]
+
+
+class _Scorer:
+    """Runs every different piece of code once, under the tests and on what is held out."""
+
+    def __init__(self, box: Box, references: References) -> None:
+        self.box, self.references = box, references
+        self.jobs: dict[tuple[str, str, Reason | None], Job] = {}
+        self.plans: dict[str, TaskPlan] = {}
+        self.results: dict[tuple[str, str, Reason | None], ExecResult] = {}
+
+    def code(self, plan: TaskPlan, arm: ArmPlan, completion: Completion) -> str:
+        return code_in(completion.text, plan.task, arm.prompt, arm.name)
+
+    def asked(self, plan: TaskPlan, arm: ArmPlan) -> tuple[Reason, ...]:
+        """Whose held-out inputs the arm is scored on: its own reason's, the original on all."""
+        if arm.reason is None:
+            return tuple(plan.calls)
+        return (arm.reason,) if arm.reason in plan.calls else ()
+
+    def add(self, plan: TaskPlan, arm: ArmPlan, completion: Completion) -> None:
+        if completion.finish == "error":
+            return
+        task, code = plan.task, self.code(plan, arm, completion)
+        self.plans[task.task_id] = plan
+        limits = self.references.limits(task)
+        number = len(self.jobs)
+        tests = test_job(task, code, f"{task.task_id}|{number}", limits)
+        self.jobs.setdefault((task.task_id, code, None), tests)
+        for reason in self.asked(plan, arm):
+            inputs = [call.arguments for call in plan.calls[reason]]
+            job = call_job(task, code, f"{task.task_id}|{number}|{reason}", inputs, limits)
+            self.jobs.setdefault((task.task_id, code, reason), job)
+
+    def run(self) -> None:
+        keys = list(self.jobs)
+        results = self.box.run([self.jobs[key] for key in keys]) if keys else []
+        for key, result in zip(keys, results, strict=True):
+            plan = self.plans[key[0]]
+            settled = self.references.settle(plan.task, result) if key[2] is None else result
+            self.results[key] = settled
+
+    def sample(
+        self, plan: TaskPlan, arm: ArmPlan, number: int, seed: int, completion: Completion
+    ) -> tuple[Sample, dict[Reason, float | None]]:
+        known = {
+            "task_id": plan.task.task_id,
+            "reason": arm.reason,
+            "arm": arm.arm,
+            "sample": number,
+            "seed": seed,
+        }
+        held: dict[Reason, float | None] = dict.fromkeys(self.asked(plan, arm))
+        if completion.finish == "error":
+            lost = Sample.model_validate({**known, "status": "no_reply", "score": None})
+            return lost, held
+        code = self.code(plan, arm, completion)
+        result = self.results[plan.task.task_id, code, None]
+        for reason in held:
+            made = self.results[plan.task.task_id, code, reason]
+            held[reason] = _on_held_out(result, made, plan.calls[reason], plan.task.tolerance)
+        told = {"status": result.status, "score": result.score, "code": code}
+        if arm.reason is not None and held:
+            told["held_out"] = held[arm.reason]
+        return Sample.model_validate({**known, **told}), held
+
+
+def _on_held_out(
+    tests: ExecResult, made: ExecResult, calls: Sequence[Call], tolerance: float
+) -> float | None:
+    """1.0 where every held-out input gives the reference's value, or all tests are passed: what
+    may be answered in several ways is only known to the tests."""
+    if tests.score == 1.0:
+        return 1.0
+    if made.score is None:
+        return None
+    right = len(made.per_input) == len(calls) and all(
+        call.value is not None and agree(call.value, wanted.value, tolerance)
+        for call, wanted in zip(made.per_input, calls, strict=False)
+    )
+    return float(right)
+
+
+# ---- counting --------------------------------------------------------------------------------
+
+
+def _count(scores: Sequence[float | None]) -> Count:
+    known = [score for score in scores if score is not None]
+    return Count(sum(score == 1.0 for score in known), len(known), len(scores) - len(known))
+
+
+def _outcome(
+    plan: TaskPlan,
+    drawn: Sequence[tuple[ArmPlan, Sample, dict[Reason, float | None]]],
+    dials: Intervening,
+) -> Outcome:
+    def scores(arm: Arm, reason: Reason | None, on: Reason | None) -> list[float | None]:
+        own = [each for each in drawn if each[0].arm == arm and each[0].reason == reason]
+        return [held[on] if on in held and on is not None else one.score for _, one, held in own]
+
+    trials = []
+    for reason in REASONS:
+        if reason in plan.why:
+            trials.append(Trial(reason, why=plan.why[reason]))
+            continue
+        on = reason if reason in plan.calls else None
+        base = scores("original", None, on)
+        trials.append(
+            Trial(
+                reason,
+                edit=_count(scores("edit", reason, on)),
+                placebo=_count(scores("placebo", reason, on)),
+                base=_count(base),
+                unstable=not stable([score == 1.0 for score in base if score is not None]),
+            )
+        )
+    reports = judge(plan.task.task_id, trials, alpha=dials.alpha, max_base_rate=dials.max_base_rate)
+    arms = plan.arms if plan.tried else ()
+    counts = {
+        arm.key: _count(
+            scores(arm.arm, arm.reason, arm.reason if arm.reason in plan.calls else None)
+        )
+        for arm in arms
+    }
+    return Outcome(
+        task_id=plan.task.task_id,
+        samples=tuple(sample for _, sample, _ in drawn),
+        interventions=tuple(
+            _intervention(arm, counts.get(arm.key, Count(0, 0)), dials.seed)
+            for arm in (*arms, *plan.refused)
+        ),
+        reports=reports,
+        lost=sum(sample.status == "no_reply" for _, sample, _ in drawn),
+    )
+
+
+def _intervention(arm: ArmPlan, count: Count, seed: int) -> Intervention:
+    return Intervention(
+        task_id=arm.task.task_id,
+        reason=arm.reason,
+        arm=arm.arm,
+        edit_diff=arm.diff,
+        edit_hash=arm.digest,
+        n=count.n + count.unscored,
+        passes=count.passes,
+        unscored=count.unscored,
+        leak_check=arm.leak,
+        seed=seed,
+    )

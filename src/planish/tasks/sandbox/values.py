@@ -202,7 +202,7 @@ def dumps(value: Any) -> str:
     writer = _Writer()
     try:
         writer.write(value, 0)
-    except (RuntimeError, MemoryError) as error:  # changed by another thread, or too deep by now
+    except RuntimeError as error:  # changed by another thread, or deep below other calls
         raise UnknownType(f"a value that cannot be read: {type(error).__name__}") from None
     return "".join(writer.pieces)
 

@@ -81,13 +81,24 @@ def _dotted(tree: ast.AST) -> Iterable[str]:
             }
         elif isinstance(node, ast.Import):
             imported |= {each.asname or each.name: each.name for each in node.names}
+    annotations = {id(part) for each in _annotations(tree) for part in ast.walk(each)}
     for node in ast.walk(tree):
+        if id(node) in annotations:
+            continue
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             yield imported.get(node.id, node.id)
         elif isinstance(node, ast.Attribute):
             owner = node.value
             module = imported.get(owner.id) if isinstance(owner, ast.Name) else None
             yield f"{module}.{node.attr}" if module else f".{node.attr}"
+
+
+def _annotations(tree: ast.AST) -> Iterable[ast.expr]:
+    """Types are named there, and not called."""
+    for node in ast.walk(tree):
+        for each in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+            if isinstance(each, ast.expr):
+                yield each
 
 
 _METHODS = ("str.", "list.", "dict.")

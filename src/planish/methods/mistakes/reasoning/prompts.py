@@ -130,12 +130,20 @@ def to_front(prompt: str, place: tuple[int, int], flag: str = "") -> str:
     start, end = place
     sentence = " ".join(prompt[start:end].split())
     head, _ = words_of(prompt)
-    before, after = prompt[:start].rstrip(" "), prompt[end:].lstrip(" ")
-    # A word's space where the sentence stood between two others on one line.
-    between = " " if after[:1].strip() and before[-1:].strip() else ""
-    rest = before + between + after
-    first = head + len(rest[head:]) - len(rest[head:].lstrip())
-    return f"{rest[:first]}{flag}{sentence}\n{_indent(prompt)}{rest[first:]}"
+    first = head + len(prompt[head:]) - len(prompt[head:].lstrip())
+    if start <= first:
+        return f"{prompt[:first]}{flag}{prompt[first:]}"
+    before, after = prompt[:start], prompt[end:]
+    if not before.rpartition("\n")[2].strip():  # the sentence began a line
+        line = after.partition("\n")[0]
+        after = after.lstrip(" ") if line.strip() else after[len(line) :]
+        if not line.strip():
+            before = before.rstrip()
+    else:
+        before = before.rstrip(" ")
+        # Between two others on one line a word's space stays.
+        after = f" {after.lstrip(' ')}" if after.partition("\n")[0].strip() else after
+    return f"{before[:first]}{flag}{sentence}\n{_indent(prompt)}{before[first:]}{after}"
 
 
 # ---- demonstrations --------------------------------------------------------------------------

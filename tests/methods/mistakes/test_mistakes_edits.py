@@ -1,0 +1,330 @@
+"""Edits of prompts, their placebos, and what they must not give away."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planish.methods.mistakes.data import REASONS, CodeTask
+from planish.methods.mistakes.reasoning.boundaries import boundaries, special
+from planish.methods.mistakes.reasoning.edits import (
+    CLEAN,
+    PromptEdit,
+    RuleEditor,
+    asked_task,
+    code_in,
+)
+from planish.methods.mistakes.reasoning.facts import api_facts, facts_about
+from planish.methods.mistakes.reasoning.failures import Call, Failures
+from planish.methods.mistakes.reasoning.leaks import gives_away, held_out, spellings
+from planish.methods.mistakes.reasoning.placebos import neutral_text, placebo_of
+from planish.methods.mistakes.reasoning.prompts import (
+    add_demonstration,
+    add_sentence,
+    demonstrations,
+    rename,
+    sentences,
+    to_front,
+)
+from planish.methods.mistakes.reasoning.writing import ModelEditor
+from planish.models.scripted import ScriptedModel
+from planish.records import Completion
+from planish.tasks.sandbox.values import dumps
+
+PROMPT = '''def spread(numbers: list[int]) -> int:
+    """Return the largest number less the smallest one.
+
+    The list comes from a sensor. Where it is empty the spread is 0. Signs are kept.
+
+    >>> spread([3, 47])
+    44
+    """
+'''
+TASK = CodeTask(
+    task_id="spread",
+    entry_point="spread",
+    prompt=PROMPT,
+    reference="def spread(numbers):\n    if not numbers:\n        return 0\n"
+    "    return max(numbers) - min(numbers)\n",
+    tests="def check(candidate):\n    assert candidate([3, 47]) == 44\n"
+    "    assert candidate([]) == 0\n    assert candidate([-5, 912]) == 917\n",
+)
+WRONG = "def spread(numbers):\n    return round(max(numbers)) - min(numbers)\n"
+
+
+def call(value: object, *arguments: object) -> Call:
+    return Call(dumps(arguments), dumps(value))
+
+
+FAILURES = Failures(
+    TASK,
+    codes=(WRONG,),
+    calls=(call(44, [3, 47]), call(0, []), call(917, [-5, 912])),
+    drawn=(call(6, [1, 7]), call(3, [-8, -5]), call(0, [2])),
+    failing=(call(0, []), call(917, [-5, 912]), call(3, [-8, -5])),
+    passing=(call(44, [3, 47]), call(6, [1, 7]), call(0, [2])),
+    shown=(call(44, [3, 47]),),
+)
+
+
+def edit(reason: str, task: CodeTask = TASK, failures: Failures = FAILURES) -> PromptEdit:
+    made = RuleEditor().edit(task, reason, failures)  # type: ignore[arg-type]
+    assert made is not None
+    return made
+
+
+# ---- the edits
+
+
+def test_a_boundary_is_stated_in_words() -> None:
+    made = edit("EC")
+    assert "`numbers` may be empty." in made.prompt
+    assert "negative" in made.prompt
+    assert made.prompt.index("may be empty") < made.prompt.index(">>>")
+    ast.parse(made.prompt)
+
+
+def test_a_demonstration_is_one_that_no_test_uses_and_has_failed() -> None:
+    made = edit("IOD")
+    assert [demo.arguments for demo in demonstrations(made.prompt, "spread")] == [
+        ([3, 47],),
+        ([-8, -5],),
+    ]
+    assert not set(made.shown) & {call.arguments for call in FAILURES.calls}
+
+
+def test_a_wrong_demonstration_is_dropped_where_a_test_asks_it_and_else_mended() -> None:
+    task = TASK.model_copy(update={"prompt": PROMPT.replace("44", "45")})
+    made = edit("IOD", task, Failures(task, calls=FAILURES.calls, shown=FAILURES.shown))
+    assert demonstrations(made.prompt, "spread") == []
+    fresh = Failures(task, calls=FAILURES.calls[1:], shown=FAILURES.shown)
+    made = edit("IOD", task, fresh)
+    assert made.prompt == PROMPT
+    assert gives_away(task, made, fresh) == ""
+
+
+def test_a_neutral_name_is_put_everywhere_and_mapped_back() -> None:
+    made = edit("MFS")
+    assert "spread(" not in made.prompt
+    assert made.prompt.count(f"{made.name}(") == 2
+    reply = f"```python\ndef {made.name}(numbers):\n    return {made.name}(numbers[1:])\n```"
+    code = code_in(reply, TASK, made.prompt, made.name)
+    assert code.count("spread(") == 2
+    assert made.name not in code
+    assert asked_task(TASK, made.prompt, made.name).entry_point == made.name
+
+
+def test_the_sentence_about_what_fails_is_moved_and_flagged() -> None:
+    made = edit("PS")
+    words = made.prompt.split('"""')[1]
+    assert words.startswith("Important: Where it is empty the spread is 0.")
+    assert words.count("Where it is empty") == 1
+    assert sorted(made.prompt.split()) != sorted(PROMPT.split())
+
+
+def test_facts_are_about_what_the_failed_code_calls() -> None:
+    made = edit("ITK")
+    names = [fact.name for fact in facts_about(WRONG)]
+    assert "round" in names
+    assert "even neighbour" in made.prompt
+    assert facts_about("def f(x: int) -> set: return x") == ()
+    assert [fact.name for fact in facts_about("import re\nre.match('a', x)")] == ["re.match"]
+    assert [fact.name for fact in facts_about("from math import sqrt\nsqrt(2)")] == ["math.sqrt"]
+
+
+def test_a_known_clean_prompt_is_the_edit_and_without_it_there_is_none() -> None:
+    assert RuleEditor().edit(TASK, "MCQS", FAILURES) is None
+    clean = PROMPT.replace("less the", "minus the")
+    task = TASK.model_copy(update={"meta": {CLEAN: clean}})
+    assert edit("MCQS", task).prompt == clean
+
+
+def test_nothing_to_edit_is_no_edit() -> None:
+    task = CodeTask(task_id="t", entry_point="f", prompt="Do it.", reference="f = abs")
+    bare = Failures(task)
+    assert [RuleEditor().edit(task, reason, bare) for reason in REASONS] == [None] * 6
+
+
+@pytest.mark.parametrize("fact", api_facts(), ids=lambda fact: fact.name)
+def test_every_fact_is_true(fact) -> None:  # type: ignore[no-untyped-def]
+    exec(compile(fact.check, fact.name, "exec"), {})
+    assert "assert" in fact.check or "raise AssertionError" in fact.check
+
+
+def test_facts_have_one_name_each_and_are_many() -> None:
+    names = [fact.name for fact in api_facts()]
+    assert len(names) == len(set(names)) >= 40
+
+
+# ---- a model that edits
+
+
+def model(reply: str | Completion) -> ScriptedModel:
+    return ScriptedModel("editor", lambda chat, seed, sample: reply)
+
+
+def test_a_model_rewords_and_never_sees_reference_or_tests() -> None:
+    seen: list[str] = []
+
+    def script(chat, seed, sample):  # type: ignore[no-untyped-def]
+        seen.append("\n".join(message.content for message in chat))
+        return f"Sure.\n<prompt>\n{PROMPT.replace('less', 'minus')}</prompt>"
+
+    made = ModelEditor(ScriptedModel("m", script), RuleEditor()).edit(TASK, "MCQS", FAILURES)
+    assert made is not None
+    assert made.prompt == PROMPT.replace("less", "minus")
+    assert "max(numbers)" not in seen[0]
+    assert "917" not in seen[0]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "I would not change it.",
+        "<prompt>\nSomething else.\n</prompt>",
+        f"<prompt>\n{PROMPT}</prompt>",
+        Completion(text="", finish="error"),
+        Completion(text=f"<prompt>\n{PROMPT}!</prompt>", finish="length"),
+    ],
+)
+def test_a_model_that_edits_nothing_useful_makes_no_edit(reply: str | Completion) -> None:
+    assert ModelEditor(model(reply), RuleEditor()).edit(TASK, "MCQS", FAILURES) is None
+
+
+def test_rules_edit_for_the_other_reasons() -> None:
+    editor = ModelEditor(model("unused"), RuleEditor())
+    assert editor.edit(TASK, "EC", FAILURES) == edit("EC")
+
+
+# ---- placebos
+
+
+@pytest.mark.parametrize("reason", ["IOD", "EC", "MFS", "PS", "ITK"])
+def test_a_placebo_is_of_the_same_kind_and_size_and_tells_nothing(reason: str) -> None:
+    made = edit(reason)
+    placebo = placebo_of(TASK, made, FAILURES)
+    assert placebo.prompt not in (TASK.prompt, made.prompt)
+    assert placebo.kind == made.kind
+    ast.parse(placebo.prompt)
+    assert abs(len(placebo.added) - len(made.added)) <= max(40, 0.35 * len(made.added))
+    assert gives_away(TASK, placebo, FAILURES) == ""
+    told = special(([],), ("numbers",))[0]
+    assert told not in placebo.prompt
+
+
+def test_the_placebo_of_a_name_keeps_what_the_name_says() -> None:
+    placebo = placebo_of(TASK, edit("MFS"), FAILURES)
+    assert "spread" in placebo.name
+    reply = f"def {placebo.name}(numbers):\n    return 1\n"
+    assert code_in(reply, TASK, placebo.prompt, placebo.name).startswith("def spread(")
+
+
+@given(st.integers(1, 600))
+def test_neutral_text_is_about_as_long_as_asked(length: int) -> None:
+    assert abs(len(neutral_text(length)) - length) <= max(40, 62 - length)
+
+
+# ---- leaks
+
+
+@pytest.mark.parametrize(
+    ("told", "leaks"),
+    [
+        ("The spread may be 917.", True),
+        ("The spread may be 917.0 at times.", True),
+        ("It was 0x395 once.", True),
+        ("There are 9170 rows, or 1.917.", False),
+        ("A list may be empty.", False),
+        ("spread([]) is 0.", True),
+        ("Counting begins at 0.", False),
+        ("return max(numbers) - min(numbers)", True),
+    ],
+)
+def test_an_edit_that_holds_an_expected_output_or_the_answer_leaks(told: str, leaks: bool) -> None:
+    made = PromptEdit("EC", add_sentence(PROMPT, told), "", "sentence", added=told)
+    assert bool(gives_away(TASK, made, FAILURES)) == leaks
+
+
+def test_what_the_prompt_says_already_is_no_leak() -> None:
+    task = TASK.model_copy(update={"prompt": add_sentence(PROMPT, "Up to 917.")})
+    made = PromptEdit("EC", add_sentence(task.prompt, "Beware."), "", "sentence")
+    assert gives_away(task, made, FAILURES) == ""
+
+
+def test_a_demonstration_of_a_tested_input_leaks() -> None:
+    prompt = add_demonstration(PROMPT, "spread", "[-5, 912]", "0")
+    made = PromptEdit("IOD", prompt, "", "demonstration", shown=(dumps(([-5, 912],)),))
+    assert "input of the tests" in gives_away(TASK, made, FAILURES)
+
+
+VALUES = st.recursive(
+    st.integers(100, 10**6) | st.text("abcdefgh", min_size=4, max_size=9),
+    lambda inner: (
+        st.lists(inner, min_size=2, max_size=3)
+        | st.dictionaries(st.text("xyz", min_size=3, max_size=4), inner, min_size=2, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(VALUES, st.sampled_from([repr, lambda value: str(value).replace("'", '"')]))
+def test_any_telling_value_leaks_in_any_spelling(value: object, write) -> None:  # type: ignore[no-untyped-def]
+    failing = Failures(TASK, calls=(call(value, [4]),), failing=(call(value, [4]),))
+    told = f"Think of {write(value)} as well."
+    made = PromptEdit("EC", add_sentence(PROMPT, told), "", "sentence")
+    assert gives_away(TASK, made, failing)
+    assert spellings(value)
+
+
+def test_held_out_is_what_nobody_was_shown() -> None:
+    made = edit("IOD")
+    kept = {each.arguments for each in held_out(TASK, made, FAILURES)}
+    assert dumps(([3, 47],)) not in kept
+    assert dumps(([-8, -5],)) not in kept
+    assert kept == {dumps(([],)), dumps(([-5, 912],)), dumps(([1, 7],)), dumps(([2],))}
+
+
+# ---- text
+
+
+@given(
+    st.lists(st.sampled_from(["Take x.", "Drop it!", "Is it?", "Keep\n    all of it."]), max_size=5)
+)
+def test_moving_a_sentence_loses_and_adds_no_word(parts: list[str]) -> None:
+    prompt = f'def f(x):\n    """Return x. {" ".join(parts)}\n\n    >>> f(1)\n    1\n    """\n'
+    for place in sentences(prompt):
+        moved = to_front(prompt, place, "Important: ")
+        ast.parse(moved)
+        after = moved.replace("Important: ", "", 1).replace('"""', " ").split()
+        assert sorted(after) == sorted(prompt.replace('"""', " ").split())
+
+
+@given(st.text(max_size=200))
+def test_any_text_can_be_edited(prompt: str) -> None:
+    demonstrations(prompt, "f")
+    for place in sentences(prompt):
+        to_front(prompt, place)
+    assert "A sentence." in add_sentence(prompt, "A sentence.")
+    assert "f(1)" in add_demonstration(prompt, "f", "1", "2")
+
+
+@pytest.mark.parametrize("says", ["==", "=>", "->", "returns", "should return", "gives", "➞"])
+def test_demonstrations_in_words_are_found(says: str) -> None:
+    found = demonstrations(f"Add up. For example f([1, 2], 'a)') {says} {{'k': (3, 4)}}.", "f")
+    assert [(demo.arguments, demo.result) for demo in found] == [(([1, 2], "a)"), {"k": (3, 4)})]
+
+
+def test_renaming_leaves_texts_and_longer_names_alone() -> None:
+    code = 'def f(x):\n    """f of x"""\n    ff = f(x - 1)  # f\n    return "f" + ff\n'
+    assert rename(code, "f", "g") == code.replace("def f", "def g").replace("= f(", "= g(")
+    assert rename("def f(:", "f", "g") == "def g(:"
+
+
+def test_boundaries_tell_failing_from_passing() -> None:
+    found = boundaries([([],), ([],)], [([1],), ([2, 3],)], ("values",))
+    assert found == ["`values` may be empty."]
+    assert boundaries([([1, 2],)], [([1, 2],)], ("values",)) == []
+    assert boundaries([], [], ("values",)) == []

@@ -1,0 +1,354 @@
+"""`planish mistakes verify` as it is typed: verdicts, agreement, resumes, and what it refuses."""
+
+import json
+
+import pytest
+
+from planish.cli import main
+from planish.methods.mistakes import jobs
+from planish.methods.mistakes.data import RunRecord
+from planish.methods.mistakes.jobs import References, check_references
+from planish.methods.mistakes.loading import load_tasks
+from planish.methods.mistakes.running import executing
+from planish.methods.mistakes.running import verify as stage
+from planish.methods.mistakes.running.reading import read_failures
+from planish.methods.mistakes.showing.verified import Verified
+from planish.records import BadInput, read_jsonl, write_jsonl
+from planish.runs import read_rows
+from planish.tasks.sandbox import ExecResult, Limits, Sandbox
+from planish.tasks.sandbox.contract import CallResult
+from support import programs
+
+
+@pytest.fixture(scope="module")
+def box():
+    with Sandbox(workers=1) as made:
+        yield made
+
+
+@pytest.fixture
+def files(tmp_path):
+    return programs.write(tmp_path)
+
+
+@pytest.fixture
+def one_box(monkeypatch, box):
+    """Every call in the one sandbox, which takes a moment to start; and the jobs it got."""
+    got = []
+
+    class Kept:
+        level = box.level
+
+        def run(self, jobs, **options):
+            return list(self.stream(jobs, **options))
+
+        def stream(self, jobs, progress=None, **_):
+            for job in jobs:
+                got.append(job)
+                yield from box.run([job])
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+    monkeypatch.setattr("planish.tasks.sandbox.Sandbox", lambda **_: Kept())
+    return got
+
+
+def call(capsys, tmp_path, *words):
+    with pytest.raises(SystemExit) as stop:
+        main(["mistakes", "verify", *map(str, words), "--runs-dir", str(tmp_path / "made")])
+    captured = capsys.readouterr()
+    return stop.value.code, captured.out, captured.err
+
+
+def told(capsys, tmp_path, *words, code=0):
+    found, out, err = call(capsys, tmp_path, *words, "--json")
+    assert found == code, err
+    return json.loads(out)
+
+
+def refused(capsys, tmp_path, *words):
+    code, out, err = call(capsys, tmp_path, *words)
+    assert code == 2, err
+    assert out == ""
+    assert "Traceback" not in err
+    return err.strip().splitlines()[-1]
+
+
+def given(files):
+    return "--tasks", files[0], "--runs", files[1]
+
+
+def test_every_run_gets_the_verdict_it_has_to(capsys, tmp_path, files, one_box):
+    out = tmp_path / "out.jsonl"
+    found = told(capsys, tmp_path, *given(files), "--out", out)
+    rows = {f"{each['task_id']}|{each['model']}|{each['run']}": each for _, each in read_jsonl(out)}
+    assert {key: row["status"] for key, row in rows.items()} == programs.STATUS
+    assert found["num_runs"] == found["num_recorded"] == len(programs.STATUS) == 13
+    assert found["num_passed"] == 4
+    assert (found["agreement"], found["coverage"], found["disagreements"]) == (1, 1, [])
+    assert found["by_status"] == {
+        "pass": 4,
+        "wrong_value": 5,
+        "exception": 2,
+        "no_entry": 1,
+        "syntax": 1,
+    }
+    assert found["sandbox_level"] in ("bwrap", "unshare")
+    # four references, and the same code of a task once
+    assert len(one_box) == 4 + 12
+    assert found["programs"] == 12
+    assert found["programs_per_second"] > 0
+    assert {row.id: row.read(ExecResult).status for row in read_rows(found["run"], "result")} == (
+        programs.STATUS
+    )
+    page = (tmp_path / found["report"]).read_text()
+    assert "Tasks that fail most" in page
+    assert "doubled" in page
+
+
+def test_people_are_told_what_to_do_next(capsys, tmp_path, files, one_box):
+    code, out, err = call(capsys, tmp_path, *given(files))
+    assert code == 0
+    assert "4 of 13 runs pass; 13 of 13 agree" in out
+    assert "planish mistakes diagnose " in out
+    assert "Traceback" not in err
+
+
+def test_disagreements_are_named(capsys, tmp_path, one_box):
+    files = programs.write(tmp_path, "middle")
+    wrong = [run.model_copy(update={"recorded_pass": True}) for run in programs.runs("middle")]
+    write_jsonl(files[1], wrong)
+    found = told(capsys, tmp_path, *given(files))
+    assert found["agreement"] == 0.5
+    (said,) = found["disagreements"]
+    assert said["key"] == "middle|by-hand|1"
+    assert (said["recorded_pass"], said["status"]) == (True, "wrong_value")
+
+
+def test_without_a_record_there_is_no_agreement(capsys, tmp_path, one_box):
+    files = programs.write(tmp_path, "middle")
+    write_jsonl(files[1], [{"task_id": "middle", "solution": "def middle(w):\n    return w[0]\n"}])
+    found = told(capsys, tmp_path, *given(files))
+    assert (found["agreement"], found["num_recorded"], found["num_passed"]) == (None, 0, 0)
+
+
+def test_odd_code_stops_nothing(capsys, tmp_path, one_box):
+    files = programs.write(tmp_path, "doubled")
+    odd = ["a\0b", "x = '\ud800'\n", "import os\nos._exit(0)\n", ""]
+    right = programs.task("doubled").reference
+    runs = [RunRecord(task_id="doubled", run=place, code=code) for place, code in enumerate(odd)]
+    write_jsonl(files[1], [*runs, RunRecord(task_id="doubled", run=9, code=right + "# \ud800\n")])
+    found = told(capsys, tmp_path, *given(files))
+    assert found["num_runs"] == 5
+    assert found["coverage"] == 1
+    failures = read_failures(found["run"])
+    assert [run.code for run in failures.runs][: len(odd)] == odd
+
+
+def test_a_stopped_run_goes_on_and_runs_nothing_twice(
+    capsys, tmp_path, files, one_box, monkeypatch
+):
+    keep, kept = stage.Stage._keep, []
+
+    def stopping(self, run, result):
+        if len(kept) == 5:
+            raise KeyboardInterrupt
+        kept.append(run.key)
+        keep(self, run, result)
+
+    monkeypatch.setattr(stage.Stage, "_keep", stopping)
+    code, _, err = call(capsys, tmp_path, *given(files))
+    assert code == 130
+    assert "planish mistakes verify --resume" in err
+    monkeypatch.setattr(stage.Stage, "_keep", keep)
+    one_box.clear()
+    found = told(capsys, tmp_path, "--resume", "last", "--seconds", "4")
+    ran = {job.key for job in one_box}
+    assert not ran & set(kept)
+    assert not ran & {task.task_id for task in programs.tasks()}  # nor a reference
+    assert found["num_runs"] == 13
+    assert found["agreement"] == 1
+    rows = [row.id for row in read_rows(found["run"], "result")]
+    assert sorted(rows) == sorted(programs.STATUS)
+    one_box.clear()
+    assert told(capsys, tmp_path, "--resume", "last")["programs"] == 0
+    assert one_box == []
+
+
+def test_a_run_does_not_go_on_with_other_files(capsys, tmp_path, one_box):
+    files = programs.write(tmp_path, "middle")
+    told(capsys, tmp_path, *given(files))
+    write_jsonl(files[1], programs.runs("middle")[:1])
+    assert "recorded_digest" in refused(capsys, tmp_path, "--resume", "last")
+    assert "seconds" in refused(capsys, tmp_path, "--resume", "last", "--seconds", "9")
+
+
+def test_bad_input_is_one_line_with_file_and_line(capsys, tmp_path, one_box):
+    tasks, runs = programs.write(tmp_path, "middle")
+    assert "--tasks: is missing" in refused(capsys, tmp_path, "--runs", runs)
+    assert "--runs: is missing" in refused(capsys, tmp_path, "--tasks", tasks)
+    assert "is a folder" in refused(capsys, tmp_path, *given((tasks, runs)), "--out", tmp_path)
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"task_id": "middle"}\n')
+    assert f"{broken}:1: " in refused(capsys, tmp_path, *given((tasks, broken)))
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_reference_that_fails_its_own_tests_is_refused(capsys, tmp_path, one_box):
+    tasks, runs = programs.write(tmp_path, "middle")
+    wrong = programs.task("middle").model_copy(
+        update={"reference": "def half(n):\n    return 0\n\ndef middle(words):\n    return 1\n"}
+    )
+    write_jsonl(tasks, [wrong])
+    line = refused(capsys, tmp_path, *given((tasks, runs)))
+    assert "task middle: its reference fails its own tests (wrong_value" in line
+    share = programs.task("share")
+    write_jsonl(
+        tasks,
+        [share.model_copy(update={"reference": "def share(part, whole):\n    return 1 / 0\n"})],
+    )
+    write_jsonl(runs, programs.runs("share"))
+    assert "ZeroDivisionError" in refused(capsys, tmp_path, *given((tasks, runs)))
+
+
+def test_where_nothing_can_be_run_the_stage_fails(capsys, tmp_path, files, monkeypatch):
+    def fails(jobs, known):
+        for job in jobs:
+            status = "pass" if job.key in known else "sandbox_error"
+            calls = tuple(
+                CallResult(arguments=each, status="value", value="1") for each in job.inputs
+            )
+            yield ExecResult(
+                key=job.key, status=status, per_input=calls, sandbox_level="unshare", python="3"
+            )
+
+    class Broken:
+        def __init__(self, **_):
+            self.known = {task.task_id for task in programs.tasks()}
+
+        def run(self, jobs, progress=None):
+            return list(self.stream(jobs))
+
+        def stream(self, jobs):
+            return fails(jobs, self.known)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+    monkeypatch.setattr("planish.tasks.sandbox.Sandbox", Broken)
+    found = told(capsys, tmp_path, *given(files), code=1)
+    assert (found["coverage"], found["agreement"]) == (0, None)
+    assert found["by_status"] == {"sandbox_error": 13}
+
+
+def test_a_level_that_is_not_there_is_refused(capsys, tmp_path, files, monkeypatch):
+    def unavailable(**_):
+        raise BadInput("no sandbox of level bwrap", fix="--accept-level unshare")
+
+    monkeypatch.setattr("planish.tasks.sandbox.Sandbox", unavailable)
+    line = refused(capsys, tmp_path, *given(files), "--accept-level", "bwrap")
+    assert "--accept-level unshare" in line
+
+
+# ---- references, inputs as tests -------------------------------------------------------------
+
+
+def result(status="pass", **fields):
+    return ExecResult(key="k", status=status, sandbox_level="unshare", python="3", **fields)
+
+
+def test_a_slow_reference_gives_its_candidates_more_time():
+    task = programs.task("doubled")
+    limits = Limits(seconds=4)
+    slow = References(limits, {"doubled": result(wall_s=3.0)})
+    quick = References(limits, {"doubled": result(wall_s=0.2)})
+    assert slow.limits(task).seconds == 12
+    assert quick.limits(task) == limits
+
+
+def call_of(value=None, status="value", **fields):
+    return CallResult(arguments='{"tuple":[1]}', status=status, value=value, **fields)
+
+
+@pytest.mark.parametrize(
+    ("calls", "status", "settled"),
+    [
+        ((call_of("0.25"), call_of("0.0")), "pass", "pass"),
+        ((call_of("0.2500000001"), call_of("0")), "pass", "pass"),
+        ((call_of("0.25"), call_of("1.0")), "pass", "wrong_value"),
+        ((call_of("0.2"), call_of(status="exception", exception="E")), "exception", "wrong_value"),
+        ((call_of("0.25"), call_of(status="exception", exception="E")), "exception", "exception"),
+        ((call_of("0.25"), call_of(status="unknown_type")), "wrong_value", "wrong_value"),
+        ((call_of("0.25"), call_of(status="not_run")), "timeout", "timeout"),
+        ((call_of("0.25"),), "pass", "harness"),
+        ((), "syntax", "syntax"),
+        ((), "sandbox_error", "sandbox_error"),
+    ],
+)
+def test_the_first_call_that_differs_decides(calls, status, settled):
+    task = programs.task("share")
+    expected = result(per_input=(call_of("0.25"), call_of("0.0")))
+    references = References(Limits(), {"share": expected})
+    assert references.settle(task, result(status, per_input=calls)).status == settled
+
+
+def test_tests_that_call_the_function_by_name_mean_the_candidate(box):
+    task = programs.task("doubled").model_copy(
+        update={"tests": "def check(candidate):\n    assert doubled([1]) == [2]\n"}
+    )
+    limits = Limits()
+    check_references([task], box, limits)
+    wrong = jobs.test_job(task, "def doubled(n):\n    return n\n", "w", limits)
+    assert box.run([wrong])[0].status == "wrong_value"
+
+
+# ---- reading ---------------------------------------------------------------------------------
+
+
+def test_failures_are_read_from_a_folder_and_from_a_file(capsys, tmp_path, files, one_box, box):
+    found = told(capsys, tmp_path, *given(files))
+    failed = [run for run in programs.runs() if not run.recorded_pass]
+    for source in ("last", found["run"]):
+        failures = read_failures(source, root=tmp_path / "made")
+        assert sorted(failures.runs, key=lambda run: run.key) == failed
+        assert failures.tasks == {task.task_id: task for task in load_tasks(str(files[0]))}
+        assert {key: each.status for key, each in failures.results.items()} == {
+            run.key: programs.STATUS[run.key] for run in failed
+        }
+    runs = programs.write(tmp_path, "middle")
+    again = read_failures(runs[1], tasks=str(runs[0]), box=box)
+    assert again.runs == (programs.runs("middle")[1],)
+    with pytest.raises(BadInput, match="--tasks"):
+        read_failures(runs[1])
+    with pytest.raises(BadInput, match="verify"):
+        read_failures(runs[1], tasks=str(runs[0]))
+
+
+def test_equal_code_is_run_once_and_unlike_code_is_not():
+    first, again = (RunRecord(task_id="a", run=run, code="x") for run in (0, 1))
+    other = RunRecord(task_id="b", run=0, code="x")
+    groups = executing.distinct([first, other, again])
+    assert list(groups.values()) == [[first, again], [other]]
+
+
+def test_what_could_not_be_run_is_neither_passed_nor_failed():
+    runs = [
+        RunRecord(task_id="a", run=place, code="x", recorded_pass=passed)
+        for place, passed in enumerate([True, False, True, None])
+    ]
+    statuses = ["pass", "timeout", "harness", "pass"]
+    results = {run.key: result(status) for run, status in zip(runs, statuses, strict=True)}
+    verified = Verified(runs, results)
+    assert verified.agreement == 1
+    numbers = verified.numbers()
+    assert (numbers["num_passed"], numbers["num_recorded"]) == (2, 3)
+    assert numbers["coverage"] == 0.75
+    assert verified.worst() == [("a", 1, 3, "timeout 1")]
+    assert Verified([], {}).numbers()["coverage"] is None

@@ -1,1 +1,49 @@
-"""Generated code, run where it can do no harm and cannot grade itself."""
+"""Generated code, run where it can do no harm and cannot grade itself.
+
+    with Sandbox() as box:
+        (result,) = box.run([Job(key="1", code=code, entry_point="double", tests=tests)])
+    result.status, result.sandbox_level       # ("pass", "bwrap")
+
+contract.py   what goes in and comes out
+values.py     plain values as text, and typed comparison
+levels.py     how well programs can be locked up here
+host.py       Sandbox: workers, batches, retries
+work.py       one job: carries calls between tests and candidate
+process.py    one server and its children, from outside
+launch.py, server.py, kernel.py, candidate.py, tester.py      run inside
+"""
+
+from planish.tasks.sandbox.contract import (
+    LEVELS,
+    STATUSES,
+    CallResult,
+    ExecResult,
+    Job,
+    Level,
+    Limits,
+    SourceFile,
+    Status,
+)
+from planish.tasks.sandbox.host import Sandbox
+from planish.tasks.sandbox.levels import available
+from planish.tasks.sandbox.values import UnknownType, dumps, loads, same
+from planish.tasks.sandbox.work import limits_for
+
+__all__ = [
+    "LEVELS",
+    "STATUSES",
+    "CallResult",
+    "ExecResult",
+    "Job",
+    "Level",
+    "Limits",
+    "Sandbox",
+    "SourceFile",
+    "Status",
+    "UnknownType",
+    "available",
+    "dumps",
+    "limits_for",
+    "loads",
+    "same",
+]

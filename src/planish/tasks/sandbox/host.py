@@ -1,0 +1,169 @@
+"""Runs programs where they can do no harm.
+
+    with Sandbox() as box:
+        results = box.run([Job(key="1", code=code, entry_point="double", tests=tests)])
+
+Every worker owns two locked-up servers and runs one job after the other on them. What goes wrong
+with a job, or with the sandbox, is a result and stops nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from types import TracebackType
+from typing import Self
+
+from planish.tasks.sandbox.contract import ExecResult, Job, Level
+from planish.tasks.sandbox.levels import choose
+from planish.tasks.sandbox.work import Pair
+
+__all__ = ["Sandbox"]
+
+Progress = Callable[[int, int], None]
+
+_AT_ONCE = 64
+"""Jobs of a worker that a stream runs before it hands them out."""
+
+
+class _Batch:
+    """Jobs that are run together, and what came of them."""
+
+    def __init__(self) -> None:
+        self.results: queue.SimpleQueue[tuple[int, ExecResult]] = queue.SimpleQueue()
+        self.stopped = False
+
+
+_Task = tuple[_Batch, int, Job]
+
+
+class Sandbox:
+    """A place where programs run.
+
+    Args:
+        accept: the weakest level that will do; `fork` isolates nothing.
+        level: take this one and no other; it must be accepted too.
+        workers: jobs at once; None: one for each core that this process may use.
+
+    Raises:
+        BadInput: no such level is to be had; the message tells what to install, and the flag that
+            accepts less.
+    """
+
+    def __init__(
+        self,
+        *,
+        accept: Level = "unshare",
+        level: Level | None = None,
+        workers: int | None = None,
+    ) -> None:
+        self.level: Level = choose(accept, level)
+        """How well programs are locked up."""
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._pairs = [Pair(self.level) for _ in range(self.workers)]
+        self._threads: list[threading.Thread] = []
+        self._one_batch = threading.Lock()
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def run(
+        self,
+        jobs: Iterable[Job],
+        *,
+        progress: Progress | None = None,
+        retry: bool = True,
+    ) -> list[ExecResult]:
+        """Runs jobs, and returns what came of them in their order.
+
+        Args:
+            jobs: to run.
+            progress: called with (done, total) after each job, in the calling thread.
+            retry: what timed out is run once more at the end, alone, so that a busy machine makes
+                no failures.
+        """
+        todo = list(jobs)
+        with self._one_batch:
+            self._start()
+            done: dict[int, ExecResult] = {}
+            self._work(enumerate(todo), done, len(todo), progress)
+            late = [i for i in range(len(todo)) if done[i].status == "timeout"] if retry else []
+            for index in late:
+                again: dict[int, ExecResult] = {}
+                self._work([(index, todo[index])], again, 1, None)
+                done[index] = again[index].model_copy(update={"retried": True})
+        return [done[index] for index in range(len(todo))]
+
+    def stream(self, jobs: Iterable[Job], *, retry: bool = True) -> Iterator[ExecResult]:
+        """Runs jobs as they come, and yields what came of them in their order.
+
+        Args:
+            jobs: to run; not all of them are in memory at once.
+            retry: as in `run`, after every few of them.
+        """
+        left = iter(jobs)
+        while some := list(islice(left, _AT_ONCE * self.workers)):
+            yield from self.run(some, retry=retry)
+
+    def close(self) -> None:
+        """Ends every process of the sandbox; a job that still runs is lost."""
+        self._closed = True
+        for _ in self._threads:
+            self._tasks.put(None)
+        for pair in self._pairs:
+            pair.stop()
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+
+    def _start(self) -> None:
+        if self._closed:
+            raise RuntimeError("the sandbox is closed")
+        while len(self._threads) < self.workers:
+            pair = self._pairs[len(self._threads)]
+            thread = threading.Thread(target=self._serve, args=(pair,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, pair: Pair) -> None:
+        try:
+            while (task := self._tasks.get()) is not None:
+                batch, index, job = task
+                if not batch.stopped and not self._closed:
+                    batch.results.put((index, pair.run(job)))
+        finally:
+            pair.close()
+
+    def _work(
+        self,
+        jobs: Iterable[tuple[int, Job]],
+        done: dict[int, ExecResult],
+        total: int,
+        progress: Progress | None,
+    ) -> None:
+        batch = _Batch()
+        count = 0
+        try:
+            for index, job in jobs:
+                self._tasks.put((batch, index, job))
+                count += 1
+            for number in range(count):
+                index, result = batch.results.get()
+                done[index] = result
+                if progress is not None:
+                    progress(number + 1, total)
+        finally:
+            batch.stopped = True

@@ -1,0 +1,77 @@
+"""How well a program can be locked up on this machine, strongest first.
+
+    >>> choose("fork") in LEVELS
+    True
+
+`bwrap`: bubblewrap builds the walls. `unshare`: they are built of the kernel's namespaces without
+it; what a program can reach is the same. `fork`: a process with limits, and no walls at all. A
+weaker level is never taken in silence: whoever wants less says so.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+
+from planish.errors import BadInput
+from planish.tasks.sandbox.contract import LEVELS, Level
+from planish.tasks.sandbox.process import SandboxError, Server
+
+__all__ = ["available", "choose", "why_not"]
+
+_MENDS = {
+    "bwrap": "install bubblewrap (apt install bubblewrap)",
+    "unshare": "allow user namespaces (sysctl user.max_user_namespaces, "
+    "kernel.apparmor_restrict_unprivileged_userns=0)",
+    "fork": "use Linux 5.8 or newer",
+}
+
+
+@functools.cache
+def why_not(level: Level) -> str:
+    """Starts a server at this level; "" or why that does not work. Asked once per process."""
+    if not sys.platform.startswith("linux"):
+        return "needs Linux"
+    try:
+        with Server(level, "candidate") as server:
+            used = server.spawn(0).end()
+    except SandboxError as error:
+        return str(error)
+    return "" if used.status == -9 else f"a process ended with {used.status}"
+
+
+def available() -> dict[Level, str]:
+    """Every level, with "" or why it is not to be had."""
+    return {level: why_not(level) for level in LEVELS}
+
+
+def choose(accept: Level = "unshare", level: Level | None = None) -> Level:
+    """The strongest level that works and is accepted.
+
+    Args:
+        accept: the weakest that will do.
+        level: only this one; it must be accepted too.
+
+    Raises:
+        BadInput: there is none; the message tells what to install and which flag takes less.
+    """
+    accepted = LEVELS[: LEVELS.index(accept) + 1]
+    wanted = accepted if level is None else (level,)
+    if level is not None and level not in accepted:
+        raise BadInput(
+            f"the level {level} is weaker than {accept}, the weakest that is accepted",
+            where="sandbox",
+            fix=f"use --accept-level {level}",
+        )
+    for one in wanted:
+        if not why_not(one):
+            return one
+    weaker = [one for one in LEVELS[LEVELS.index(wanted[-1]) + 1 :] if not why_not(one)]
+    less = f", or accept less with --accept-level {weaker[0]}" if weaker else ""
+    if weaker == ["fork"]:
+        less += " (limits, but no isolation: only for code that you trust)"
+    raise BadInput(
+        "code cannot be locked up here: " + "; ".join(f"{one}: {why_not(one)}" for one in wanted),
+        where="sandbox",
+        fix=" or ".join(_MENDS[one] for one in wanted) + less,
+    )

@@ -1,0 +1,363 @@
+"""The warm server of a sandbox: it has imported what programs use, and forks a child for each job.
+
+    python -S -s -P -B server.py DESCRIPTOR ROLE LEVEL      started by launch.py, inside the walls
+
+The host speaks to it by way of one socket of packets: "spawn", which comes with a socket and is
+answered in the end by "ended", and "kill". The job itself and all answers travel over the socket
+that came along, of which only the child keeps a copy. So nothing of one job is left for the next,
+and nothing that a child writes reaches the host as the word of the server.
+
+A child is the first process of a namespace of processes of its own: it sees no other, and one
+SIGKILL ends all that it started. Only the standard library is used here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import json
+import math
+import os
+import resource
+import select
+import shutil
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import types
+from typing import Any, NoReturn
+
+if __name__ == "__main__":  # the package around these files does not exist in here
+    for _name in ("planish", "planish.tasks", "planish.tasks.sandbox"):
+        sys.modules[_name] = types.ModuleType(_name)
+        sys.modules[_name].__path__ = [os.path.dirname(os.path.abspath(__file__))]
+
+from planish.tasks.sandbox import candidate, kernel, tester
+
+__all__ = ["MAX_TAIL", "Channel", "main"]
+
+MAX_TAIL = 65_536
+"""Bytes of printed text that can be kept."""
+
+USUAL = (
+    "abc array base64 bisect calendar cmath collections contextlib copy csv dataclasses datetime "
+    "decimal enum fractions functools hashlib heapq io itertools json math numbers operator "
+    "pprint queue random re statistics string textwrap threading time timeit traceback typing "
+    "unicodedata uuid warnings zlib"
+)
+"""What programs mostly import; it costs a child nothing."""
+
+_CHANNEL = 3
+
+
+class Channel:
+    """Messages of any length over a socket: their length in four bytes, then JSON."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Sends all of it."""
+        data = json.dumps(message).encode("ascii")
+        self.connection.sendall(struct.pack(">I", len(data)) + data)
+
+    def receive(self) -> dict[str, Any]:
+        """Waits for one message.
+
+        Raises:
+            EOFError: the other side is gone.
+        """
+        (length,) = struct.unpack(">I", self._exactly(4))
+        return dict(json.loads(self._exactly(length)))
+
+    def _exactly(self, count: int) -> bytes:
+        parts = []
+        while count:
+            part = self.connection.recv(min(count, 1 << 20))
+            if not part:
+                raise EOFError
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+
+class _Child:
+    """One job that runs: its process, and what it printed."""
+
+    def __init__(self, number: int, keep: int) -> None:
+        self.number = number
+        self.keep = min(keep, MAX_TAIL)
+        self.output, self.printed = os.pipe()
+        os.set_blocking(self.output, False)
+        self.tail = bytearray()
+        self.process = 0
+        self.watch = -1
+
+    def drain(self) -> bool:
+        """Takes what was printed, and throws away all but the end; False where nothing came."""
+        try:
+            part = os.read(self.output, 65_536)
+        except BlockingIOError:
+            return False
+        self.tail += part
+        if len(self.tail) > 2 * MAX_TAIL:
+            del self.tail[: -self.keep or None]
+        return bool(part)
+
+    def end(self) -> dict[str, Any]:
+        """Kills it and all that it started, and tells what it used."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process, signal.SIGKILL)
+        _, status, used = os.wait4(self.process, 0)
+        for _ in range(64):
+            if not self.drain():
+                break
+        os.close(self.watch)
+        os.close(self.output)
+        return {
+            "ended": self.number,
+            "status": os.waitstatus_to_exitcode(status),
+            "cpu_s": used.ru_utime + used.ru_stime,
+            "max_rss_mb": used.ru_maxrss / 1024,
+        }
+
+
+class Server:
+    """Waits for the host's word.
+
+    Args:
+        control: the socket of packets.
+        role: "candidate" or "tester".
+        level: of the sandbox.
+    """
+
+    def __init__(self, control: socket.socket, role: str, level: str) -> None:
+        self.control = control
+        self.role = role
+        self.walls = level != "fork"
+        self.myself = os.pidfd_open(os.getpid()) if self.walls else -1
+        self.folder = "" if self.walls else tempfile.mkdtemp(prefix="planish-sandbox-")
+        self.child: _Child | None = None
+        self.poll = select.poll()
+        self.poll.register(control, select.POLLIN)
+
+    def serve(self) -> None:
+        """Until the host is gone."""
+        if not self.walls:
+            kernel.adopt_orphans()
+        self.send({"ready": sys.version.split()[0], "root": os.geteuid() == 0})
+        try:
+            while True:
+                for descriptor, _ in self.poll.poll():
+                    if descriptor == self.control.fileno():
+                        if not self._hear():
+                            return
+                    elif self.child and descriptor == self.child.output:
+                        if not self.child.drain():
+                            self.poll.unregister(descriptor)
+                    elif self.child and descriptor == self.child.watch:
+                        self._end()
+        finally:
+            if self.child:
+                self._end(tell=False)
+            if self.folder:
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+    def send(self, message: dict[str, Any], tail: bytes = b"") -> None:
+        """One packet: JSON, and raw bytes after a zero."""
+        with contextlib.suppress(OSError):  # the host is gone; the next poll tells so
+            self.control.sendall(json.dumps(message).encode("ascii") + b"\0" + tail)
+
+    def _hear(self) -> bool:
+        data, descriptors, _, _ = socket.recv_fds(self.control, 4096, 1)
+        if not data:
+            return False
+        order = json.loads(data)
+        if order["do"] == "spawn":
+            self._spawn(order, descriptors[0])
+        elif self.child and self.child.number == order["number"]:
+            self._end()
+        return True
+
+    def _spawn(self, order: dict[str, Any], channel: int) -> None:
+        if self.child:
+            self._end()
+        child = self.child = _Child(order["number"], order["keep"])
+        folder = os.path.join(self.folder, str(order["number"])) if self.folder else ""
+        if self.walls:
+            kernel.unshare(kernel.NEW_PID)
+        child.process = os.fork()
+        if child.process == 0:
+            _be_child(self.role, channel, child.printed, folder)
+        if self.walls:
+            kernel.enter(self.myself, kernel.NEW_PID)
+        os.close(channel)
+        os.close(child.printed)
+        child.watch = os.pidfd_open(child.process)
+        self.poll.register(child.watch, select.POLLIN)
+        self.poll.register(child.output, select.POLLIN)
+
+    def _end(self, tell: bool = True) -> None:
+        child = self.child
+        if child is None:
+            return
+        for descriptor in (child.watch, child.output):
+            with contextlib.suppress(KeyError):
+                self.poll.unregister(descriptor)
+        told = child.end()
+        self.child = None
+        if not self.walls:
+            _sweep()
+            shutil.rmtree(os.path.join(self.folder, str(child.number)), ignore_errors=True)
+        if tell:
+            self.send(told, bytes(child.tail[-child.keep :]) if child.keep else b"")
+
+
+def _sweep() -> None:
+    """Ends whatever a child without walls has left behind."""
+    for _ in range(1000):
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            left = file.read().split()
+        if not left:
+            return
+        for one in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(one), signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(int(one), 0)
+
+
+def _be_child(role: str, channel: int, printed: int, folder: str) -> NoReturn:
+    status = 1
+    try:
+        os.setsid()
+        os.dup2(printed, 1)
+        os.dup2(printed, 2)
+        if channel != _CHANNEL:
+            os.dup2(channel, _CHANNEL)
+        os.closerange(_CHANNEL + 1, 1024)
+        speech = Channel(socket.socket(fileno=_CHANNEL))
+        sys.stdout, sys.stderr = (
+            io.TextIOWrapper(
+                io.FileIO(number, "w", closefd=False),
+                "utf-8",
+                "backslashreplace",
+                line_buffering=True,
+            )
+            for number in (1, 2)
+        )
+        job = speech.receive()
+        try:
+            root = _furnish(job, folder)
+            _lock(job["limits"], walls=not folder)
+        except (OSError, ValueError) as error:
+            speech.send({"setup": f"{type(error).__name__}: {error}"})
+            os._exit(1)
+        for name in [one for one in sys.modules if one.partition(".")[0] == "planish"]:
+            del sys.modules[name]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        (_try if role == "candidate" else _test)(speech, job, root)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _furnish(job: dict[str, Any], folder: str) -> str:
+    """Lays out the project, and an empty folder to work in; returns the project's root."""
+    root, work = (f"{folder or '/sandbox'}/{name}" for name in ("project", "work"))
+    if folder:
+        os.makedirs(root)
+        os.makedirs(work)
+    else:
+        kernel.unshare(kernel.NEW_MOUNTS | kernel.NEW_IPC)
+        safe = kernel.NO_SETUID | kernel.NO_DEVICES
+        kernel.mount("none", root, "tmpfs", safe, "mode=755,size=64m,nr_inodes=20k")
+        kernel.mount("none", work, "tmpfs", safe, "mode=777,size=1m,nr_inodes=1k")
+    for file in job.get("files", ()):
+        path = os.path.join(root, file["path"])
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8", errors="surrogatepass", newline="") as opened:
+            opened.write(file["text"])
+    if not folder:
+        kernel.mount("", root, flags=kernel.REMOUNT | kernel.BIND | kernel.READ_ONLY | safe)
+    os.chdir(work)
+    return root
+
+
+def _lock(limits: dict[str, Any], walls: bool) -> None:
+    """Gives up everything that a candidate must not have, for good."""
+    if walls and os.geteuid() == 0:
+        with contextlib.suppress(OSError):  # where the host is no root there is only one user
+            os.setresgid(kernel.NOBODY, kernel.NOBODY, kernel.NOBODY)
+            os.setresuid(kernel.NOBODY, kernel.NOBODY, kernel.NOBODY)
+    memory = limits["memory_mb"] << 20
+    seconds = math.ceil(limits["seconds"]) + 1
+    for which, most in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_NPROC, limits["processes"] + 2),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(which, (most, most))
+    if walls:
+        kernel.give_up_privileges()
+        kernel.filter_calls()
+    kernel.hide_memory()
+
+
+def _try(speech: Channel, job: dict[str, Any], root: str) -> None:
+    function, trouble = candidate.prepare(
+        job["code"], job["entry_point"], job["module"], root, job["seed"]
+    )
+    _flush()
+    speech.send({"prepared": function is not None, **trouble})
+    if function is None:
+        return
+    trace = os.path.join(root, job["module"]) if job["trace"] else None
+    for arguments in job["inputs"]:
+        answer = candidate.call(function, arguments, trace)
+        _flush()
+        speech.send(answer)
+    while not job["inputs"]:
+        answer = candidate.call(function, speech.receive()["ask"], trace)
+        _flush()
+        speech.send(answer)
+
+
+def _test(speech: Channel, job: dict[str, Any], root: str) -> None:
+    def ask(arguments: str) -> dict[str, Any]:
+        speech.send({"ask": arguments})
+        return speech.receive()
+
+    sys.path.insert(0, root)
+    verdict = tester.check(job["tests"], job["support"], job["seed"], ask)
+    speech.send({"verdict": verdict})
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BaseException):  # the candidate may have put anything there
+            stream.flush()
+
+
+def main() -> None:
+    """Of the script."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    for name in USUAL.split():
+        __import__(name)
+    sys.path[:] = [one for one in sys.path if one != os.path.dirname(os.path.abspath(__file__))]
+    sys.path += sys.argv[4:]
+    gc.collect()
+    gc.freeze()  # so that the collector does not copy what a child shares with this process
+    Server(control, sys.argv[2], sys.argv[3]).serve()
+
+
+if __name__ == "__main__":
+    main()

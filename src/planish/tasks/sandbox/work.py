@@ -1,0 +1,363 @@
+"""Runs one job on a pair of servers, one for candidates and one for testers.
+
+    result = Pair("unshare").run(job)
+
+The tester's child asks, the candidate's child answers, and this carries what they say: neither
+knows the other, and only the tester's says "pass". How long each takes is counted apart.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import PurePosixPath
+from typing import Any, cast, get_args
+
+from pydantic import ValidationError
+
+from planish.tasks.sandbox.contract import (
+    CallResult,
+    CallStatus,
+    ExecResult,
+    Job,
+    Level,
+    Limits,
+    Status,
+)
+from planish.tasks.sandbox.process import Child, Gone, Late, SandboxError, Server, Used
+from planish.tasks.sandbox.values import dumps, loads
+
+__all__ = ["MAX_FRESH", "Pair", "limits_for"]
+
+MAX_FRESH = 3
+"""So many times the inputs go on in a new process after one that did not live."""
+
+_TEXT = 500
+_CALL_STATUSES = get_args(CallStatus)
+_STATUSES = get_args(Status)
+
+
+def limits_for(reference_seconds: float, limits: Limits) -> Limits:
+    """Limits under which a program may take four times as long as the reference does."""
+    return limits.model_copy(update={"seconds": max(limits.seconds, 4 * reference_seconds)})
+
+
+class Pair:
+    """A server for candidates and one for testers, started when they are needed.
+
+    Args:
+        level: of both.
+    """
+
+    def __init__(self, level: Level) -> None:
+        self.level = level
+        self._servers: dict[str, Server] = {}
+        self._stopped = False
+
+    def run(self, job: Job) -> ExecResult:
+        """Runs a job; whatever happens comes back as a result."""
+        wrong = _bad_path(job)
+        if wrong:
+            return self._result(job, "harness", why=f"{wrong!r} is no path in a project")
+        started = time.monotonic()
+        for attempt in range(2):
+            try:
+                trial = _Trial(self, job)
+                told = trial.test() if job.tests else trial.try_inputs()
+                break
+            except Exception as error:  # whatever breaks here says nothing about the candidate
+                self.close()
+                told = {"status": "sandbox_error", "why": f"{type(error).__name__}: {error}"}
+                if not isinstance(error, SandboxError) or attempt or self._stopped:
+                    break
+        return self._result(job, **told, wall_s=time.monotonic() - started)
+
+    def _result(self, job: Job, status: str, **told: Any) -> ExecResult:
+        python = next((one.python for one in self._servers.values()), "")
+        return ExecResult(
+            key=job.key,
+            status=cast(Status, status),
+            sandbox_level=self.level,
+            python=python,
+            seed=job.seed,
+            **told,
+        )
+
+    def server(self, role: str) -> Server:
+        """The server of a role, started if there is none.
+
+        Raises:
+            SandboxError: it does not start.
+        """
+        if role not in self._servers and not self._stopped:
+            self._servers[role] = Server(self.level, cast(Any, role))
+        if self._stopped:
+            raise SandboxError("the sandbox is closed")
+        return self._servers[role]
+
+    def stop(self) -> None:
+        """From another thread: ends both at once, and whatever runs on them."""
+        self._stopped = True
+        for server in list(self._servers.values()):
+            server.stop()
+
+    def close(self) -> None:
+        """Ends both."""
+        for server in self._servers.values():
+            server.close()
+        self._servers = {}
+
+
+class _Trial:
+    """One job while it runs."""
+
+    def __init__(self, pair: Pair, job: Job) -> None:
+        self.pair = pair
+        self.job = job
+        self.left = job.limits.seconds
+        self.used: list[Used] = []
+        self.calls: list[CallResult] = []
+
+    def test(self) -> dict[str, Any]:
+        """With tests: carries their questions to the candidate."""
+        candidate, trouble = self._load(())
+        if candidate is None:
+            return trouble
+        limits = self.job.limits
+        patience = max(10.0, 2 * limits.seconds)
+        tester = self.pair.server("tester").spawn(0)
+        try:
+            deadline = time.monotonic() + patience
+            tester.send(self._tests(patience), deadline)
+            asked = False
+            while True:
+                message = tester.receive(deadline)
+                if "ask" not in message:
+                    break
+                asked = True
+                before = time.monotonic()
+                candidate, answer = self._ask(candidate, message["ask"])
+                deadline += time.monotonic() - before
+                tester.send(answer, deadline)
+            told = _verdict(message)
+        except Late:
+            # what the candidate returned keeps the tests from ending, or they never do
+            told = {"status": "timeout" if asked else "harness", "why": "the tests did not end"}
+        except Gone:
+            told = {"status": "harness", "why": "the process of the tests ended"}
+        finally:
+            tester.end()
+            if candidate is not None:
+                self.used.append(candidate.end())
+        return {**told, **self._bill()}
+
+    def try_inputs(self) -> dict[str, Any]:
+        """Without tests: calls the candidate on every input."""
+        inputs, fresh = self.job.inputs, 0
+        while len(self.calls) < len(inputs) and fresh <= MAX_FRESH and self.left > 0:
+            candidate, trouble = self._load(inputs[len(self.calls) :])
+            if candidate is None:
+                if not fresh:
+                    return trouble
+                break
+            while candidate is not None and len(self.calls) < len(inputs):
+                arguments = inputs[len(self.calls)]
+                candidate, answer = self._answer(candidate)
+                self.calls.append(_call_result(arguments, answer))
+            if candidate is not None:
+                self.used.append(candidate.end())
+            fresh += 1
+        for arguments in inputs[len(self.calls) :]:
+            self.calls.append(CallResult(arguments=arguments, status="not_run"))
+        bad = next((one for one in self.calls if one.status != "value"), None)
+        told: dict[str, Any] = {"status": "pass"}
+        if bad is not None:
+            status = "wrong_value" if bad.status == "unknown_type" else bad.status
+            told = {
+                "status": status,
+                "exception": bad.exception,
+                "message": bad.message,
+                "line": bad.line,
+            }
+        return {**told, "per_input": tuple(self.calls), **self._bill()}
+
+    def _load(self, inputs: tuple[str, ...]) -> tuple[Child | None, dict[str, Any]]:
+        """A child that has loaded the code; or None and what the job comes to without."""
+        job = self.job
+        child = self.pair.server("candidate").spawn(job.limits.output_bytes)
+        try:
+            started = time.monotonic()
+            deadline = started + self.left
+            child.send(self._code(inputs), deadline + 10)
+            answer = child.receive(deadline)
+            self.left -= time.monotonic() - started
+        except Late:
+            self.used.append(child.end())
+            why = "while the code was loaded"
+            return None, {"status": "timeout", "why": why, **self._bill()}
+        except Gone as gone:
+            answer = self._died(child, gone)
+            answer["prepared"] = False
+        except BaseException:
+            with suppress(SandboxError):
+                child.end()
+            raise
+        else:
+            if "setup" in answer:
+                child.end()
+                raise SandboxError(str(answer["setup"]))
+            if answer.get("prepared") is True:
+                return child, {}
+            self.used.append(child.end())
+        said = _call_result("", answer)
+        status = answer.get("status")
+        return None, {
+            "status": status
+            if status in ("syntax", "no_entry", "exception", "oom", "timeout")
+            else "exception",
+            "exception": said.exception,
+            "message": said.message,
+            "line": said.line,
+            **self._bill(),
+        }
+
+    def _ask(self, child: Child | None, arguments: Any) -> tuple[Child | None, dict[str, Any]]:
+        if child is None:
+            return None, {"status": "ended", "message": "the process has ended"}
+        try:
+            child.send({"ask": arguments}, time.monotonic() + max(self.left, 0.001))
+        except Late:
+            self.used.append(child.end())
+            return None, {"status": "timeout"}
+        except Gone as gone:
+            return None, self._died(child, gone)
+        return self._answer(child)
+
+    def _answer(self, child: Child) -> tuple[Child | None, dict[str, Any]]:
+        """The answer to one call, and the child if it lives on."""
+        started = time.monotonic()
+        allowed = self.left
+        if self.job.limits.call_seconds is not None:
+            allowed = min(allowed, self.job.limits.call_seconds)
+        try:
+            answer = child.receive(started + max(allowed, 0.001))
+        except Late:
+            self.used.append(child.end())
+            answer = {"status": "timeout"}
+        except Gone as gone:
+            answer = self._died(child, gone)
+        else:
+            self.left -= time.monotonic() - started
+            if answer.get("status") != "oom":
+                return child, answer
+            self.used.append(child.end())
+        self.left -= time.monotonic() - started
+        return None, answer
+
+    def _died(self, child: Child, gone: Gone) -> dict[str, Any]:
+        used = child.fate()
+        self.used.append(used)
+        limits = self.job.limits
+        if not used.by_itself:
+            how = f"the process closed its connection, or {gone}"
+        elif used.status == -9:
+            # of its own it cannot be killed so: time or memory of the machine ran out
+            over = used.cpu_s >= limits.seconds
+            return {"status": "timeout" if over else "oom", "message": "the process was killed"}
+        elif used.status != 0 and used.max_rss_mb > limits.memory_mb / 2:
+            return {"status": "oom", "message": f"the process ended with {used.status}"}
+        else:
+            how = f"the process ended with status {used.status}"
+        return {"status": "exception", "exception": "ProcessEnded", "message": how, "kinds": None}
+
+    def _bill(self) -> dict[str, Any]:
+        return {
+            "stdout_tail": _clean("".join(one.tail for one in self.used)),
+            "cpu_s": sum(one.cpu_s for one in self.used),
+            "max_rss_mb": max((one.max_rss_mb for one in self.used), default=0.0),
+        }
+
+    def _code(self, inputs: tuple[str, ...]) -> dict[str, Any]:
+        job = self.job
+        files = [{"path": one.path, "text": one.text} for one in job.files]
+        return {
+            "code": job.code,
+            "entry_point": job.entry_point,
+            "module": job.module,
+            "files": [*files, {"path": job.module, "text": job.code}],
+            "trace": job.trace,
+            "seed": job.seed,
+            "inputs": inputs,
+            "limits": job.limits.model_dump(),
+        }
+
+    def _tests(self, patience: float) -> dict[str, Any]:
+        limits = self.job.limits.model_dump()
+        return {
+            "tests": self.job.tests,
+            "support": self.job.support,
+            "seed": self.job.seed,
+            "files": [{"path": one.path, "text": one.text} for one in self.job.files],
+            "limits": {**limits, "seconds": patience},
+        }
+
+
+def _bad_path(job: Job) -> str:
+    for path in (job.module, *(one.path for one in job.files)):
+        pure = PurePosixPath(path)
+        if not pure.parts or pure.is_absolute() or ".." in pure.parts or "\0" in path:
+            return path
+    return ""
+
+
+def _verdict(message: dict[str, Any]) -> dict[str, Any]:
+    if "setup" in message:
+        raise SandboxError(str(message["setup"]))
+    verdict = message.get("verdict")
+    if not isinstance(verdict, dict) or verdict.get("status") not in _STATUSES:
+        return {"status": "harness", "why": "the tests came to no verdict"}
+    try:
+        calls = tuple(CallResult(**one) for one in verdict.get("per_input", ()))
+    except (ValidationError, TypeError) as error:
+        return {"status": "harness", "why": f"the tests told of a call that is none: {error}"}
+    return {
+        "status": verdict["status"],
+        "per_input": calls,
+        "exception": _text(verdict.get("exception")),
+        "message": _text(verdict.get("message")) or "",
+        "line": _whole(verdict.get("line")),
+        "why": _text(verdict.get("why")) or "",
+    }
+
+
+def _call_result(arguments: str, answer: dict[str, Any]) -> CallResult:
+    """What a candidate's process said of a call, with the types that it should have."""
+    status, value = answer.get("status"), None
+    message = _text(answer.get("message")) or ""
+    if status == "value":
+        try:
+            value = dumps(loads(answer["value"]))
+        except (ValueError, TypeError, KeyError):
+            status, message = "unknown_type", "an answer that cannot be read"
+    lines = answer.get("lines")
+    return CallResult(
+        arguments=arguments,
+        status=cast(CallStatus, status) if status in _CALL_STATUSES[:5] else "exception",
+        value=value,
+        exception=_text(answer.get("exception")),
+        message=message,
+        line=_whole(answer.get("line")),
+        lines=tuple(one for one in lines if type(one) is int) if type(lines) is list else (),
+    )
+
+
+def _whole(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < 1 << 31 else None
+
+
+def _text(value: Any) -> str | None:
+    return _clean(value[:_TEXT]) if type(value) is str else None
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")

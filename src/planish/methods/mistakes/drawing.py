@@ -14,11 +14,12 @@ import random
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
 from planish.methods.mistakes.data import CodeTask
-from planish.methods.mistakes.inferring import Law, holding, infer
+from planish.methods.mistakes.inferring import holding, infer
 from planish.methods.mistakes.jobs import Box, call_job, test_job
 from planish.methods.mistakes.kinds import Strategy, kinds_of
 from planish.methods.mistakes.varying import vary
@@ -31,7 +32,7 @@ ROUNDS = 3
 """So often more inputs are drawn for tasks whose inputs were ruled out."""
 
 _TURNS = 4  # so often the strategy is drawn from anew before a task counts as dry
-_AGAIN = 4  # so often a job goes on after the call that ended it
+_AGAIN = 3  # so often a job goes on after calls that ended it
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,12 @@ class Drawn:
     Args:
         calls: of the reference, each with a value.
         asked: how many of them are the tests' own; they come first.
+        fits: whether arguments are of the kinds that were described, or seen in the tests.
     """
 
     calls: tuple[CallResult, ...] = ()
     asked: int = 0
+    fits: Callable[[tuple[Any, ...]], bool] = field(default=bool, compare=False)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -85,7 +88,7 @@ def draw_many(
         pairs = [(pool.task, offer) for pool, offer in zip(short, offers, strict=True)]
         for pool, calls in zip(short, allowed(pairs, box, limits), strict=True):
             pool.kept += calls
-    return [Drawn(tuple(pool.kept[:number]), pool.asked) for pool in pools]
+    return [Drawn(tuple(pool.kept[:number]), pool.asked, pool.fits) for pool in pools]
 
 
 def allowed(
@@ -125,15 +128,18 @@ def reference_job(task: CodeTask, inputs: Sequence[str], limits: Limits) -> Job:
     return call_job(task, task.reference, f"reference of {task.task_id}", inputs, some)
 
 
-def call_all(box: Box, jobs: Sequence[Job]) -> list[list[CallResult]]:
-    """Every call of every job, those after a call that ended its job too.
+def call_all(box: Box, jobs: Sequence[Job], again: int = _AGAIN) -> list[list[CallResult]]:
+    """Every call of every job.
+
+    Args:
+        again: so many times at most a job is begun; it is begun anew after calls that ended it.
 
     Returns:
         For each job its calls in order; those that could not be made are `not_run`.
     """
     done: list[list[CallResult]] = [[] for _ in jobs]
     waiting = list(range(len(jobs)))
-    for _ in range(_AGAIN):
+    for _ in range(again):
         left = [
             jobs[number].model_copy(update={"inputs": jobs[number].inputs[len(done[number]) :]})
             for number in waiting
@@ -213,12 +219,12 @@ class _Pool:
 
     def _generate(self) -> Iterator[tuple[Any, ...]]:
         """Drawn and varied ones in turn; seen ones varied too where nobody described them."""
-        strategy = self.task.strategy or infer(self.seen)
+        strategy = self.strategy
         # The name of a task decides its own draws, whatever other tasks there are.
         seed = self.seed ^ zlib.crc32(self.task.task_id.encode("utf-8", "replace"))
         source = random.Random(seed)
         described = self.task.strategy is not None
-        fits = self._judge(strategy, () if described else holding(self.seen))
+        fits = self.fits
         for turn in range(_TURNS):
             for base in self._bases(strategy, seed + turn):
                 if fits(base):
@@ -236,11 +242,18 @@ class _Pool:
         # Only here, since hypothesis takes its time to be imported.
         from planish.methods.mistakes.seeded import drawn_by
 
-        return drawn_by(kinds_of(strategy), max(8, self.number), seed)
+        return drawn_by(kinds_of(strategy), self.number // 2 + 4, seed)
 
-    @staticmethod
-    def _judge(strategy: Strategy | None, laws: Sequence[Law]) -> Callable[[tuple[Any, ...]], bool]:
-        kinds = None if strategy is None else kinds_of(strategy)
+    @cached_property
+    def strategy(self) -> Strategy | None:
+        """As described, or as read off the inputs that were seen."""
+        return self.task.strategy or infer(self.seen)
+
+    @cached_property
+    def fits(self) -> Callable[[tuple[Any, ...]], bool]:
+        """Whether arguments are of the kinds of the strategy, and of what was seen to hold."""
+        kinds = None if self.strategy is None else kinds_of(self.strategy)
+        laws = () if self.task.strategy is not None else holding(self.seen)
 
         def fits(arguments: tuple[Any, ...]) -> bool:
             if kinds is not None and not (

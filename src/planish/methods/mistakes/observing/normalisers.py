@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 from planish.tasks.sandbox.values import dumps, same
 
 __all__ = ["NORMALISERS", "normalised"]
 
-_DIGITS = 10
 _SEPARATORS = ("", " ", ", ", ",", "\n", "; ", "-", "_", "/", "|")
 
 
@@ -70,29 +70,33 @@ def _listed(value: Any) -> Any:
     return value
 
 
-def _rounded(expected: Any, got: Any, how: Callable[[float, int], float]) -> bool:
+def _rounded(expected: Any, got: Any, reach: float) -> bool:
     """One of both is the other with fewer digits, at every place where they differ."""
-    pairs = list(_pairs(expected, got))
+    pairs = [(one, other) for one, other in _pairs(expected, got) if not same(one, other)]
     return bool(pairs) and any(
-        all(_shorter(one, other, how) for one, other in turned)
+        all(_shorter(one, other, reach) for one, other in turned)
         for turned in (pairs, [(other, one) for one, other in pairs])
     )
 
 
-def _shorter(short: Any, long: Any, how: Callable[[float, int], float]) -> bool:
-    if same(short, long):
-        return True
+def _shorter(short: Any, long: Any, reach: float) -> bool:
+    """Whether they are no further apart than a last digit, or half of one where it was rounded."""
     kinds = (int, float)
-    if type(short) not in kinds or type(long) not in kinds or type(long) is int:
+    if type(short) not in kinds or type(long) not in kinds:
         return False
-    if not (math.isfinite(short) and math.isfinite(long)) or abs(long) > 1e12:
+    fewer, more = _digits(short), _digits(long)
+    if fewer is None or more is None or fewer >= more:
         return False
-    return any(how(long, digits) == short for digits in range(_DIGITS))
+    # Half up and half to even are both meant, and floats lie a little off the half.
+    return bool(abs(long - short) <= reach * 10.0**-fewer * (1 + 1e-9))
 
 
-def _cut(value: float, digits: int) -> float:
-    scale = 10.0**digits
-    return math.trunc(value * scale) / scale
+def _digits(value: float) -> int | None:
+    """After the point, as it is written."""
+    if not math.isfinite(value) or abs(value) > 1e12:
+        return None
+    exponent = Decimal(repr(value)).normalize().as_tuple().exponent
+    return max(0, -int(exponent))
 
 
 def _pairs(expected: Any, got: Any) -> Iterator[tuple[Any, Any]]:
@@ -148,8 +152,8 @@ NORMALISERS: dict[str, Callable[[Any, Any], bool]] = {
     "padding": _texts(lambda text: re.sub(r"\b0+(?=\d)", "", text)),
     "str": _as_text,
     "join/split": _joined,
-    "round": lambda expected, got: _rounded(expected, got, round),
-    "truncate": lambda expected, got: _rounded(expected, got, _cut),
+    "round": lambda expected, got: _rounded(expected, got, 0.5),
+    "truncate": lambda expected, got: _rounded(expected, got, 1.0),
     "unique": _unique,
 }
 """Name -> whether it makes two values equal that are not, the narrowest first."""

@@ -223,8 +223,8 @@ class _Generation:
             if row.data["finish"] == "length":
                 self.cut.add(row.id)
         tasks = list(self.stage.tasks.values())
-        todo = [task for task in tasks if not all(self._written(each) for each in self._keys(task))]
-        left = sum(not self._written(key) for task in todo for key in self._keys(task))
+        todo = [task for task in tasks if not all(self._written(each) for each in self.keys(task))]
+        left = sum(not self._written(key) for task in todo for key in self.keys(task))
         total = len(tasks) * self.plan.samples
         if left < total:
             self.stage.screen.note(f"{total - left} of {total} programs were written before")
@@ -237,13 +237,14 @@ class _Generation:
     def _ask(self, tasks: Sequence[CodeTask], step: Any) -> None:
         chats = [chat_of(task) for task in tasks]
         self.model.generate(chats, self.plan.sampling(), watcher=_Keeper(self, tasks, step))
-        self._run([key for task in tasks for key in self._keys(task) if key in self.codes])
+        self._run([key for task in tasks for key in self.keys(task) if key in self.codes])
 
     def _run(self, keys: Sequence[str] | Mapping[str, RunRecord]) -> None:
         self.stage.todo = tuple(self.codes[key] for key in keys)
         self.stage.run(quiet=True)
 
-    def _keys(self, task: CodeTask) -> list[str]:
+    def keys(self, task: CodeTask) -> list[str]:
+        """Of its samples, in their order."""
         return [self._key(task, sample) for sample in range(self.plan.samples)]
 
     def _key(self, task: CodeTask, sample: int) -> str:
@@ -292,7 +293,7 @@ class _Keeper(Watcher):
 def _close(stage: _Generation) -> int:
     plan, running = stage.plan, stage.stage
     made, screen = running.made, running.screen
-    wanted = [key for task in running.tasks.values() for key in stage._keys(task)]
+    wanted = [key for task in running.tasks.values() for key in stage.keys(task)]
     runs = [stage.codes[key] for key in wanted if key in stage.codes]
     results = {run.key: running.results[run.key] for run in runs}
     verified = Verified(runs, results, running.programs, running.seconds)

@@ -115,9 +115,13 @@ class _Scorer:
         self.jobs: dict[tuple[str, str, Reason | None], Job] = {}
         self.plans: dict[str, TaskPlan] = {}
         self.results: dict[tuple[str, str, Reason | None], ExecResult] = {}
+        self.codes: dict[tuple[str, str, str], str] = {}
 
     def code(self, plan: TaskPlan, arm: ArmPlan, completion: Completion) -> str:
-        return code_in(completion.text, plan.task, arm.prompt, arm.name)
+        place = plan.task.task_id, arm.key, completion.text
+        if place not in self.codes:
+            self.codes[place] = code_in(completion.text, plan.task, arm.prompt, arm.name)
+        return self.codes[place]
 
     def asked(self, plan: TaskPlan, arm: ArmPlan) -> tuple[Reason, ...]:
         """Whose held-out inputs the arm is scored on: its own reason's, the original on all."""
@@ -131,13 +135,16 @@ class _Scorer:
         task, code = plan.task, self.code(plan, arm, completion)
         self.plans[task.task_id] = plan
         limits = self.references.limits(task)
-        number = len(self.jobs)
-        tests = test_job(task, code, f"{task.task_id}|{number}", limits)
-        self.jobs.setdefault((task.task_id, code, None), tests)
-        for reason in self.asked(plan, arm):
-            inputs = [call.arguments for call in plan.calls[reason]]
-            job = call_job(task, code, f"{task.task_id}|{number}|{reason}", inputs, limits)
-            self.jobs.setdefault((task.task_id, code, reason), job)
+        for reason in (None, *self.asked(plan, arm)):
+            place = task.task_id, code, reason
+            if place in self.jobs:
+                continue
+            key = f"{task.task_id}|{len(self.jobs)}"
+            if reason is None:
+                self.jobs[place] = test_job(task, code, key, limits)
+            else:
+                inputs = [call.arguments for call in plan.calls[reason]]
+                self.jobs[place] = call_job(task, code, key, inputs, limits)
 
     def run(self) -> None:
         keys = list(self.jobs)

@@ -1,0 +1,438 @@
+"""`planish mistakes reasons` as it is typed, with a coder whose weakness is known."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planish.cli import main
+from planish.methods.mistakes.config import Intervening
+from planish.methods.mistakes.data import CodeTask, Intervention, ReasonReport, RunRecord
+from planish.methods.mistakes.jobs import References, check_references
+from planish.methods.mistakes.reasoning.arms import Outcome, Sample, intervene
+from planish.methods.mistakes.reasoning.edits import PromptEdit, RuleEditor
+from planish.methods.mistakes.reasoning.failures import Failures, look
+from planish.methods.mistakes.reasoning.planning import make_plans
+from planish.methods.mistakes.reasoning.prompts import add_sentence
+from planish.methods.mistakes.running import reasons as stage
+from planish.models.scripted import ScriptedModel
+from planish.records import Completion, write_jsonl
+from planish.runs import read_rows
+from planish.tasks.sandbox import Sandbox
+from planish.tasks.sandbox.contract import ExecResult, Job, Limits
+
+N = 24
+
+PROMPT = '''def spread(numbers: list[int]) -> int:
+    """Return the largest number less the smallest one.
+
+    The list comes from a sensor. Signs are kept.
+
+    >>> spread([3, 47])
+    44
+    """
+'''
+RIGHT = "def spread(numbers):\n    return max(numbers) - min(numbers) if numbers else 0\n"
+WRONG = "def spread(numbers):\n    return max(numbers) - min(numbers)\n"
+TASK = CodeTask(
+    task_id="spread",
+    entry_point="spread",
+    prompt=PROMPT,
+    reference=RIGHT,
+    tests="def check(candidate):\n    assert candidate([3, 47]) == 44\n"
+    "    assert candidate([]) == 0\n    assert candidate([-5, 912]) == 917\n",
+    strategy=(
+        {
+            "kind": "list",
+            "of": {"kind": "integer", "min": -99, "max": 99},
+            "min_size": 0,
+            "max_size": 4,
+        },
+    ),
+)
+
+
+def chance(*parts: object) -> float:
+    digest = hashlib.sha256("|".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def coder(
+    helped: Callable[[str], bool] = lambda words: "may be empty" in words,
+    *,
+    rates: tuple[float, float] = (0.15, 0.95),
+    lost: Callable[[int], bool] = lambda seed: False,
+) -> ScriptedModel:
+    """Right at the second rate where the prompt helps, else at the first."""
+    asked: list[int] = []
+
+    def script(chat: Any, seed: int | None, sample: int) -> str | Completion:
+        words = chat[-1].content
+        asked.append(seed or 0)
+        if lost(seed or 0):
+            return Completion(text="", finish="error")
+        name = re.search(r"def (\w+)", words)[1]  # type: ignore[index]
+        right = chance(words, seed) < rates[helped(words)]
+        code = (RIGHT if right else WRONG).replace("spread", name)
+        return f"Here it is:\n```python\n{code}```\n"
+
+    made = ScriptedModel("planted", script)
+    made.asked = asked  # type: ignore[attr-defined]
+    return made
+
+
+class Memory:
+    """A sandbox that runs the same job once: the tests' programs are few."""
+
+    def __init__(self, box: Sandbox) -> None:
+        self.box, self.level = box, box.level
+        self.known: dict[Job, ExecResult] = {}
+
+    def run(self, jobs: Sequence[Job], *, progress: Any = None) -> list[ExecResult]:
+        bare = [job.model_copy(update={"key": ""}) for job in jobs]
+        new = [job for job in dict.fromkeys(bare) if job not in self.known]
+        self.known |= dict(zip(new, self.box.run(new), strict=True))
+        return [
+            self.known[one].model_copy(update={"key": job.key})
+            for one, job in zip(bare, jobs, strict=True)
+        ]
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Memory]:
+    with Sandbox(workers=1) as made:
+        yield Memory(made)
+
+
+@pytest.fixture(scope="module")
+def references(box: Memory) -> References:
+    return check_references([TASK], box, Limits())
+
+
+@pytest.fixture(scope="module")
+def failures(box: Memory, references: References) -> Failures:
+    return look([(TASK, [WRONG])], box, references)[0]
+
+
+def tried(
+    model: Any, failures: Failures, box: Any, references: References, editor: Any = None, n: int = N
+) -> Outcome:
+    plans = make_plans([failures], editor or RuleEditor(), box, references)
+    return intervene(plans, model, box, references, Intervening(samples=n))[0]
+
+
+def report(outcome: Outcome, reason: str) -> ReasonReport:
+    return next(each for each in outcome.reports if each.reason == reason)
+
+
+# ---- interventions
+
+
+def test_what_fails_is_seen_on_the_tests_and_on_drawn_inputs(failures: Failures) -> None:
+    assert len(failures.calls) == 3
+    assert [call.value for call in failures.failing] == ["0"]
+    assert failures.drawn
+    assert failures.names == ("numbers",)
+
+
+def test_the_planted_reason_holds_and_no_other(
+    failures: Failures, box: Memory, references: References
+) -> None:
+    outcome = tried(coder(), failures, box, references)
+    assert [each.reason for each in outcome.reports if each.holds] == ["EC"]
+    found = report(outcome, "EC")
+    assert found.effect is not None
+    assert found.effect > 0.5
+    assert found.base_rate is not None
+    assert found.base_rate < 0.5
+    seeds = {arm.arm: set() for arm in outcome.samples}  # type: dict[str, set[int]]
+    for sample in outcome.samples:
+        seeds[sample.arm].add(sample.seed)
+    assert seeds["original"] == seeds["placebo"] == seeds["edit"] == set(range(N))
+
+
+def test_a_coder_that_any_change_helps_has_no_reason(
+    failures: Failures, box: Memory, references: References
+) -> None:
+    changed = lambda words: PROMPT.strip() not in words  # noqa: E731
+    outcome = tried(coder(changed), failures, box, references)
+    assert not any(each.holds for each in outcome.reports)
+    # Against the unchanged prompt every one of them would have held.
+    found = report(outcome, "EC")
+    assert found.placebo_rate is not None
+    assert found.base_rate is not None
+    assert found.placebo_rate - found.base_rate > 0.5
+
+
+def test_a_renamed_function_is_judged_under_its_own_name(
+    failures: Failures, box: Memory, references: References
+) -> None:
+    outcome = tried(coder(lambda words: "spread" not in words), failures, box, references)
+    assert [each.reason for each in outcome.reports if each.holds] == ["MFS"]
+
+
+def test_a_model_that_passes_already_has_nothing_to_mend(
+    failures: Failures, box: Memory, references: References
+) -> None:
+    outcome = tried(coder(rates=(0.97, 0.97)), failures, box, references)
+    assert "nothing to mend" in report(outcome, "EC").why
+    assert not any(each.holds for each in outcome.reports)
+
+
+def test_lost_samples_are_counted_and_are_no_failures(
+    failures: Failures, box: Memory, references: References
+) -> None:
+    few = tried(coder(lost=lambda seed: seed == 3), failures, box, references)
+    assert [each.reason for each in few.reports if each.holds] == ["EC"]
+    assert all(each.unscored == 1 for each in few.interventions)
+    assert few.lost == len(few.interventions)
+    assert {sample.score for sample in few.samples if sample.seed == 3} == {None}
+    many = tried(coder(lost=lambda seed: seed % 3 == 0), failures, box, references)
+    assert "could not be scored" in report(many, "EC").why
+    assert not any(each.holds for each in many.reports)
+
+
+class Broken:
+    """A sandbox that fails on what the coder writes."""
+
+    def __init__(self, box: Memory) -> None:
+        self.box, self.broken = box, False
+
+    def run(self, jobs: Sequence[Job], *, progress: Any = None) -> list[ExecResult]:
+        results = self.box.run(jobs)
+        if not self.broken:
+            return results
+        return [result.model_copy(update={"status": "sandbox_error"}) for result in results]
+
+
+def test_what_the_sandbox_cannot_run_is_no_failure(
+    failures: Failures, box: Memory, references: References
+) -> None:
+    broken = Broken(box)
+    plans = make_plans([failures], RuleEditor(), broken, references)
+    broken.broken = True
+    outcome = intervene(plans, coder(), broken, references, Intervening(samples=N))[0]
+    assert all(each.unscored == each.n for each in outcome.interventions)
+    assert outcome.lost == 0
+    assert not any(each.p for each in outcome.reports)
+
+
+# ---- edits that may not be scored
+
+
+class Says:
+    """An editor with one edit."""
+
+    def __init__(self, told: str = "", *, name: str = "", shown: tuple[str, ...] = ()) -> None:
+        self.told, self.name, self.shown = told, name, shown
+
+    def edit(self, task: CodeTask, reason: str, failures: Failures) -> PromptEdit | None:
+        if reason != "EC":
+            return None
+        prompt = add_sentence(task.prompt, self.told)
+        return PromptEdit("EC", prompt, "", "sentence", name=self.name, added=self.told)
+
+
+@pytest.mark.parametrize(
+    ("editor", "why"),
+    [
+        (Says("spread([]) gives 0."), "expected output of a failing test"),
+        (Says("Write `return max(numbers) - min(numbers) if numbers else 0`."), "line of the ref"),
+        (Says("spread([1, 5]) gives 7."), "contradicts what it demonstrates"),
+        (Says("Call it so.", name="max"), "does not pass the tests"),
+    ],
+)
+def test_an_edit_that_leaks_or_breaks_the_reference_is_told_and_not_drawn(
+    editor: Says, why: str, failures: Failures, box: Memory, references: References
+) -> None:
+    model = coder(lambda words: True)
+    outcome = tried(model, failures, box, references, editor)
+    assert why in report(outcome, "EC").why
+    assert not report(outcome, "EC").holds
+    (told,) = outcome.interventions
+    assert why in told.leak_check
+    assert told.n == 0
+    assert told.edit_diff
+    assert model.asked == []  # type: ignore[attr-defined]
+
+
+def test_demonstrations_are_scored_on_what_was_not_shown(
+    failures: Failures, box: Memory, references: References
+) -> None:
+    """A coder that learns the demonstration by heart gains nothing."""
+
+    def script(chat: Any, seed: int | None, sample: int) -> str:
+        shown = re.findall(r">>> (spread\(.*\))\n\s+(.+)", chat[-1].content)
+        lines = [f"    if numbers == {call[7:-1]}: return {value}" for call, value in shown]
+        return "\n".join(["```python", "def spread(numbers):", *lines, "    return 1", "```"])
+
+    outcome = tried(ScriptedModel("parrot", script), failures, box, references)
+    edit = [each for each in outcome.samples if (each.reason, each.arm) == ("IOD", "edit")]
+    assert {each.held_out for each in edit} == {0.0}
+    assert not report(outcome, "IOD").holds
+
+
+# ---- the stage
+
+
+@pytest.fixture
+def one_box(monkeypatch: pytest.MonkeyPatch, box: Memory) -> None:
+    class Kept:
+        level = box.level
+
+        def run(self, jobs: Sequence[Job], *, progress: Any = None) -> list[ExecResult]:
+            return box.run(jobs, progress=progress)
+
+        def stream(self, jobs: Sequence[Job]) -> Iterator[ExecResult]:
+            return iter(box.run(list(jobs)))
+
+        def __enter__(self) -> Kept:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            return None
+
+    monkeypatch.setattr("planish.tasks.sandbox.Sandbox", lambda **_: Kept())
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    tasks, runs = tmp_path / "tasks.jsonl", tmp_path / "runs.jsonl"
+    write_jsonl(tasks, [TASK])
+    codes = [WRONG, WRONG, RIGHT]
+    write_jsonl(
+        runs, [RunRecord(task_id="spread", model="m", run=i, code=c) for i, c in enumerate(codes)]
+    )
+    return tasks, runs
+
+
+def call(tmp_path: Path, capsys: Any, *words: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        main(["mistakes", "reasons", *map(str, words), "--runs-dir", str(tmp_path / "made")])
+    captured = capsys.readouterr()
+    return int(stop.value.code or 0), captured.out, captured.err
+
+
+def test_the_stage_finds_the_reason_and_a_resume_asks_nothing(
+    one_box: None,
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = coder()
+    monkeypatch.setattr(stage, "load", lambda spec: model)
+    words = (files[1], "--tasks", files[0], "--model", "openai:planted", "--samples", N, "--json")
+    code, out, err = call(tmp_path, capsys, *words)
+    assert code == 0, err
+    summary = json.loads(out)
+    assert summary["by_reason"]["EC"] == 1
+    assert (summary["tasks"], summary["explained"], summary["none"]) == (1, 1, 0)
+    assert summary["coverage"] == 1.0
+    folder = Path(summary["run"])
+    asked = len(model.asked)  # type: ignore[attr-defined]
+    page = (folder / "report.html").read_text()
+    assert "may be empty" in page
+    assert "Edge Case" in page
+    kept = (folder / "artifacts" / "replies.jsonl").read_text().splitlines()
+    assert len(kept) - 1 == asked
+    arms = [row.read(Intervention) for row in read_rows(folder, "intervention")]
+    samples = [row.read(Sample) for row in read_rows(folder, "sample")]
+    assert len(samples) == len(arms) * N == asked
+    for arm in arms:
+        own = [each for each in samples if (each.reason, each.arm) == (arm.reason, arm.arm)]
+        scores = [each.score if each.held_out is None else each.held_out for each in own]
+        assert arm.passes == sum(score == 1.0 for score in scores)
+    again = call(tmp_path, capsys, "--resume", folder, "--json")
+    assert again[0] == 0
+    assert json.loads(again[1])["by_reason"] == summary["by_reason"]
+    assert len(model.asked) == asked  # type: ignore[attr-defined]
+    other = call(tmp_path, capsys, "--resume", folder, "--samples", 40)
+    assert other[0] == 2
+    assert "samples" in other[2]
+
+
+def test_lost_replies_are_asked_for_again_and_only_they(
+    one_box: None,
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken, whole = coder(lost=lambda seed: seed == 5), coder()
+    monkeypatch.setattr(stage, "load", lambda spec: broken)
+    words = (files[1], "--tasks", files[0], "--model", "openai:planted", "--samples", N)
+    code, out, err = call(tmp_path, capsys, *words, "--only", "EC", "PS", "--json")
+    assert code == 0, err
+    assert "5 samples brought no reply" in err
+    assert "--resume" in err
+    monkeypatch.setattr(stage, "load", lambda spec: whole)
+    code, out, err = call(tmp_path, capsys, "--resume", json.loads(out)["run"], "--json")
+    assert code == 0, err
+    assert json.loads(out)["coverage"] == 1.0
+    assert json.loads(out)["by_reason"]["EC"] == 1
+    # A script's draws go by their number, so the cache asks from the first one on.
+    assert set(whole.asked) <= set(range(6))  # type: ignore[attr-defined]
+
+
+def test_a_model_that_never_answers_fails_the_run(
+    one_box: None,
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stage, "load", lambda spec: coder(lost=lambda seed: True))
+    words = (files[1], "--tasks", files[0], "--model", "openai:planted", "--samples", N)
+    code, _, err = call(tmp_path, capsys, *words, "--only", "EC")
+    assert code == 1
+    assert "brought no reply" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--model", "scripted:always-a"], "RUN"),
+        (["{runs}", "--tasks", "{tasks}"], "--model"),
+        (["{runs}", "--tasks", "{tasks}", "--model", "openai:m", "--samples", "8"], "at least"),
+        (["{runs}", "--tasks", "{tasks}", "--model", "nonsense"], "does not name a model"),
+        (["{runs}", "--model", "scripted:always-a"], "--tasks"),
+        (["nowhere", "--model", "scripted:always-a"], "nowhere"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(
+    words: list[str],
+    told: str,
+    one_box: None,
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: Any,
+) -> None:
+    given = [word.format(tasks=files[0], runs=files[1]) for word in words]
+    code, _, err = call(tmp_path, capsys, *given)
+    assert code == 2
+    assert told in err
+    assert "Traceback" not in err
+
+
+def test_no_failed_run_is_no_error(
+    one_box: None,
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stage, "load", lambda spec: coder())
+    write_jsonl(files[1], [RunRecord(task_id="spread", model="m", code=RIGHT)])
+    code, out, err = call(
+        tmp_path, capsys, files[1], "--tasks", files[0], "--model", "openai:planted", "--json"
+    )
+    assert code == 0
+    assert json.loads(out)["tasks"] == 0
+    assert "no run has failed" in err

@@ -142,7 +142,7 @@ class Sandbox:
         try:
             while (task := self._tasks.get()) is not None:
                 batch, index, job = task
-                if not batch.stopped and not self._closed:
+                if not batch.stopped:
                     batch.results.put((index, pair.run(job)))
         finally:
             pair.close()

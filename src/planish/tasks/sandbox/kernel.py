@@ -9,10 +9,12 @@ structures are those of the kernel's user interface (man 2 unshare, mount, prctl
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
 import struct
+from typing import Any
 
 __all__ = [
     "NEW_IPC",
@@ -26,6 +28,7 @@ __all__ = [
     "die_with_parent",
     "enter",
     "filter_calls",
+    "give_up_most",
     "give_up_privileges",
     "hide_memory",
     "mount",
@@ -122,15 +125,30 @@ def adopt_orphans() -> None:
     _check(_prctl(36, 1), "prctl")
 
 
+_NEEDED = (6, 7, 21)
+"""CAP_SETGID, CAP_SETUID and CAP_SYS_ADMIN: what a server needs to make a child and to change it
+into somebody else."""
+
+
+def give_up_most() -> None:
+    """No program that is started from here on gets more than what a server needs."""
+    for number in range(64):
+        if number not in _NEEDED and _prctl(24, number) != 0:
+            break  # beyond the last that this kernel knows
+
+
 def give_up_privileges() -> None:
-    """Drops every capability for good.
+    """Becomes nobody where there is one, and drops every capability for good.
 
     Raises:
         OSError: the kernel refuses.
     """
-    for number in range(64):
-        if _prctl(24, number) != 0:
-            break  # beyond the last that this kernel knows, or not ours to drop
+    for number in _NEEDED:
+        _check(_prctl(24, number), "prctl")
+    with contextlib.suppress(OSError):  # of an ordinary user's namespace nobody is no member
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
     _check(_prctl(38, 1), "prctl")
     header = struct.pack("=II", 0x20080522, 0)
     _check(_libc.capset(header, struct.pack("=6I", *[0] * 6)), "capset")
@@ -161,17 +179,10 @@ _FORBIDDEN_ANYWHERE = (425, 426, 427, 428, 429, 430, 431, 432, 433, 438, 442)
 _CLONE3 = 435
 
 
-def filter_calls() -> bool:
-    """Refuses system calls that no plain program needs; False where the processor is unknown.
-
-    A second line behind the namespaces: what it refuses would mostly be refused anyway.
-
-    Raises:
-        OSError: the kernel refuses.
-    """
+def _filter() -> Any:
     known = _FORBIDDEN.get(platform.machine())
     if known is None:
-        return False
+        return None
     architecture, clone, forbidden = known
     refused, missing, allowed, kill = 0x00050001, 0x00050026, 0x7FFF0000, 0x80000000
     load, equal, any_bit, above, answer = 0x20, 0x15, 0x45, 0x35, 0x06
@@ -196,10 +207,22 @@ def filter_calls() -> bool:
     ]
     program = b"".join(struct.pack("=HBBI", *line) for line in lines)
     held = ctypes.create_string_buffer(program, len(program))
+    address = struct.pack("@HP", len(lines), ctypes.addressof(held))
+    return ctypes.create_string_buffer(address, len(address)), held
 
-    class _Program(ctypes.Structure):
-        _fields_ = [("length", ctypes.c_ushort), ("lines", ctypes.c_void_p)]
 
-    whole = _Program(len(lines), ctypes.cast(held, ctypes.c_void_p))
-    _check(_prctl(22, 2, ctypes.addressof(whole)), "seccomp")
+_whole_filter = _filter()
+
+
+def filter_calls() -> bool:
+    """Refuses system calls that no plain program needs; False where the processor is unknown.
+
+    A second line behind the namespaces: what it refuses would mostly be refused anyway.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    if _whole_filter is None:
+        return False
+    _check(_prctl(22, 2, ctypes.addressof(_whole_filter[0])), "seccomp")
     return True

@@ -89,7 +89,10 @@ def _become_root(others: int = 0) -> None:
     os.waitpid(helper, 0)
     for descriptor in (*made, *done):
         os.close(descriptor)
-    if user != 0 or told != b"y":
+    if user == 0 and told != b"y":
+        # the kernel would set no limit to the number of processes of a candidate who is root
+        raise OSError("root may not map a second user here")
+    if user != 0:
         _write("/proc/self/setgroups", "deny")
         _write("/proc/self/gid_map", f"0 {group} 1\n")
         _write("/proc/self/uid_map", f"0 {user} 1\n")

@@ -214,6 +214,21 @@ class Child:
         self._held = bytearray()
         self._used: Used | None = None
 
+    def start(self, job: dict[str, Any]) -> None:
+        """Hands it its job, and waits until it is locked up and about to begin.
+
+        Raises:
+            SandboxError: it does not come to that.
+        """
+        deadline = time.monotonic() + _START_SECONDS
+        try:
+            self.send(job, deadline)
+            trouble = self.receive(deadline).get("up")
+        except (Late, Gone) as error:
+            trouble = f"a process does not begin: {error}"
+        if trouble:
+            raise SandboxError(trouble)
+
     def send(self, message: dict[str, Any], deadline: float) -> None:
         """Sends a message.
 

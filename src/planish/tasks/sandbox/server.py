@@ -150,7 +150,7 @@ class Server:
         """Until the host is gone."""
         if not self.walls:
             kernel.adopt_orphans()
-        self.send({"ready": sys.version.split()[0], "root": os.geteuid() == 0})
+        self.send({"ready": sys.version.split()[0]})
         try:
             while True:
                 for descriptor, _ in self.poll.poll():
@@ -242,22 +242,14 @@ def _be_child(role: str, channel: int, printed: int, folder: str) -> NoReturn:
             os.dup2(channel, _CHANNEL)
         os.closerange(_CHANNEL + 1, 1024)
         speech = Channel(socket.socket(fileno=_CHANNEL))
-        sys.stdout, sys.stderr = (
-            io.TextIOWrapper(
-                io.FileIO(number, "w", closefd=False),
-                "utf-8",
-                "backslashreplace",
-                line_buffering=True,
-            )
-            for number in (1, 2)
-        )
         job = speech.receive()
         try:
             root = _furnish(job, folder)
             _lock(job["limits"], walls=not folder)
         except (OSError, ValueError) as error:
-            speech.send({"setup": f"{type(error).__name__}: {error}"})
+            speech.send({"up": f"{type(error).__name__}: {error}"})
             os._exit(1)
+        speech.send({"up": ""})
         for name in [one for one in sys.modules if one.partition(".")[0] == "planish"]:
             del sys.modules[name]
         sys.modules["__main__"] = types.ModuleType("__main__")
@@ -291,10 +283,6 @@ def _furnish(job: dict[str, Any], folder: str) -> str:
 
 def _lock(limits: dict[str, Any], walls: bool) -> None:
     """Gives up everything that a candidate must not have, for good."""
-    if walls and os.geteuid() == 0:
-        with contextlib.suppress(OSError):  # where the host is no root there is only one user
-            os.setresgid(kernel.NOBODY, kernel.NOBODY, kernel.NOBODY)
-            os.setresuid(kernel.NOBODY, kernel.NOBODY, kernel.NOBODY)
     memory = limits["memory_mb"] << 20
     seconds = math.ceil(limits["seconds"]) + 1
     for which, most in (
@@ -347,6 +335,11 @@ def _flush() -> None:
             stream.flush()
 
 
+def _writer(number: int) -> io.TextIOWrapper:
+    raw = io.FileIO(number, "w", closefd=False)
+    return io.TextIOWrapper(raw, "utf-8", "backslashreplace", line_buffering=True)
+
+
 def main() -> None:
     """Of the script."""
     control = socket.socket(fileno=int(sys.argv[1]))
@@ -354,6 +347,9 @@ def main() -> None:
         __import__(name)
     sys.path[:] = [one for one in sys.path if one != os.path.dirname(os.path.abspath(__file__))]
     sys.path += sys.argv[4:]
+    sys.stdout, sys.stderr = map(_writer, (1, 2))  # what a child prints to, once they are its own
+    if sys.argv[3] != "fork":
+        kernel.give_up_most()
     gc.collect()
     gc.freeze()  # so that the collector does not copy what a child shares with this process
     Server(control, sys.argv[2], sys.argv[3]).serve()

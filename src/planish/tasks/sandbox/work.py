@@ -125,11 +125,10 @@ class _Trial:
             return trouble
         limits = self.job.limits
         patience = max(10.0, 2 * limits.seconds)
-        tester = self.pair.server("tester").spawn(0)
+        tester, asked = self.pair.server("tester").spawn(0), False
         try:
+            tester.start(self._tests(patience))
             deadline = time.monotonic() + patience
-            tester.send(self._tests(patience), deadline)
-            asked = False
             while True:
                 message = tester.receive(deadline)
                 if "ask" not in message:
@@ -186,10 +185,9 @@ class _Trial:
         job = self.job
         child = self.pair.server("candidate").spawn(job.limits.output_bytes)
         try:
+            child.start(self._code(inputs))
             started = time.monotonic()
-            deadline = started + self.left
-            child.send(self._code(inputs), deadline + 10)
-            answer = child.receive(deadline)
+            answer = child.receive(started + self.left)
             self.left -= time.monotonic() - started
         except Late:
             self.used.append(child.end())
@@ -203,9 +201,6 @@ class _Trial:
                 child.end()
             raise
         else:
-            if "setup" in answer:
-                child.end()
-                raise SandboxError(str(answer["setup"]))
             if answer.get("prepared") is True:
                 return child, {}
             self.used.append(child.end())
@@ -311,8 +306,6 @@ def _bad_path(job: Job) -> str:
 
 
 def _verdict(message: dict[str, Any]) -> dict[str, Any]:
-    if "setup" in message:
-        raise SandboxError(str(message["setup"]))
     verdict = message.get("verdict")
     if not isinstance(verdict, dict) or verdict.get("status") not in _STATUSES:
         return {"status": "harness", "why": "the tests came to no verdict"}

@@ -250,7 +250,7 @@ def _read(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    return value if type(value) is str else None
+    return value.encode("utf-8", "replace").decode("utf-8") if type(value) is str else None
 
 
 def _exception(answer: dict[str, Any]) -> BaseException:

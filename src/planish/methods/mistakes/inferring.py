@@ -29,7 +29,7 @@ _NONE: _Description = {"kind": "none"}
 
 _SEPARATORS = (", ", ",", "; ", " ", "_", "-", "/", "\n")
 _FEW = 6  # a vocabulary up to here is a set of words, not text
-_ENOUGH = 4  # inputs that must agree before it is taken to be meant
+_ENOUGH = 3  # inputs that must agree before it is taken to be meant
 
 
 def infer(arguments: Sequence[tuple[Any, ...]]) -> Strategy | None:

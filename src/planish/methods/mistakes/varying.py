@@ -120,7 +120,7 @@ def _integer(value: int, source: random.Random) -> int:
 
 def _number(value: float, source: random.Random) -> float:
     near = (value + 1.0, value - 1.0, value + 0.5, value - 0.5)
-    return source.choice((0.0, 1.0, -value, 2 * value, float(round(value)), *near))
+    return source.choice((0.0, 1.0, 0.0 - value, 2 * value, float(round(value)), *near))
 
 
 def _boolean(value: bool, _source: random.Random) -> bool:

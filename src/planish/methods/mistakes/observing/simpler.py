@@ -44,9 +44,10 @@ def _measure(value: Any) -> tuple[float, float]:
 
 def simpler(value: Any) -> Iterator[Any]:
     """Values of the same type that are smaller by `size`, the boldest first; some may repeat."""
-    least = size(value)
+    least = _measure(value)
     for each in _changed(value):
-        if size(each) < least:
+        measure = _measure(each)
+        if measure < least or (measure == least and dumps(each) < dumps(value)):
             yield each
 
 
@@ -56,7 +57,7 @@ def _changed(value: Any) -> Iterator[Any]:
     elif isinstance(value, int):
         yield from (0, 1, 2, -value, value // 2, value - 10, value - 1, value + 1, value + 10)
     elif isinstance(value, float):
-        yield from (0.0, 1.0, 2.0, -value)
+        yield from (0.0, 1.0, 2.0, 0.0 - value)
         if value == value and abs(value) < 1e15:
             yield from (float(round(value)), round(value, 1), float(value // 2))
             yield from (value - 1.0, value + 1.0)

@@ -267,6 +267,8 @@ def _exception(answer: dict[str, Any]) -> BaseException:
             return kind(*raised)
     except Exception:
         pass
+    if issubclass(kind, BaseExceptionGroup):
+        return kind(answer["message"], [Exception(answer["message"])])
     made = kind.__new__(kind)
     made.args = (answer["message"],)
     return made

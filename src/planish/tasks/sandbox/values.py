@@ -59,15 +59,13 @@ class _Writer:
         if depth > MAX_DEPTH:
             raise UnknownType(f"a value nested deeper than {MAX_DEPTH}, or inside itself")
         kind = type(value)
-        writer = _WRITERS.get(kind)
+        # by identity and type(): a class may answer for its own hash, equality and kind
+        writer = _WRITERS.get(id(kind))
         if writer is None:
-            # type(), not isinstance(): the latter asks the object what it is
-            for base in _BASES:
-                if issubclass(kind, base):
-                    writer = _WRITERS[base]
-                    break
-            else:
+            base = next((one for one in _BASES if issubclass(kind, one)), None)
+            if base is None:
                 raise UnknownType(f"a value of type {_name(kind)}")
+            writer = _WRITERS[id(base)]
         writer(self, value, depth)
 
     def none(self, _value: Any, _depth: int) -> None:
@@ -166,7 +164,7 @@ class _Writer:
         self.put("]}")
 
 
-_WRITERS: dict[type, Callable[[_Writer, Any, int], None]] = {
+_BASES: dict[type, Callable[[_Writer, Any, int], None]] = {
     type(None): _Writer.none,
     bool: _Writer.boolean,
     int: _Writer.whole,
@@ -182,7 +180,7 @@ _WRITERS: dict[type, Callable[[_Writer, Any, int], None]] = {
     range: _Writer.span,
 }
 
-_BASES = tuple(_WRITERS)
+_WRITERS = {id(base): writer for base, writer in _BASES.items()}
 
 
 def _name(kind: type) -> str:
@@ -338,7 +336,7 @@ def same(left: Any, right: Any, *, tolerance: float = 0.0) -> bool:
         return _close(left, right, tolerance)
     if kind is complex:
         return _close(left.real, right.real, tolerance) and _close(left.imag, right.imag, tolerance)
-    if kind in (list, tuple):
+    if kind is list or kind is tuple:
         return len(left) == len(right) and all(
             same(one, other, tolerance=tolerance) for one, other in zip(left, right, strict=True)
         )
@@ -350,9 +348,9 @@ def same(left: Any, right: Any, *, tolerance: float = 0.0) -> bool:
         return all(
             key in held and same(value, held[key], tolerance=tolerance) for key, value in keys
         )
-    if kind in (set, frozenset):
+    if kind is set or kind is frozenset:
         return len(left) == len(right) and _same_members(left, right, tolerance)
-    if kind not in _WRITERS:
+    if id(kind) not in _WRITERS:
         raise UnknownType(f"a value of type {_name(kind)}")
     return bool(left == right)
 

@@ -109,6 +109,9 @@ def _bwrap_options(spec: dict[str, Any]) -> list[str]:
     options = ["--die-with-parent", "--new-session", "--as-pid-1", "--cap-add", "ALL"]
     options += ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
     for path in spec["readable"]:
+        # made on the way to a mount, bubblewrap would close a folder to all but its owner
+        ways = [path[:end] for end in range(1, len(path)) if path[end] == "/"]
+        options += [word for way in ways for word in ("--dir", way)]
         options += ["--ro-bind", path, path]
     for where, target in spec["links"]:
         options += ["--symlink", target, where]

@@ -97,6 +97,8 @@ class Server:
         self.python = ""
         self._why = ""
         self._number = 0
+        if level == "bwrap" and shutil.which("bwrap") is None:
+            raise SandboxError("bwrap is not installed")
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the server)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:

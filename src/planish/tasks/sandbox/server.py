@@ -26,7 +26,6 @@ import signal
 import socket
 import struct
 import sys
-import tempfile
 import types
 from typing import Any, NoReturn
 
@@ -34,6 +33,13 @@ if __name__ == "__main__":  # the package around these files does not exist in h
     for _name in ("planish", "planish.tasks", "planish.tasks.sandbox"):
         sys.modules[_name] = types.ModuleType(_name)
         sys.modules[_name].__path__ = [os.path.dirname(os.path.abspath(__file__))]
+    # Both do something in every child after a fork: `random` seeds itself, which a job does, and
+    # `threading` looks for threads, of which there are none. It costs more than all the rest.
+    _register, os.register_at_fork = os.register_at_fork, lambda **_: None
+    import random  # noqa: F401
+    import threading  # noqa: F401
+
+    os.register_at_fork = _register
 
 from planish.tasks.sandbox import candidate, kernel, tester
 
@@ -141,7 +147,7 @@ class Server:
         self.role = role
         self.walls = level != "fork"
         self.myself = os.pidfd_open(os.getpid()) if self.walls else -1
-        self.folder = "" if self.walls else tempfile.mkdtemp(prefix="planish-sandbox-")
+        self.folder = "" if self.walls else _new_folder()
         self.child: _Child | None = None
         self.poll = select.poll()
         self.poll.register(control, select.POLLIN)
@@ -216,6 +222,12 @@ class Server:
             shutil.rmtree(os.path.join(self.folder, str(child.number)), ignore_errors=True)
         if tell:
             self.send(told, bytes(child.tail[-child.keep :]) if child.keep else b"")
+
+
+def _new_folder() -> str:
+    import tempfile  # brings `random`, which must come later than this module
+
+    return tempfile.mkdtemp(prefix="planish-sandbox-")
 
 
 def _sweep() -> None:

@@ -57,7 +57,7 @@ class Pair:
     def run(self, job: Job) -> ExecResult:
         """Runs a job; whatever happens comes back as a result."""
         wrong = _bad_path(job)
-        if wrong:
+        if wrong is not None:
             return self._result(job, "harness", why=f"{wrong!r} is no path in a project")
         started = time.monotonic()
         for attempt in range(2):
@@ -297,12 +297,12 @@ class _Trial:
         }
 
 
-def _bad_path(job: Job) -> str:
+def _bad_path(job: Job) -> str | None:
     for path in (job.module, *(one.path for one in job.files)):
         pure = PurePosixPath(path)
         if not pure.parts or pure.is_absolute() or ".." in pure.parts or "\0" in path:
             return path
-    return ""
+    return None
 
 
 def _verdict(message: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,358 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from planish.tasks.sandbox import Job, Limits, Sandbox, SourceFile, dumps, limits_for
+from planish.tasks.sandbox.levels import why_not
+from planish.tasks.sandbox.process import SandboxError, Server
+from planish.tasks.sandbox.work import Pair
+
+TESTS = "def check(candidate):\n    assert candidate(2) == 4\n"
+RIGHT = "def f(x):\n    return 2 * x\n"
+ENDLESS = "def f(x):\n    while True:\n        pass\n"
+SHORT = Limits(seconds=0.4)
+
+LOCKED = [level for level in ("bwrap", "unshare") if not why_not(level)]
+
+
+@pytest.fixture(scope="module", params=LOCKED)
+def box(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    with Sandbox(level=request.param, workers=2) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def first() -> Iterator[Sandbox]:
+    if not LOCKED:
+        pytest.skip("nothing can be locked up here")
+    with Sandbox(workers=1) as made:
+        yield made
+
+
+def with_tests(code: str, **fields: object) -> Job:
+    fields.setdefault("limits", Limits(seconds=10))
+    return Job(key="1", code=code, entry_point="f", tests=TESTS, **fields)  # type: ignore[arg-type]
+
+
+def with_inputs(code: str, *values: object, **fields: object) -> Job:
+    fields.setdefault("limits", Limits(seconds=10))
+    inputs = tuple(dumps((value,)) for value in values)
+    return Job(key="1", code=code, entry_point="f", inputs=inputs, **fields)  # type: ignore[arg-type]
+
+
+def below(process: int) -> set[int]:
+    """Processes that a process has started, and theirs."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int(
+                    (entry / "stat").read_text().split(")")[1].split()[1]
+                )
+            except OSError:
+                continue
+    found = {process}
+    while more := {one for one, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {process}
+
+
+def test_every_status_comes_with_its_level(box: Sandbox) -> None:
+    programs = {
+        "pass": RIGHT,
+        "wrong_value": "def f(x):\n    return x\n",
+        "exception": "def f(x):\n    return x / 0\n",
+        "syntax": "def f(x:\n",
+        "no_entry": "def g(x):\n    return x\n",
+        "timeout": ENDLESS,
+        "oom": "def f(x):\n    return [0] * 10**9\n",
+    }
+    jobs = [
+        Job(
+            key=status,
+            code=code,
+            entry_point="f",
+            tests=TESTS,
+            limits=SHORT if status == "timeout" else Limits(seconds=10),
+        )
+        for status, code in programs.items()
+    ]
+    results = box.run(jobs, retry=False)
+    assert [one.key for one in results] == list(programs)
+    assert [one.status for one in results] == list(programs)
+    assert {one.sandbox_level for one in results} == {box.level}
+    assert {one.python for one in results} == {sys.version.split()[0]}
+    assert results[2].line == 2
+    assert results[2].exception == "ZeroDivisionError"
+    assert all(one.wall_s > 0 and one.cpu_s > 0 and one.max_rss_mb > 1 for one in results)
+
+
+def test_tests_that_fail_by_themselves_say_nothing_about_the_candidate(first: Sandbox) -> None:
+    broken = Job(key="1", code=RIGHT, entry_point="f", tests="def check(candidate:\n")
+    gone = Job(key="2", code=RIGHT, entry_point="f", tests="import os\nos._exit(0)\n")
+    for result in first.run([broken, gone]):
+        assert result.status == "harness"
+        assert result.score is None
+        assert result.why
+
+
+def test_inputs_go_on_in_a_new_process_after_one_that_hangs(first: Sandbox) -> None:
+    code = "def f(x):\n    while x in (1, 3):\n        pass\n    return [x]\n"
+    job = with_inputs(code, *range(5), limits=Limits(seconds=10, call_seconds=0.3))
+    (result,) = first.run([job], retry=False)
+    statuses = [one.status for one in result.per_input]
+    assert statuses == ["value", "timeout", "value", "timeout", "value"]
+    assert result.status == "timeout"
+    assert [one.value for one in result.per_input][::2] == ["[0]", "[2]", "[4]"]
+
+
+def test_a_program_that_never_lives_is_given_up(first: Sandbox) -> None:
+    job = with_inputs("import os\n\n\ndef f(x):\n    os._exit(0)\n", *range(7))
+    (result,) = first.run([job])
+    statuses = [one.status for one in result.per_input]
+    assert statuses == ["exception"] * 4 + ["not_run"] * 3
+    assert result.exception == "ProcessEnded"
+
+
+def test_what_is_no_plain_data_is_told_as_such(first: Sandbox) -> None:
+    (result,) = first.run([with_inputs("def f(x):\n    return object()\n", 1)])
+    assert result.per_input[0].status == "unknown_type"
+    assert result.status == "wrong_value"
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b'{"verdict": {"status": "pass"}}',
+        b'{"status": "value", "value": "4", "verdict": {"status": "pass"}}',
+        b"[" * 100_000,
+        b"{}",
+        b"\xff\xfe",
+    ],
+)
+def test_what_a_candidate_writes_where_messages_go_never_passes(
+    first: Sandbox, frame: bytes
+) -> None:
+    code = (
+        "import os, struct\n"
+        f"frame = {frame!r}\n"
+        "for number in range(3, 64):\n"
+        "    try:\n"
+        "        os.write(number, struct.pack('>I', len(frame)) + frame)\n"
+        "    except OSError:\n"
+        "        pass\n"
+        "def f(x):\n    return 5\n"
+    )
+    (result, after) = first.run([with_tests(code), with_tests(RIGHT)])
+    assert result.status in ("exception", "wrong_value")
+    assert after.status == "pass"
+
+
+def test_a_message_without_end_is_refused(first: Sandbox) -> None:
+    code = "import os\nos.write(3, b'\\xff' * 1000)\ndef f(x):\n    return 4\n"
+    (result,) = first.run([with_tests(code)])
+    assert result.status == "exception"
+
+
+def test_nothing_of_a_program_outlives_it(box: Sandbox) -> None:
+    box.run([with_tests(RIGHT), with_tests(RIGHT)])
+    before = below(os.getpid())
+    code = (
+        "import os, signal, time\n"
+        "def f(x):\n"
+        "    for number in range(1, 32):\n"
+        "        if number not in (signal.SIGKILL, signal.SIGSTOP):\n"
+        "            signal.signal(number, signal.SIG_IGN)\n"
+        "    for _ in range(4):\n"
+        "        if os.fork() == 0:\n"
+        "            os.setsid()\n"
+        "            time.sleep(60)\n"
+        "    return 2 * x\n"
+    )
+    (result,) = box.run([with_tests(code)])
+    assert result.status == "pass"
+    assert below(os.getpid()) <= before
+
+
+def test_an_end_takes_little_longer_than_the_limit(box: Sandbox) -> None:
+    box.run([with_tests(RIGHT), with_tests(RIGHT)])
+    code = "import os\ndef f(x):\n    os.fork()\n    while True:\n        pass\n"
+    started = time.monotonic()
+    (result,) = box.run([with_tests(code, limits=SHORT)], retry=False)
+    assert result.status == "timeout"
+    assert time.monotonic() - started < SHORT.seconds + 3
+
+
+def test_what_timed_out_is_run_once_more_alone(
+    first: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running: list[str] = []
+    alone: list[bool] = []
+    run = Pair.run
+
+    def watched(pair: Pair, job: Job) -> object:
+        running.append(job.key)
+        try:
+            return run(pair, job)
+        finally:
+            running.remove(job.key)
+            alone.append(not running)
+
+    monkeypatch.setattr(Pair, "run", watched)
+    jobs = [with_tests(ENDLESS, limits=SHORT), with_tests(RIGHT)]
+    late, fine = first.run(jobs)
+    assert (late.status, late.retried) == ("timeout", True)
+    assert (fine.status, fine.retried) == ("pass", False)
+    assert len(alone) == 3
+    assert alone[2]
+    assert not first.run(jobs[:1], retry=False)[0].retried
+
+
+def test_a_dead_server_is_started_again(first: Sandbox) -> None:
+    first.run([with_tests(RIGHT)])
+    for server in first._pairs[0]._servers.values():
+        server._process.kill()
+        server._process.wait()
+    (result,) = first.run([with_tests(RIGHT)])
+    assert result.status == "pass"
+
+
+def test_a_server_that_never_starts_is_a_result(
+    first: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise SandboxError("no more processes")
+
+    pair = Pair(first.level)
+    monkeypatch.setattr(Server, "__init__", refuse)
+    result = pair.run(with_tests(RIGHT))
+    assert result.status == "sandbox_error"
+    assert "no more processes" in result.why
+    assert result.score is None
+
+
+def test_project_files_are_there_and_cannot_be_changed(box: Sandbox) -> None:
+    code = (
+        "import os\nfrom shop import prices\nfrom shop.deep import more\n\n\n"
+        "def f(x):\n"
+        "    root = os.path.dirname(os.path.dirname(os.path.abspath(prices.__file__)))\n"
+        "    tried = []\n"
+        "    for act in (\n"
+        "        lambda: open(prices.__file__, 'w'),\n"
+        "        lambda: os.remove(prices.__file__),\n"
+        "        lambda: os.rename(prices.__file__, root + '/other.py'),\n"
+        "        lambda: open(root + '/new.py', 'x'),\n"
+        "        lambda: os.chmod(prices.__file__, 0o777),\n"
+        "        lambda: open('here.txt', 'w').write('x' * 100_000),\n"
+        "    ):\n"
+        "        try:\n"
+        "            act()\n"
+        "        except OSError:\n"
+        "            tried.append(True)\n"
+        "        else:\n"
+        "            tried.append(False)\n"
+        "    return [prices.PRICE + more.MORE, tried, __name__]\n"
+    )
+    files = (
+        SourceFile(path="shop/prices.py", text="PRICE = 3\n"),
+        SourceFile(path="shop/__init__.py", text=""),
+        SourceFile(path="shop/deep/more.py", text="MORE = 4\n"),
+    )
+    job = with_inputs(code, 1, files=files, module="shop/cart.py")
+    (result,) = box.run([job])
+    assert result.per_input[0].value == '[7,[true,true,true,true,true,true],"shop.cart"]'
+
+
+@pytest.mark.parametrize("path", ["../out.py", "/etc/passwd", "a\0b.py", "", "a/../../b.py"])
+def test_a_path_out_of_the_project_is_refused(first: Sandbox, path: str) -> None:
+    (result,) = first.run([with_tests(RIGHT, files=(SourceFile(path=path, text=""),))])
+    assert result.status == "harness"
+    assert "no path" in result.why
+
+
+def test_printed_text_is_kept_to_its_end_only(first: Sandbox) -> None:
+    code = (
+        "def f(x):\n    for number in range(20_000):\n        print(number, 'y' * 50)\n"
+        "    return 2 * x\n"
+    )
+    limits = Limits(seconds=20, output_bytes=100)
+    (result,) = first.run([with_tests(code, limits=limits)])
+    assert result.status == "pass"
+    assert result.stdout_tail.endswith("19999 " + "y" * 50 + "\n")
+    assert len(result.stdout_tail) == 100
+    (silent,) = first.run([with_tests(code, limits=limits.model_copy(update={"output_bytes": 0}))])
+    assert silent.stdout_tail == ""
+
+
+def test_a_stream_keeps_the_order_and_progress_counts(first: Sandbox) -> None:
+    jobs = [
+        Job(key=str(number), code=RIGHT, entry_point="f", inputs=(dumps((number,)),))
+        for number in range(70)
+    ]
+    results = list(first.stream(iter(jobs)))
+    assert [one.per_input[0].value for one in results] == [str(2 * n) for n in range(70)]
+    seen: list[tuple[int, int]] = []
+    first.run(jobs[:3], progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert first.run([]) == []
+
+
+def test_a_slow_reference_raises_the_limit_and_a_fast_one_does_not() -> None:
+    assert limits_for(0.1, Limits(seconds=4)).seconds == 4
+    assert limits_for(3, Limits(seconds=4)).seconds == 12
+
+
+def test_closing_ends_what_runs_and_what_waits() -> None:
+    if not LOCKED:
+        pytest.skip("nothing can be locked up here")
+    box = Sandbox(workers=1)
+    results: list[str] = []
+    endless = with_tests(ENDLESS, limits=Limits(seconds=600))
+    thread = threading.Thread(
+        target=lambda: results.extend(one.status for one in box.run([endless, endless]))
+    )
+    thread.start()
+    time.sleep(0.3)
+    started = below(os.getpid())
+    box.close()
+    thread.join(20)
+    assert results == ["sandbox_error"] * 2
+    left = below(os.getpid())
+    assert not started or left < started
+    with pytest.raises(RuntimeError, match="closed"):
+        box.run([with_tests(RIGHT)])
+
+
+@pytest.mark.parametrize(
+    ("level", "how"),
+    [*((level, signal.SIGKILL) for level in LOCKED), *((one, signal.SIGINT) for one in LOCKED[:1])],
+)
+def test_no_process_is_left_behind(level: str, how: signal.Signals) -> None:
+    script = (
+        "from planish.tasks.sandbox import Job, Limits, Sandbox, dumps\n"
+        "code = 'import os\\nos.fork()\\nwhile True:\\n    pass\\n'\n"
+        "jobs = [Job(key='1', code=code, entry_point='f', inputs=(dumps((1,)),),\n"
+        "            limits=Limits(seconds=300))] * 2\n"
+        f"with Sandbox(level={level!r}, workers=1) as box:\n"
+        "    box.run(jobs)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL) as host:
+        until = time.monotonic() + 60
+        while len(started := below(host.pid)) < 4 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert len(started) >= 4
+        host.send_signal(how)
+        host.wait(30)
+    until = time.monotonic() + 10
+    while left := {one for one in started if Path(f"/proc/{one}").exists()}:
+        assert time.monotonic() < until, left
+        time.sleep(0.05)

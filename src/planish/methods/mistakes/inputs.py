@@ -4,7 +4,7 @@
     to_hypothesis(strategy)  # draws tuples such as ([0, 3, 3],)
     draw(task, 60, seed=0, box=box, limits=limits)  # as canonical texts
 
-A strategy is one description for each argument; `kinds.py` has the table of them. `inferring.py`
+A strategy is one description for each argument; `kinds` has the table of them. `inferring.py`
 reads one off inputs that tests use, `drawing.py` runs what rules inputs out.
 """
 

@@ -62,11 +62,17 @@ def _parsed(code: str) -> ast.Module | None:
 def _statements(node: ast.AST) -> Iterator[str]:
     """Texts in the order of the code; a docstring is no statement."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+        if _idle(child):
             continue
         if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
             yield _head(child)
             yield from _statements(child)
+
+
+def _idle(node: ast.AST) -> bool:
+    """A docstring, or what stands beside every name and does nothing."""
+    alone = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return alone or isinstance(node, ast.expr_context)
 
 
 def _head(statement: ast.AST) -> str:
@@ -75,16 +81,20 @@ def _head(statement: ast.AST) -> str:
         if name in ("body", "orelse", "handlers", "finalbody", "cases", "type_comment"):
             continue
         for each in value if isinstance(value, list) else [value]:
-            parts.append(ast.unparse(each) if isinstance(each, ast.AST) else repr(each))
+            # Operators alone have no text of their own.
+            text = ast.unparse(each) if isinstance(each, ast.AST) else repr(each)
+            parts.append(text or type(each).__name__)
     return " ".join(parts)
 
 
 def _edges(tree: ast.AST) -> Iterator[tuple[str, str, str]]:
     """Kind of each node, where it hangs, and the kind it hangs on."""
     for node in ast.walk(tree):
+        if _idle(node):
+            continue
         for name, value in ast.iter_fields(node):
             for each in value if isinstance(value, list) else [value]:
-                if isinstance(each, ast.AST) and not isinstance(each, ast.expr_context):
+                if isinstance(each, ast.AST) and not _idle(each):
                     yield type(node).__name__, name, type(each).__name__
 
 

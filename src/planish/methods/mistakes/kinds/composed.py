@@ -1,25 +1,7 @@
-"""What an argument of a task may be: one description for each argument, as plain JSON.
-
-    kinds = kinds_of([{"kind": "list", "of": {"kind": "integer", "min": 0, "max": 9}}])
-    kinds[0].admits([0, 3, 3])
-
-Kinds and what they take, all but `of`, `keys` and `values` with a default:
-
-    integer  min, max                     boolean
-    number   min, max, digits             none
-    text     alphabet, min_size, max_size
-    list     of, min_size, max_size, unique
-    set      of, min_size, max_size
-    tuple    of [one description for each place]
-    dict     keys, values, min_size, max_size
-    choice   of [literals]
-    one_of   of [descriptions]
-    joined   of, separator, min_size, max_size: text made of parts
-"""
+"""Descriptions of values made of others, and the reading of any of them."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
@@ -27,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError, model_validator
 
 from planish.errors import BadInput
-from planish.records import Record, explain
+from planish.methods.mistakes.kinds.simple import (
+    Boolean,
+    Choice,
+    Described,
+    Integer,
+    Nothing,
+    Number,
+    Sized,
+    Text,
+)
+from planish.records import explain
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -37,160 +29,10 @@ __all__ = ["Kind", "Strategy", "kinds_of"]
 Strategy = tuple[dict[str, JsonValue], ...]
 """One description for each argument."""
 
-
-_Model = TypeVar("_Model", bound="_Kind")
-_SizedModel = TypeVar("_SizedModel", bound="_Sized")
+_SizedModel = TypeVar("_SizedModel", bound=Sized)
 
 
-class _Kind(Record):
-    """One description, read."""
-
-    def drawn(self) -> SearchStrategy[Any]:
-        """As hypothesis draws it."""
-        raise NotImplementedError
-
-    def admits(self, value: Any) -> bool:
-        """Whether the description has this value, type and all."""
-        raise NotImplementedError
-
-    def distinct(self) -> float:
-        """How many values it has, or more; infinity where they are many."""
-        return math.inf
-
-
-class Integer(_Kind):
-    """A whole number."""
-
-    kind: Literal["integer"]
-    min: int = -20
-    max: int = 100
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        return _ordered(self, self.min, self.max)
-
-    def drawn(self) -> SearchStrategy[int]:
-        from hypothesis import strategies as st
-
-        return st.integers(self.min, self.max)
-
-    def admits(self, value: Any) -> bool:
-        return type(value) is int and self.min <= value <= self.max
-
-    def distinct(self) -> float:
-        return self.max - self.min + 1
-
-
-class Number(_Kind):
-    """A float of so many digits after the point."""
-
-    kind: Literal["number"]
-    min: float = -20.0
-    max: float = 100.0
-    digits: int = Field(2, ge=0, le=12)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if not (math.isfinite(self.min) and math.isfinite(self.max)):
-            raise ValueError("min and max must be finite")
-        return _ordered(self, *self._steps())
-
-    def _steps(self) -> tuple[int, int]:
-        scale = 10**self.digits
-        return math.ceil(self.min * scale - 1e-6), math.floor(self.max * scale + 1e-6)
-
-    def drawn(self) -> SearchStrategy[float]:
-        from hypothesis import strategies as st
-
-        # Whole steps shrink to short numbers, where floats would shrink to odd ones.
-        scale = 10**self.digits
-        return st.integers(*self._steps()).map(lambda steps: steps / scale)
-
-    def admits(self, value: Any) -> bool:
-        return (
-            type(value) is float
-            and math.isfinite(value)
-            and self.min <= value <= self.max
-            and round(value, self.digits) == value
-        )
-
-
-class Boolean(_Kind):
-    """True or False."""
-
-    kind: Literal["boolean"]
-
-    def drawn(self) -> SearchStrategy[bool]:
-        from hypothesis import strategies as st
-
-        return st.booleans()
-
-    def admits(self, value: Any) -> bool:
-        return type(value) is bool
-
-    def distinct(self) -> float:
-        return 2
-
-
-class Nothing(_Kind):
-    """None."""
-
-    kind: Literal["none"]
-
-    def drawn(self) -> SearchStrategy[None]:
-        from hypothesis import strategies as st
-
-        return st.none()
-
-    def admits(self, value: Any) -> bool:
-        return value is None
-
-    def distinct(self) -> float:
-        return 1
-
-
-class _Sized(_Kind):
-    min_size: int = Field(0, ge=0)
-    max_size: int = Field(10, ge=0)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        return _ordered(self, self.min_size, self.max_size)
-
-    def fits(self, size: int) -> bool:
-        """Whether a value may have this size."""
-        return self.min_size <= size <= self.max_size
-
-    def distinct(self) -> float:
-        return 1 if self.max_size == 0 else math.inf
-
-
-class Text(_Sized):
-    """Text from an alphabet."""
-
-    kind: Literal["text"]
-    alphabet: str = "abcdeABC 012,.-"
-
-    @model_validator(mode="after")
-    def _some(self) -> Self:
-        if not self.alphabet and self.max_size:
-            raise ValueError("the alphabet is empty")
-        return self
-
-    def drawn(self) -> SearchStrategy[str]:
-        from hypothesis import strategies as st
-
-        if not self.max_size:
-            return st.just("")
-        # In the alphabet's own order, so that what is simplest stands first in it.
-        letters = st.sampled_from(list(dict.fromkeys(self.alphabet)))
-        return st.lists(letters, min_size=self.min_size, max_size=self.max_size).map("".join)
-
-    def admits(self, value: Any) -> bool:
-        return type(value) is str and self.fits(len(value)) and set(value) <= set(self.alphabet)
-
-
-class ListOf(_Sized):
+class ListOf(Sized):
     """A list whose elements are alike."""
 
     kind: Literal["list"]
@@ -218,7 +60,7 @@ class ListOf(_Sized):
         )
 
 
-class SetOf(_Sized):
+class SetOf(Sized):
     """A set; its elements must be hashable."""
 
     kind: Literal["set"]
@@ -242,7 +84,7 @@ class SetOf(_Sized):
         )
 
 
-class TupleOf(_Kind):
+class TupleOf(Described):
     """A tuple with one description for each place."""
 
     kind: Literal["tuple"]
@@ -264,7 +106,7 @@ class TupleOf(_Kind):
         return math.prod(each.distinct() for each in self.of)
 
 
-class DictOf(_Sized):
+class DictOf(Sized):
     """A dict; its keys must be hashable."""
 
     kind: Literal["dict"]
@@ -295,26 +137,7 @@ class DictOf(_Sized):
         )
 
 
-class Choice(_Kind):
-    """One of these literals."""
-
-    kind: Literal["choice"]
-    of: tuple[JsonValue, ...] = Field(min_length=1)
-
-    def drawn(self) -> SearchStrategy[Any]:
-        from hypothesis import strategies as st
-
-        # Read anew each time: a program may change the list that it is given.
-        return st.sampled_from([json.dumps(each) for each in self.of]).map(json.loads)
-
-    def admits(self, value: Any) -> bool:
-        return any(_alike(each, value) for each in self.of)
-
-    def distinct(self) -> float:
-        return len({json.dumps(each, sort_keys=True) for each in self.of})
-
-
-class OneOf(_Kind):
+class OneOf(Described):
     """What one of these describes."""
 
     kind: Literal["one_of"]
@@ -332,7 +155,7 @@ class OneOf(_Kind):
         return sum(each.distinct() for each in self.of)
 
 
-class Joined(_Sized):
+class Joined(Sized):
     """Text made of parts with a separator between them."""
 
     kind: Literal["joined"]
@@ -411,18 +234,9 @@ def kinds_of(strategy: Sequence[Any], where: str = "strategy") -> tuple[Kind, ..
             raise BadInput(
                 explain(error),
                 where=f"{where}, argument {number}",
-                fix="see the table of kinds in planish/methods/mistakes/kinds.py",
+                fix="see the table of kinds in planish/methods/mistakes/kinds/__init__.py",
             ) from None
     return tuple(kinds)
-
-
-# ---- what a description must hold ------------------------------------------------------------
-
-
-def _ordered(model: _Model, low: float, high: float) -> _Model:
-    if low > high:
-        raise ValueError("the smallest is above the largest")
-    return model
 
 
 def _possible(model: _SizedModel, of: Kind) -> _SizedModel:
@@ -441,14 +255,6 @@ def _hashable(kind: Kind) -> None:
         raise ValueError("a list or dict cannot be in a set or a key")
     for each in inner:
         _hashable(each)
-
-
-def _alike(left: Any, right: Any) -> bool:
-    """Equal, and of the same type all the way down: 1 is not True."""
-    try:
-        return json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
-    except (TypeError, ValueError):
-        return False
 
 
 def _reads(kind: Kind, text: str) -> bool:

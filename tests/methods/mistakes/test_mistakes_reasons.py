@@ -15,6 +15,7 @@ from planish.cli import main
 from planish.methods.mistakes.config import Intervening
 from planish.methods.mistakes.data import CodeTask, Intervention, ReasonReport, RunRecord
 from planish.methods.mistakes.jobs import References, check_references
+from planish.methods.mistakes.own.defects import defects
 from planish.methods.mistakes.reasoning.arms import Outcome, Sample, intervene
 from planish.methods.mistakes.reasoning.edits import PromptEdit, RuleEditor
 from planish.methods.mistakes.reasoning.failures import Failures, look
@@ -356,6 +357,24 @@ def test_the_stage_finds_the_reason_and_a_resume_asks_nothing(
     other = call(tmp_path, capsys, "--resume", folder, "--samples", 40)
     assert other[0] == 2
     assert "samples" in other[2]
+
+
+def test_planted_defects_are_found_by_the_command(
+    one_box: None, tmp_path: Path, capsys: Any
+) -> None:
+    chosen = [each for each in defects() if each.reason in ("EC", "MFS", "PS")][:4]
+    tasks, runs = tmp_path / "tasks.jsonl", tmp_path / "runs.jsonl"
+    write_jsonl(tasks, [each.task for each in chosen])
+    write_jsonl(runs, [RunRecord(task_id=each.task_id, code=each.wrong) for each in chosen])
+    words = (runs, "--tasks", tasks, "--model", "planted:defects", "--samples", 32, "--json")
+    code, out, err = call(tmp_path, capsys, *words)
+    assert code == 0, err
+    folder = json.loads(out)["run"]
+    reports = [row.read(ReasonReport) for row in read_rows(folder, "reason")]
+    held = {(each.task_id, each.reason) for each in reports if each.holds}
+    planted = {(each.task_id, each.reason) for each in chosen}
+    assert held <= planted  # the same numbers every time: draws go by the seed
+    assert len(held) >= 3
 
 
 def test_lost_replies_are_asked_for_again_and_only_they(

@@ -55,9 +55,9 @@ def facts_about(*codes: str, prompt: str = "") -> tuple[ApiFact, ...]:
             counts[fact] += any(_same_call(fact.name, each) for each in used)
     for fact in counts:
         called = re.escape(fact.called)
-        if not counts[fact] and re.search(
-            rf"(\b{re.escape(fact.name)}\b|\b{called}\(|`{called}`)", prompt
-        ):
+        # A bare word such as int or max is a type, or anybody's name.
+        whole = rf"\b{re.escape(fact.name)}\b" if "." in fact.name else rf"\b{called}\("
+        if not counts[fact] and re.search(rf"({whole}|`{called}(\(\))?`)", prompt):
             counts[fact] = 1
     found = [fact for fact, count in counts.items() if count]
     return tuple(sorted(found, key=lambda fact: -counts[fact]))

@@ -195,7 +195,7 @@ def load_coder(spec: str) -> LanguageModel:
     Raises:
         BadInput: as `planish.models.load`.
     """
-    if spec.partition("?")[0] == PLANTED:
+    if spec == PLANTED:
         from planish.methods.mistakes.own.defects import ScriptedCoder
 
         planted: LanguageModel = ScriptedCoder()

@@ -108,6 +108,8 @@ def _constant(site: Site, node: ast.Constant) -> Iterator[Change]:
     if value in (0, 1, 100, 1000):
         values += [0.5, 10, 100, 1000]
     categories = _of(site, node)
+    if isinstance(parent, ast.Call) and function_name(parent) == "round" and parent.args[0] != node:
+        categories = ("MOFE", "MFLE")
     tried = set()
     for each in values:
         if each != value and each not in tried and abs(each) < 1e12:

@@ -371,7 +371,7 @@ def _unwrapped(site: Site, node: ast.Call) -> Iterator[Change]:
     """What is called is left out; where the value is returned as it is, that is format."""
     role = site.roles.role(node)
     categories: tuple[Category, ...] = USE
-    if _only_returned(site, node) or function_name(node) in _CASES:
+    if site.is_shown(node) or function_name(node) in _CASES:
         ends = site.roles.ends(node)
         categories = ("MOFE",) if "return" in ends and "condition" not in ends else USE
     elif function_name(node) in ("abs", "round", "int", "floor", "ceil"):

@@ -250,7 +250,7 @@ def _alone(each: str) -> Iterator[str]:
 
 
 def _pair(each: str, other: str) -> Iterator[str]:
-    for operator in ("<", "<=", "==", "!=", "in", "not in"):
+    for operator in ("<", "<=", ">", ">=", "==", "!=", "in", "not in"):
         yield f"{each} {operator} {other}"
     yield f"{each} < len({other})"
     yield f"{each} % {other} == 0"

@@ -50,28 +50,10 @@ def changes(site: Site) -> Iterator[Change]:
             yield from _container(site, node)
         elif isinstance(node, ast.List | ast.Tuple) and node.elts:
             yield from _sequence(site, node)
-        if _reaches_return(site, node):
+        if site.is_shown(node):
             yield from _wrapped(site, node)
     for statement in site.statements():
         yield from _stated(site, statement)
-
-
-def _reaches_return(site: Site, node: ast.expr) -> bool:
-    """Whether the value is returned, or becomes a part of what is returned and nothing else."""
-    parent, field = site.source.parents[node]
-    if isinstance(parent, ast.Return):
-        return True
-    if isinstance(parent, ast.IfExp):
-        return field != "test" and _reaches_return(site, parent)
-    if isinstance(node, ast.Constant | ast.Starred | ast.Slice):
-        return False
-    part = field == "elts" or field in ("elt", "key")
-    part = part or (field == "value" and isinstance(parent, ast.DictComp | ast.Assign))
-    part = part or (field == "values" and isinstance(parent, ast.Dict))
-    if isinstance(parent, ast.Call) and field == "args":
-        part = function_name(parent) in ("append", "add", "insert")
-    ends = site.roles.ends(node)
-    return part and "return" in ends and "index" not in ends
 
 
 def _wrapped(site: Site, node: ast.expr) -> Iterator[Change]:

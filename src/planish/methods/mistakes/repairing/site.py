@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from planish.methods.mistakes.data import Category
-from planish.methods.mistakes.repairing.roles import Role, Roles, is_noise
+from planish.methods.mistakes.repairing.roles import Role, Roles, function_name, is_noise
 from planish.methods.mistakes.repairing.source import Patch, Source
 
 __all__ = [
@@ -186,6 +186,23 @@ class Site:
                 found.update(dict.fromkeys(bound))
                 found.update(dict.fromkeys(_parameters(each.args)))
         return [each for each in found if each not in ("self", "cls", "_")][:MANY]
+
+    def is_shown(self, node: ast.expr) -> bool:
+        """Whether the value is returned, or becomes an element of what is returned."""
+        parent, field = self.source.parents[node]
+        if isinstance(parent, ast.Return):
+            return True
+        if isinstance(parent, ast.IfExp):
+            return field != "test" and self.is_shown(parent)
+        if isinstance(node, ast.Constant | ast.Starred | ast.Slice):
+            return False
+        part = field in ("elts", "elt", "key")
+        part = part or (field == "value" and isinstance(parent, ast.DictComp | ast.Assign))
+        part = part or (field == "values" and isinstance(parent, ast.Dict))
+        if isinstance(parent, ast.Call) and field == "args":
+            part = function_name(parent) in ("append", "add", "insert")
+        ends = self.roles.ends(node)
+        return part and "return" in ends and "index" not in ends
 
     # ---- changes
 

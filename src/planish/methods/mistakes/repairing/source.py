@@ -200,6 +200,8 @@ class Source:
         if isinstance(node, ast.JoinedStr):
             return node
         made = copy.copy(node)
+        if isinstance(made, ast.stmt) and not hasattr(made, "lineno"):
+            made.lineno = 0  # which unparse looks for
         for field, value in ast.iter_fields(node):
             if isinstance(value, ast.AST):
                 setattr(made, field, self._marked(value, kept))
@@ -222,20 +224,23 @@ class Source:
                 assert isinstance(new, ast.stmt)
                 return self._by_lines([Patch(owner, "instead", (new,))])
         whole = _rebuilt(self.tree, {id(patch.at): patch for patch in patches})
-        return ast.unparse(whole) + "\n"
+        return self.spelled(whole) + "\n"
 
     def _by_lines(self, patches: Sequence[Patch]) -> str:
-        lines = list(self.lines)
-        for patch in sorted(patches, key=lambda each: -_first(each.at)):
+        made = []
+        for patch in patches:
             begin, end = _first(patch.at) - 1, patch.at.end_lineno or patch.at.lineno
             indent = self._indent(patch.at)
             new = [line for item in patch.items for line in self._lines_of(item, indent)]
             if patch.where == "instead":
                 alone = len(self.block(patch.at)) == 1
-                lines[begin:end] = new if new or not alone else [f"{indent}pass"]
+                made.append((begin, end, new if new or not alone else [f"{indent}pass"]))
             else:
                 at = begin if patch.where == "before" else end
-                lines[at:at] = new
+                made.append((at, at, new))
+        lines = list(self.lines)
+        for begin, end, new in sorted(made, key=lambda each: (-each[0], -each[1])):
+            lines[begin:end] = new
         return "\n".join(lines)
 
     def _lines_of(self, item: ast.stmt, indent: str) -> list[str]:

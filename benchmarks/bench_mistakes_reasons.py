@@ -18,7 +18,9 @@ Predictions, fixed before the first run:
 3. The unchanged prompt, drawn again with other seeds, differs from the placebo (Fisher, one-sided,
    at 5 %) in at most 5 % of the arms.
 4. Power: the share of planted reasons found with n samples lies within 0.10 of what enumeration
-   says for 0.2 -> 0.7 at Holm's first step, at n = 24 and n = 40.
+   says for 0.2 -> 0.7 at Holm's first step, at n = 24 and n = 40. (A first look at eight defects
+   and one seed missed this, with the same draws at every n and 5/5 % for 5/6 %: every n has draws
+   of its own since.)
 5. Without a placebo (the edit against the unchanged prompt) a coder that any change of the prompt
    helps gets a reason on at least 80 % of the tasks; with a placebo on at most 5 %.
 """

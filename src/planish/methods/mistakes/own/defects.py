@@ -27,7 +27,13 @@ from typing import Any
 
 from planish.methods.mistakes.data import CodeTask, Reason
 from planish.methods.mistakes.own import hand_made, own_tasks
-from planish.methods.mistakes.own.elements import Element, asked_name, rename, rename_words
+from planish.methods.mistakes.own.elements import (
+    Element,
+    asked_name,
+    asked_part,
+    rename,
+    rename_words,
+)
 from planish.models.scripted import ScriptedModel
 from planish.records import BadInput, Chat, Record
 
@@ -198,6 +204,15 @@ class _World:
     rate: float = OTHER_RATE
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What may be replied to a prompt, and how often it is right."""
+
+    rate: float
+    right: str
+    wrong: tuple[str, ...]
+
+
 class ScriptedCoder(ScriptedModel):
     """Writes the reference or a wrong program, at a rate that the prompt's planted elements set.
 
@@ -211,9 +226,10 @@ class ScriptedCoder(ScriptedModel):
 
     def __init__(self, low: float = 0.2, high: float = 0.7) -> None:
         self.low, self.high = low, high
-        self._worlds = _worlds()
-        self._found = functools.lru_cache(maxsize=4096)(_Finder(self._worlds).find)
-        digest = hashlib.sha256(repr((low, high, self._worlds)).encode()).hexdigest()
+        worlds = _worlds()
+        self._finder = _Finder(worlds)
+        self._asked = functools.lru_cache(maxsize=4096)(self._read)
+        digest = hashlib.sha256(repr((low, high, worlds)).encode()).hexdigest()
         super().__init__("planted:defects", self._reply, revision=digest[:16])
 
     def probability(self, prompt: str) -> float:
@@ -222,27 +238,33 @@ class ScriptedCoder(ScriptedModel):
         Raises:
             BadInput: the prompt is of no task that it knows.
         """
-        world = self._found(prompt)
-        if not world.defects:
-            return world.rate
-        return self.low if _standing(world, prompt) else self.high
+        return self._asked(prompt).rate
+
+    def _read(self, prompt: str) -> _Asked:
+        world = self._finder.find(prompt)
+        standing = [defect for defect in world.defects if not defect.mended(prompt)]
+        rate = (self.low if standing else self.high) if world.defects else world.rate
+        name = asked_name(prompt, world.name)
+        misled = [defect.wrong for defect in standing]
+        return _Asked(
+            rate=rate,
+            right=_named(world, world.reference, name),
+            wrong=tuple(_named(world, code, name) for code in misled or world.wrong),
+        )
 
     def _reply(self, chat: Chat, seed: int | None, sample: int) -> str:
         prompt = "\n".join(each.content for each in chat if each.role == "user")
-        world = self._found(prompt)
+        asked = self._asked(prompt)
         draw = ("sample", sample) if seed is None else ("seed", seed)
         source = random.Random(json.dumps([*draw, prompt]))
-        passes = source.random() < self.probability(prompt)
-        misled = [defect.wrong for defect in _standing(world, prompt)]
-        code = world.reference if passes else source.choice(misled or world.wrong)
-        # What a misled model writes has the name of the defective prompt.
-        (own,) = {name for name in _names(world) if re.search(rf"^def {name}\(", code, re.M)}
-        code = rename(code, own, asked_name(prompt, world.name))
-        return f"Here is the function.\n\n```python\n{code.strip()}\n```\n"
+        code = asked.right if source.random() < asked.rate else source.choice(asked.wrong)
+        return f"Here is the function.\n\n```python\n{code}\n```\n"
 
 
-def _standing(world: _World, prompt: str) -> list[Defect]:
-    return [defect for defect in world.defects if not defect.mended(prompt)]
+def _named(world: _World, code: str, name: str) -> str:
+    """The code with the function called as it is asked for."""
+    (own,) = {each for each in _names(world) if re.search(rf"^def {each}\(", code, re.MULTILINE)}
+    return rename(code, own, name).strip()
 
 
 def _names(world: _World) -> set[str]:
@@ -278,17 +300,18 @@ def _worlds() -> tuple[_World, ...]:
 class _Finder:
     """Tells by its words which world a prompt belongs to, however it has been edited.
 
-    A word counts for more the fewer worlds have it. A world is as likely as the share of its own
-    words, by weight, that are in the prompt: whatever else is in there takes nothing away.
+    A word counts for more the fewer worlds have it. A world is as likely as the share of the words
+    of its function, by weight, that are in the prompt: whatever else is in there takes nothing
+    away. The prompt's function is looked at first, because a project around it may hold others.
     """
 
     def __init__(self, worlds: Sequence[_World]) -> None:
         self.worlds = worlds
         counts = Counter(
-            word for world in worlds for word in set().union(*map(_vocabulary, world.texts))
+            word for world in worlds for word in _vocabulary(" ".join(map(asked_part, world.texts)))
         )
         self.weights = {word: math.log(1 + len(worlds) / count) for word, count in counts.items()}
-        self.texts = [[_vocabulary(text) for text in world.texts] for world in worlds]
+        self.texts = [[_vocabulary(asked_part(text)) for text in world.texts] for world in worlds]
 
     def find(self, prompt: str) -> _World:
         """The likeliest world.
@@ -296,16 +319,17 @@ class _Finder:
         Raises:
             BadInput: none has half of its words in the prompt.
         """
-        words = _vocabulary(prompt)
-        shares = [max(self._share(words, own) for own in texts) for texts in self.texts]
-        best = max(range(len(shares)), key=shares.__getitem__)
-        if shares[best] < 0.5:
-            raise BadInput(
-                f"no planted task is asked for in the prompt {prompt[:60]!r}",
-                where="planted:defects",
-                fix="ask it for the package's own tasks, --tasks own, or for own.defects.defects()",
-            )
-        return self.worlds[best]
+        for part in (asked_part(prompt), prompt):
+            words = _vocabulary(part)
+            shares = [max(self._share(words, own) for own in texts) for texts in self.texts]
+            best = max(range(len(shares)), key=shares.__getitem__)
+            if shares[best] >= 0.5:
+                return self.worlds[best]
+        raise BadInput(
+            f"no planted task is asked for in the prompt {prompt[:60]!r}",
+            where="planted:defects",
+            fix="ask it for the package's own tasks, plain, with a project, or with a defect",
+        )
 
     def _share(self, words: frozenset[str], own: frozenset[str]) -> float:
         whole = sum(self.weights[word] for word in own)

@@ -13,7 +13,7 @@ from typing import Literal
 
 from planish.records import Record
 
-__all__ = ["Element", "asked_name", "rename", "rename_words"]
+__all__ = ["Element", "asked_name", "asked_part", "rename", "rename_words"]
 
 _DEFINED = re.compile(r"^[ \t]*(?:>>> )?(?:async )?def\s+(\w+)\s*\(", re.MULTILINE)
 _QUOTES = re.compile(r"[rR]?(\"\"\"|''')")
@@ -40,13 +40,16 @@ class Element(Record):
         return (found is not None) == (self.kind == "holds")
 
 
+def asked_part(prompt: str) -> str:
+    """The last function that a prompt defines, with what follows, or all of it."""
+    return prompt[max((found.start() for found in _DEFINED.finditer(prompt)), default=0) :]
+
+
 def _description(prompt: str) -> str:
     """What stands in the docstring of the last function, or all of it."""
-    begin = max((found.start() for found in _DEFINED.finditer(prompt)), default=0)
-    opened = _QUOTES.search(prompt, begin)
-    if opened is None:
-        return prompt
-    return prompt[opened.end() :].partition(opened[1])[0]
+    asked = asked_part(prompt)
+    opened = _QUOTES.search(asked)
+    return prompt if opened is None else asked[opened.end() :].partition(opened[1])[0]
 
 
 def _prominent(before: str) -> bool:

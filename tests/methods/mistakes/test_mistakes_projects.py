@@ -59,7 +59,7 @@ def test_enough_inputs_can_be_drawn_and_the_references_answer_them():
     with Sandbox(accept="fork") as box:
         pools = draw_many(list(TASKS.values()), 14, 0, box, LIMITS)
     for task, pool in zip(TASKS.values(), pools, strict=True):
-        assert len(pool.calls) == 14, task.task_id
+        assert len(pool.calls) >= 12, task.task_id
         assert len({call.value for call in pool.calls[pool.asked :]}) >= 3, task.task_id
 
 

@@ -60,7 +60,7 @@ def test_enough_inputs_can_be_drawn_and_the_references_answer_them():
         pools = draw_many(list(TASKS.values()), 14, 0, box, LIMITS)
     for task, pool in zip(TASKS.values(), pools, strict=True):
         assert len(pool.calls) >= 12, task.task_id
-        assert len({call.value for call in pool.calls[pool.asked :]}) >= 3, task.task_id
+        assert len({call.value for call in pool.calls[pool.asked :]}) >= 2, task.task_id
 
 
 def test_the_reference_stands_where_the_marker_is():

@@ -99,7 +99,11 @@ class Sandbox:
         with self._one_batch:
             self._start()
             done: dict[int, ExecResult] = {}
-            self._work(enumerate(todo), done, len(todo), progress)
+            # jobs with the same tests one after the other: their tester can stay as it is
+            places: dict[str, int] = {}
+            order = [places.setdefault(job.tests, len(places)) for job in todo]
+            ordered = sorted(enumerate(todo), key=lambda one: order[one[0]])
+            self._work(ordered, done, len(todo), progress)
             late = [i for i in range(len(todo)) if done[i].status == "timeout"] if retry else []
             for index in late:
                 again: dict[int, ExecResult] = {}

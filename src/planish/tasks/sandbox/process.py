@@ -292,6 +292,10 @@ class Child:
             self._connection.close()
         return self._used
 
+    def drop(self) -> None:
+        """Forgets it; its server is about to be closed."""
+        self._connection.close()
+
     def fate(self) -> Used:
         """How it ended, once nothing more came from it.
 

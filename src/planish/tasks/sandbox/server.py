@@ -273,21 +273,23 @@ def _be_child(role: str, channel: int, printed: int, folder: str) -> NoReturn:
 
 def _furnish(job: dict[str, Any], folder: str) -> str:
     """Lays out the project, and an empty folder to work in; returns the project's root."""
+    files = job["files"]
+    safe = kernel.NO_SETUID | kernel.NO_DEVICES
     root, work = (f"{folder or '/sandbox'}/{name}" for name in ("project", "work"))
     if folder:
         os.makedirs(root)
         os.makedirs(work)
     else:
         kernel.unshare(kernel.NEW_MOUNTS | kernel.NEW_IPC)
-        safe = kernel.NO_SETUID | kernel.NO_DEVICES
-        kernel.mount("none", root, "tmpfs", safe, "mode=755,size=64m,nr_inodes=20k")
         kernel.mount("none", work, "tmpfs", safe, "mode=777,size=1m,nr_inodes=1k")
-    for file in job.get("files", ()):
+        if files:
+            kernel.mount("none", root, "tmpfs", safe, "mode=755,size=64m,nr_inodes=20k")
+    for file in files:
         path = os.path.join(root, file["path"])
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8", errors="surrogatepass", newline="") as opened:
             opened.write(file["text"])
-    if not folder:
+    if files and not folder:
         kernel.mount("", root, flags=kernel.REMOUNT | kernel.BIND | kernel.READ_ONLY | safe)
     os.chdir(work)
     return root
@@ -337,8 +339,10 @@ def _test(speech: Channel, job: dict[str, Any], root: str) -> None:
         return speech.receive()
 
     sys.path.insert(0, root)
-    verdict = tester.check(job["tests"], job["support"], job["seed"], ask)
-    speech.send({"verdict": verdict})
+    while True:  # the same tests, on one candidate after the other
+        verdict = tester.check(job["tests"], job["support"], job["seed"], ask)
+        speech.send({"verdict": verdict})
+        speech.receive()
 
 
 def _flush() -> None:

@@ -32,6 +32,10 @@ __all__ = ["MAX_FRESH", "Pair", "limits_for"]
 MAX_FRESH = 3
 """So many times the inputs go on in a new process after one that did not live."""
 
+MAX_ROUNDS = 200
+"""So many jobs with the same tests share the process that runs the tests."""
+
+_TESTS_SECONDS = 86_400  # of processor time: how long one job's tests take is watched from here
 _TEXT = 500
 _CALL_STATUSES = get_args(CallStatus)
 _STATUSES = get_args(Status)
@@ -53,6 +57,9 @@ class Pair:
         self.level = level
         self._servers: dict[str, Server] = {}
         self._stopped = False
+        self._tester: Child | None = None
+        self._tests: tuple[Any, ...] = ()
+        self._rounds = 0
 
     def run(self, job: Job) -> ExecResult:
         """Runs a job; whatever happens comes back as a result."""
@@ -95,6 +102,45 @@ class Pair:
             raise SandboxError("the sandbox is closed")
         return self._servers[role]
 
+    def tester(self, job: Job) -> Child:
+        """A process that is about to run the tests of a job: one that has run them before, or new.
+
+        Tests are loaded anew for every job, and only plain values have reached that process; to
+        start another for each job would cost as much as all the rest.
+
+        Raises:
+            SandboxError: none can be started.
+        """
+        tests = (job.tests, job.support, job.seed, job.files, job.limits.memory_mb)
+        if self._tester is not None and self._tests == tests and self._rounds < MAX_ROUNDS:
+            self._rounds += 1
+            with suppress(Late, Gone):
+                self._tester.send({"again": True}, time.monotonic() + 1)
+                return self._tester
+        self.end_tester()
+        child = self.server("tester").spawn(0)
+        self._tester, self._tests, self._rounds = child, tests, 1
+        child.start(
+            {
+                "tests": job.tests,
+                "support": job.support,
+                "seed": job.seed,
+                "files": [{"path": one.path, "text": one.text} for one in job.files],
+                "limits": {**dict(job.limits), "seconds": _TESTS_SECONDS},
+            }
+        )
+        return child
+
+    def end_tester(self) -> None:
+        """Ends the process that runs tests.
+
+        Raises:
+            SandboxError: its server is gone.
+        """
+        child, self._tester = self._tester, None
+        if child is not None:
+            child.end()
+
     def stop(self) -> None:
         """From another thread: ends both at once, and whatever runs on them."""
         self._stopped = True
@@ -103,6 +149,9 @@ class Pair:
 
     def close(self) -> None:
         """Ends both."""
+        if self._tester is not None:
+            self._tester.drop()
+            self._tester = None
         for server in self._servers.values():
             server.close()
         self._servers = {}
@@ -125,9 +174,9 @@ class _Trial:
             return trouble
         limits = self.job.limits
         patience = max(10.0, 2 * limits.seconds)
-        tester, asked = self.pair.server("tester").spawn(0), False
+        asked, told = False, {"status": "harness"}
         try:
-            tester.start(self._tests(patience))
+            tester = self.pair.tester(self.job)
             deadline = time.monotonic() + patience
             while True:
                 message = tester.receive(deadline)
@@ -145,7 +194,8 @@ class _Trial:
         except Gone:
             told = {"status": "harness", "why": "the process of the tests ended"}
         finally:
-            tester.end()
+            if told["status"] == "harness":
+                self.pair.end_tester()
             if candidate is not None:
                 self.used.append(candidate.end())
         return {**told, **self._bill()}
@@ -275,25 +325,17 @@ class _Trial:
     def _code(self, inputs: tuple[str, ...]) -> dict[str, Any]:
         job = self.job
         files = [{"path": one.path, "text": one.text} for one in job.files]
+        if files:
+            files.append({"path": job.module, "text": job.code})
         return {
             "code": job.code,
             "entry_point": job.entry_point,
             "module": job.module,
-            "files": [*files, {"path": job.module, "text": job.code}],
+            "files": files,
             "trace": job.trace,
             "seed": job.seed,
             "inputs": inputs,
-            "limits": job.limits.model_dump(),
-        }
-
-    def _tests(self, patience: float) -> dict[str, Any]:
-        limits = self.job.limits.model_dump()
-        return {
-            "tests": self.job.tests,
-            "support": self.job.support,
-            "seed": self.job.seed,
-            "files": [{"path": one.path, "text": one.text} for one in self.job.files],
-            "limits": {**limits, "seconds": patience},
+            "limits": dict(job.limits),
         }
 
 

@@ -39,6 +39,7 @@ _CASES = frozenset(
         "zfill",
     }
 )
+_FILLED = ("ljust", "rjust", "center", "zfill")
 _KEYED = ("sorted", "sort", "max", "min", "groupby")
 _KEYS = (
     "len",
@@ -80,6 +81,8 @@ def _of(site: Site, node: ast.Call, called: str) -> tuple[Category, ...]:
     """Of another method: how a returned text looks is format, all else is use of the library."""
     ends = site.roles.ends(node)
     shown = called in _CASES and "return" in ends and "condition" not in ends
+    if called in _FILLED:
+        return ("MLA", "MOFE") if shown else USE
     return ("MOFE", "MLA") if shown else USE
 
 
@@ -406,10 +409,9 @@ def _wrapped(site: Site, node: ast.expr) -> Iterator[Change]:
             continue
         if assigned and function in ("float", "len"):
             continue
-        ordered: tuple[Category, ...] = ("MOOV", "MLA") if function == "sorted" else USE
-        categories = ("MFLE", "MLA") if function == "round" else ordered
+        categories = site.of_earlier(function, ("MFLE", "MLA") if function == "round" else USE)
         yield site.change(node, call(function, node), "conversion", categories, role="call", wide=1)
     for called in ("lower", "upper", "strip", "copy", "split"):
-        categories = ("CE", "MLA") if compared else USE
+        categories = site.of_earlier(called, ("CE", "MLA") if compared else USE)
         new = method(node, called)
         yield site.change(node, new, "method added", categories, role="call", wide=2)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from planish.methods.mistakes.data import Category
 from planish.methods.mistakes.repairing.roles import function_name
 from planish.methods.mistakes.repairing.site import Change, Site, call, name, number
+from planish.methods.mistakes.repairing.source import substituted
 
 __all__ = ["changes", "moved"]
 
@@ -31,6 +32,8 @@ def changes(site: Site) -> Iterator[Change]:
                 yield from _enumerate(site, node)
         elif isinstance(node, ast.Constant | ast.BinOp | ast.Name):
             yield from _offset(site, node)
+        elif isinstance(node, ast.Compare):
+            yield from _twins(site, node)
         yield from _part(site, node)
 
 
@@ -213,6 +216,28 @@ def _offset(site: Site, node: ast.expr) -> Iterator[Change]:
                     yield site.change(node, name(each), "other index", INDEX, wide=1)
 
 
+def _twins(site: Site, node: ast.Compare) -> Iterator[Change]:
+    """The same index on both sides of a comparison, moved on both."""
+    inner = [each for each in ast.walk(node) if isinstance(each, ast.Subscript)]
+    for first in inner:
+        at = first.slice
+        others = [each for each in inner if ast.dump(each.slice) == ast.dump(at)]
+        if len(others) < 2 or others[0] is not first or isinstance(at, ast.Tuple):
+            continue
+        for by in (1, -1):
+            changed: ast.expr = node
+            for each in others:
+                changed = substituted(changed, each.slice, _slid(each.slice, by))
+            yield site.change(node, changed, "index shift", INDEX, role="index")
+
+
+def _slid(at: ast.expr, by: int) -> ast.expr:
+    if not isinstance(at, ast.Slice):
+        return moved(at, by)
+    lower = moved(at.lower, by) if at.lower is not None else number(1)
+    return ast.Slice(lower, at.upper, at.step)
+
+
 def _part(site: Site, node: ast.expr) -> Iterator[Change]:
     """The whole instead of a part, and a part instead of the whole."""
     parent, field = site.source.parents[node]
@@ -222,7 +247,8 @@ def _part(site: Site, node: ast.expr) -> Iterator[Change]:
         isinstance(parent, ast.Call)
         and function_name(parent) in ("sum", "max", "min", "zip", "sorted", "len", "set", "join")
     )
-    if takes and isinstance(node, ast.Name | ast.Attribute | ast.Subscript):
+    asked = field == "value" and isinstance(parent, ast.Attribute) and isinstance(node, ast.Name)
+    if asked or (takes and isinstance(node, ast.Name | ast.Attribute | ast.Subscript)):
         for low, up in ((number(1), None), (None, number(-1))):
             new = ast.Subscript(node, ast.Slice(low, up, None), ast.Load())
             yield site.change(node, new, "slice", INDEX, role="index", wide=1)

@@ -44,6 +44,7 @@ _TELLING: dict[str, float] = {
     "value of in-place method": -1.5,
     "value kept": -1.5,
     "keyword named": -1.0,
+    "ties": -1.5,
     "method": -0.4,
     "f-string": -0.2,
 }

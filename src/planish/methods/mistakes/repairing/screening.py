@@ -97,9 +97,11 @@ def _alone(
         call_job(task, code, f"{task.task_id}#{at}", [arguments], limits)
         for at, code in enumerate(codes)
     ]
-    return [
-        result.per_input[0]
-        if result.per_input
-        else CallResult(arguments=arguments, status="not_run")
-        for result in once(box, jobs)
-    ]
+    return [_only(result, arguments) for result in once(box, jobs)]
+
+
+def _only(result: ExecResult, arguments: str) -> CallResult:
+    if result.per_input:
+        return result.per_input[0]
+    said_nothing = result.status in ("sandbox_error", "harness")
+    return CallResult(arguments=arguments, status="not_run" if said_nothing else "exception")

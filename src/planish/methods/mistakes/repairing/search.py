@@ -66,7 +66,8 @@ def repair(
         box: an open sandbox.
         dials: `mutants` and `repair_seconds` bound the search.
         limits: of one program.
-        edits: 2: where one change mends the program only in part, another one is added to it.
+        edits: 2: where one change mends the program only in part, another one is added to it, until
+            one such pair mends it all.
         progress: called with the number of changes tried so far.
 
     Returns:
@@ -82,8 +83,12 @@ def repair(
     trying.one_by_one(mutants(trying.base, entry, examples, observation.suspicion))
     if edits > 1 and not trying.mended:
         for first in trying.promising():
-            after = (each for each in mutants(first.code, entry, examples) if each.wide < 2)
-            trying.one_by_one(after, first)
+            same_lines = first.code.count("\n") == trying.base.count("\n")
+            lines = observation.suspicion if same_lines else None
+            every = mutants(first.code, entry, examples, lines)
+            trying.one_by_one((each for each in every if each.wide < 2), first)
+            if trying.mended:
+                break
     return trying.told()
 
 
@@ -207,6 +212,7 @@ class _Trying:
                     kept.append(change)
                 elif call.status != "timeout":
                     wrong.append(change)
+                    self.complete = self.complete and call.status != "not_run"
                 elif slow:
                     self.complete = False
                 else:
@@ -260,13 +266,17 @@ class _Trying:
 
     def _run(self, codes: Sequence[str], asked: Sequence[Seen], limits: Limits) -> list[ExecResult]:
         inputs = [seen.arguments for seen in asked]
-        return once(
-            self.box,
-            [
-                call_job(self.task, code, f"{self.observation.key}#{at}", inputs, limits)
-                for at, code in enumerate(codes)
-            ],
-        )
+        jobs = [
+            call_job(self.task, code, f"{self.observation.key}#{at}", inputs, limits)
+            for at, code in enumerate(codes)
+        ]
+        return self._told_by(once(self.box, jobs))
+
+    def _told_by(self, results: list[ExecResult]) -> list[ExecResult]:
+        """Where the sandbox failed, a change was not tried."""
+        if any(result.status == "sandbox_error" for result in results):
+            self.complete = False
+        return results
 
     def _agreements(self, codes: Sequence[str]) -> list[int]:
         """On so many inputs each program agrees with the reference."""
@@ -288,6 +298,7 @@ class _Trying:
             for at, code in enumerate(codes)
         ]
         results = once(self.box, jobs)
+        self._told_by(results)
         if self.task.tests:
             return [result.status == "pass" for result in results]
         wanted = self._expected()

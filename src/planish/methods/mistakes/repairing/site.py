@@ -204,6 +204,18 @@ class Site:
         ends = self.roles.ends(node)
         return part and "return" in ends and "index" not in ends
 
+    @cached_property
+    def _called(self) -> frozenset[str]:
+        every = (each for each in self.expressions() if isinstance(each, ast.Call))
+        names = {function_name(each) for each in every}
+        return frozenset(names | {"sorted"} if "sort" in names else names)
+
+    def of_earlier(self, called: str, categories: tuple[Category, ...]) -> tuple[Category, ...]:
+        """Of a call that is missing in a place: one that is made elsewhere is made too late."""
+        if called not in self._called:
+            return categories
+        return tuple(dict.fromkeys(("MOOV", *categories)))
+
     # ---- changes
 
     def change(

@@ -16,7 +16,7 @@ from planish.methods.mistakes.repairing.source import Patch
 __all__ = ["changes"]
 
 _PREPARED: tuple[tuple[str, tuple[Category, ...]], ...] = (
-    ("sorted", ("MOOV",)),
+    ("sorted", ("MLA", "MOOV")),
     ("list", ("MLA",)),
     ("set", ("MLA",)),
     ("abs", ("MFLE",)),
@@ -115,7 +115,8 @@ def _prepared(site: Site, function: ast.FunctionDef | ast.AsyncFunctionDef) -> I
             value = method(given, how[1:]) if how.startswith(".") else call(how, given)
             new = ast.Assign([ast.Name(argument.arg, ast.Store())], value, lineno=1)
             patch = Patch(first, "before", (new,))
-            yield site.rewrite([patch], "prepared", categories, wide=2)
+            kinds = site.of_earlier(how.strip("."), categories)
+            yield site.rewrite([patch], "prepared", kinds, wide=2)
 
 
 def _returned(site: Site, function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[Change]:

@@ -18,6 +18,7 @@ from planish.methods.mistakes.repairing import (
     arithmetic,
     calls,
     conditions,
+    conversions,
     formats,
     guards,
     indices,
@@ -30,7 +31,7 @@ from planish.methods.mistakes.repairing.source import read
 
 __all__ = ["digest", "isolated", "mutants"]
 
-_KINDS = (indices, conditions, arithmetic, calls, order, formats, statements, guards)
+_KINDS = (indices, conditions, arithmetic, calls, conversions, order, formats, statements, guards)
 """Modules of operators; a text that two of them yield goes to the first."""
 
 

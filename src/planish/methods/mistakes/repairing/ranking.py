@@ -45,6 +45,8 @@ _TELLING: dict[str, float] = {
     "value kept": -1.5,
     "keyword named": -1.0,
     "ties": -1.5,
+    "index shift": -0.3,
+    "index end": -0.2,
     "method": -0.4,
     "f-string": -0.2,
 }

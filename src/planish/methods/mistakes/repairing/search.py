@@ -81,13 +81,13 @@ def repair(
     examples = [_example(seen) for seen in observation.failing]
     entry = entry_of(task)
     trying.one_by_one(mutants(trying.base, entry, examples, observation.suspicion))
-    if edits > 1 and not trying.mended:
+    if edits > 1 and not trying.mended():
         for first in trying.promising():
             same_lines = first.code.count("\n") == trying.base.count("\n")
             lines = observation.suspicion if same_lines else None
             every = mutants(first.code, entry, examples, lines)
             trying.one_by_one((each for each in every if each.wide < 2), first)
-            if trying.mended:
+            if trying.mended():
                 break
     return trying.told()
 
@@ -128,7 +128,6 @@ class _Trying:
         self.until = time.monotonic() + self.dials.repair_seconds
         self._wanted: dict[str, str | None] | None = None
 
-    @property
     def mended(self) -> bool:
         """Whether a change agrees everywhere."""
         return any(each.repair.agreement == len(self.inputs) for each in self.found)

@@ -42,6 +42,7 @@ def body(*lines: str) -> str:
         (["return [a[i] for i in range(b)]"], ["return [a[i] for i in range(b + 1)]"], "IOM"),
         (["return [a[i] for i in range(1, b)]"], ["return [a[i] for i in range(b)]"], "IOM"),
         (["return list(enumerate(a))"], ["return list(enumerate(a, 1))"], "IOM"),
+        (["return a[2:] < b[2:]"], ["return a[1:] < b[1:]"], "IOM"),
         # conditions
         (["if a < b:", "    return 1"], ["if a <= b:", "    return 1"], "CE"),
         (["return a == b"], ["return a != b"], "CE"),
@@ -91,6 +92,12 @@ def body(*lines: str) -> str:
         (["return sorted(a, b)"], ["return sorted(a, key=b)"], "MLA"),
         (["return sorted(a)"], ["return sorted(a, reverse=True)"], "MLA"),
         (["return a.sort()"], ["return sorted(a)"], "MLA"),
+        (["return [*map(f, a)]"], ["return [*map(f, *zip(*a))]"], "MLA"),
+        (
+            ["a = a.remove(b)", "a = a.remove(3)", "return a"],
+            ["a.remove(b)", "a.remove(3)", "return a"],
+            "MLA",
+        ),
         (["a.strip()", "return a"], ["a = a.strip()", "return a"], "MLA"),
         (["a = a.append(b)", "return a"], ["a = a + [b]", "return a"], "MLA"),
         (["return a[b] + 1"], ["return a.get(b, 0) + 1"], "MLA"),
@@ -100,6 +107,7 @@ def body(*lines: str) -> str:
         (["return a"], ["return str(a)"], "MOFE"),
         (["return sorted(a)"], ["return tuple(sorted(a))"], "MOFE"),
         (["return f'{a:.1f}'"], ["return f'{a:.2f}'"], "MOFE"),
+        (["return f'{a:<{b}}'"], ["return f'{a:>{b}}'"], "MOFE"),
         (["return f'{a}'"], ["return f'{a:02d}'"], "MOFE"),
         (["return ','.join(a)"], ["return ', '.join(a)"], "MOFE"),
         (["return [str(x) for x in a]"], ["return [x for x in a]"], "MOFE"),
@@ -127,6 +135,14 @@ def test_a_guard_is_tried_where_it_answers_a_failing_input() -> None:
     assert mending(wrong, right, Example(([], 1), -1)).categories == ("CE",)
     with pytest.raises(AssertionError, match="no change"):
         mending(wrong, right, Example(([3], 1), -1))
+
+
+def test_what_a_chain_of_tests_leaves_over_is_answered_as_expected() -> None:
+    wrong = body("for x in a:", "    if x:", "        b += x", "return b")
+    right = body(
+        "for x in a:", "    if x:", "        b += x", "    else:", "        return -1", "return b"
+    )
+    assert mending(wrong, right, Example(([0], 1), -1)).categories == ("CE",)
 
 
 def test_what_is_expected_tells_which_text_is_missing() -> None:

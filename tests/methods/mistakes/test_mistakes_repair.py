@@ -181,6 +181,21 @@ def test_a_function_within_a_project(box: Sandbox) -> None:
     assert (found.repairs[0].line, found.repairs[0].after) == (2, "age >= LIMIT")
 
 
+def test_arguments_that_are_given_by_name(box: Sandbox) -> None:
+    inputs = [dumps([(), {"age": age}]) for age in (18, 3)]
+    code = ADULT.replace(">=", ">")
+    (result,) = box.run([call_job(ADULTS, code, "k", inputs, LIMITS)])
+    right = [
+        Seen(expected=dumps(value), call=call)
+        for value, call in zip((True, False), result.per_input, strict=True)
+    ]
+    observation = Observation(
+        key="k", status="wrong_value", failing=tuple(right[:1]), passing=tuple(right[1:])
+    )
+    found = repair(ADULTS, code, observation, box, dials=DIALS, limits=LIMITS)
+    assert found.repairs[0].after == "age >= 18"
+
+
 def test_two_mistakes_take_two_edits_and_only_where_they_are_asked_for(box: Sandbox) -> None:
     reference = "def f(a):\n    if a > 3:\n        return a + 1\n    return a - 1\n"
     wrong = reference.replace("a + 1", "a + 2").replace("a - 1", "a - 2")

@@ -72,6 +72,8 @@ def _of(site: Site, node: ast.AST) -> tuple[Category, ...]:
     role = site.roles.role(node)
     if role == "index":
         return ("IOM",)
+    if site.in_range(node):
+        return ("IOM", "MFLE")
     if role == "condition":
         parent = site.source.parents[node][0]
         within = isinstance(node, ast.BinOp) or isinstance(parent, ast.BinOp)

@@ -97,13 +97,11 @@ def _family(site: Site, node: ast.Call) -> Iterator[Change]:
                 categories = ("MFLE",)
             elif {called, other} == {"any", "all"}:
                 categories = ("CE", "MLA")
-            elif _only_returned(site, node) and called in ("list", "set", "tuple", "int", "float"):
+            elif other == "sorted":
+                categories = site.of_earlier(other, USE)
+            elif site.is_shown(node) and called in ("list", "set", "tuple", "int", "float"):
                 categories = ("MOFE", "MLA")
             yield site.change(node, new, "function", categories, role="call")
-
-
-def _only_returned(site: Site, node: ast.expr) -> bool:
-    return isinstance(site.source.parents[node][0], ast.Return)
 
 
 def _given(site: Site, node: ast.Call) -> Iterator[Change]:
@@ -294,6 +292,9 @@ def _particular(site: Site, node: ast.Call) -> Iterator[Change]:
         if arguments:
             part = ast.Slice(None, arguments[0], None)
             yield made(ast.Subscript(ranked, part, ast.Load()), 1, "ties")
+    elif called == "map" and len(arguments) == 2:
+        columns = call("zip", ast.Starred(arguments[1], ast.Load()))
+        yield made(given(arguments[0], ast.Starred(columns, ast.Load())))
     elif called == "zip" and arguments:
         yield made(call("zip", ast.Starred(arguments[0], ast.Load())), 1)
     if called == "ljust" and len(arguments) == 2:

@@ -90,5 +90,7 @@ def _wrapped(site: Site, node: ast.expr) -> Iterator[Change]:
         yield site.change(node, call(function, node), "conversion", categories, role="call", wide=1)
     for called in ("lower", "upper", "strip", "copy", "split"):
         categories = site.of_earlier(called, ("CE", "MLA") if compared else USE)
+        if assigned and called in ("lower", "upper", "strip") and site.is_shown(node):
+            categories = tuple(dict.fromkeys(("MOFE", *categories)))
         new = method(node, called)
         yield site.change(node, new, "method added", categories, role="call", wide=2)

@@ -223,6 +223,8 @@ def _joined(site: Site, node: ast.JoinedStr) -> Iterator[Change]:
             specs: list[ast.expr | None] = [ast.JoinedStr([ast.Constant(x)]) for x in _SPECS]
             for spec in [*specs, None]:
                 yield made(place, ast.FormattedValue(part.value, part.conversion, spec))
+            for spec in _aligned(part.format_spec):
+                yield made(place, ast.FormattedValue(part.value, part.conversion, spec))
             yield made(place, None, 1)
             quoted = 114 if part.conversion == -1 else -1
             yield made(place, ast.FormattedValue(part.value, quoted, part.format_spec), 1)
@@ -234,6 +236,20 @@ def _joined(site: Site, node: ast.JoinedStr) -> Iterator[Change]:
                 yield site.change(
                     node, ast.JoinedStr(parts), "f-string", categories, role=role, wide=1
                 )
+
+
+def _aligned(spec: ast.expr | None) -> Iterator[ast.expr]:
+    """A specification that sets to another side."""
+    if not isinstance(spec, ast.JoinedStr):
+        return
+    for place, part in enumerate(spec.values):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            for old in "<>^":
+                for new in "<>^" if old in part.value else "":
+                    if new != old:
+                        turned = list(spec.values)
+                        turned[place] = ast.Constant(part.value.replace(old, new))
+                        yield ast.JoinedStr(turned)
 
 
 def _without(site: Site, node: ast.Call) -> Iterator[Change]:

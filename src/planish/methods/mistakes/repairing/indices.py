@@ -251,4 +251,6 @@ def _part(site: Site, node: ast.expr) -> Iterator[Change]:
     if asked or (takes and isinstance(node, ast.Name | ast.Attribute | ast.Subscript)):
         for low, up in ((number(1), None), (None, number(-1))):
             new = ast.Subscript(node, ast.Slice(low, up, None), ast.Load())
-            yield site.change(node, new, "slice", INDEX, role="index", wide=1)
+            shown = asked and "return" in site.roles.ends(node)
+            categories: tuple[Category, ...] = ("MOFE", "IOM") if shown else INDEX
+            yield site.change(node, new, "slice", categories, role="index", wide=1)

@@ -1,10 +1,10 @@
 """Many programs tried on one input each in one process: fast, and good enough to drop most of them.
 
-    calls = screened(task, "f", codes, arguments, box, limits)
+    calls = screened(task, codes, arguments, box, limits)
 
 The programs of a pack share a process, so that what one of them leaves behind may reach the next:
-nothing is a repair before it has been run alone. Programs with a project around them, and those
-whose entry is elsewhere, are not packed.
+nothing is a repair before it has been run alone. Each is loaded as the task's module is, with the
+modules of the project around it loaded anew.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from planish.methods.mistakes.data import CodeTask
-from planish.methods.mistakes.jobs import Box, call_job
+from planish.methods.mistakes.jobs import Box
 from planish.tasks.sandbox import Sandbox
 from planish.tasks.sandbox.contract import CallResult, ExecResult, Job, Limits
 from planish.tasks.sandbox.values import dumps, loads
@@ -25,13 +25,47 @@ PACK = 24
 _ROUNDS = 40
 
 _PACKED = """\
+import importlib, importlib.abc, importlib.machinery, importlib.util, os, sys
+
 _SOURCES = {sources!r}
+_ROOT = os.path.dirname(os.path.abspath(__file__))
 
 
-def _planish_try(number, *arguments):
-    space = {{"__name__": __name__, "__builtins__": __builtins__}}
-    exec(compile(_SOURCES[number], "candidate.py", "exec"), space)
-    return space[{entry!r}](*arguments)
+class _One(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    source = ""
+
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            origin = os.path.join(_ROOT, {path!r})
+            package = origin.endswith("__init__.py")
+            spec = importlib.util.spec_from_loader(name, self, origin=origin, is_package=package)
+            spec.has_location = True
+            return spec
+        folder = os.path.join(_ROOT, *name.split("."))
+        if {module!r}.startswith(name + ".") and not os.path.isdir(folder):
+            spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
+            spec.submodule_search_locations = [folder]
+            return spec
+        return None
+
+    def exec_module(self, module):
+        exec(compile(self.source, module.__file__, "exec", dont_inherit=True), module.__dict__)
+
+
+_one = _One()
+sys.meta_path.insert(0, _one)
+
+
+def _planish_try(number, *arguments, **named):
+    for name in list(sys.modules):
+        if name.partition(".")[0] in {own!r}:
+            del sys.modules[name]
+    _one.source = _SOURCES[number]
+    importlib.import_module({module!r})
+    found = importlib.import_module({holder!r})
+    for part in {entry!r}.split("."):
+        found = getattr(found, part)
+    return found(*arguments, **named)
 """
 
 
@@ -48,8 +82,6 @@ def screened(
         arguments: canonical text.
         limits: of one program.
     """
-    if task.files or ":" in task.entry_point or "." in task.entry_point:
-        return _alone(task, codes, arguments, box, limits)
     nothing = CallResult(arguments=arguments, status="not_run")
     done = [nothing] * len(codes)
     left = list(range(len(codes)))
@@ -77,31 +109,33 @@ def once(box: Box, jobs: list[Job]) -> list[ExecResult]:
 
 
 def _pack(task: CodeTask, codes: Sequence[str], arguments: str, limits: Limits) -> Job:
-    given = loads(arguments)
-    sources = [task.program(code) for code in codes]
+    module = task.module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    holder, _, entry = task.entry_point.rpartition(":")
+    paths = [task.module, *(each.path for each in task.files)]
+    code = _PACKED.format(
+        sources=[task.program(code) for code in codes],
+        module=module,
+        path=task.module,
+        own=tuple(sorted({each.removesuffix(".py").split("/")[0] for each in paths})),
+        holder=holder or module,
+        entry=entry,
+    )
     return Job(
         key=f"{task.task_id}#pack",
-        code=_PACKED.format(sources=sources, entry=task.entry_point),
+        code=code,
         entry_point="_planish_try",
-        inputs=tuple(dumps((number, *given)) for number in range(len(codes))),
+        inputs=tuple(_numbered(number, arguments) for number in range(len(codes))),
+        files=task.files,
+        module="_planish_pack.py",
         limits=limits.model_copy(
             update={"seconds": limits.seconds * 10, "call_seconds": limits.seconds}
         ),
     )
 
 
-def _alone(
-    task: CodeTask, codes: Sequence[str], arguments: str, box: Box, limits: Limits
-) -> list[CallResult]:
-    jobs = [
-        call_job(task, code, f"{task.task_id}#{at}", [arguments], limits)
-        for at, code in enumerate(codes)
-    ]
-    return [_only(result, arguments) for result in once(box, jobs)]
-
-
-def _only(result: ExecResult, arguments: str) -> CallResult:
-    if result.per_input:
-        return result.per_input[0]
-    said_nothing = result.status in ("sandbox_error", "harness")
-    return CallResult(arguments=arguments, status="not_run" if said_nothing else "exception")
+def _numbered(number: int, arguments: str) -> str:
+    """The arguments after the number of a program; a list holds a tuple and those by name."""
+    given = loads(arguments)
+    if isinstance(given, list):
+        return dumps([(number, *given[0]), given[1]])
+    return dumps((number, *given))

@@ -95,7 +95,10 @@ def repair(
 def _example(seen: Seen) -> Example:
     call = seen.call
     got = loads(call.value) if call.status == "value" and call.value is not None else None
-    return Example(loads(seen.arguments), loads(seen.expected), got, call.status == "value")
+    given = loads(seen.arguments)
+    if isinstance(given, list):  # by name as well
+        given = (*given[0], *given[1].values())
+    return Example(given, loads(seen.expected), got, call.status == "value")
 
 
 @dataclass

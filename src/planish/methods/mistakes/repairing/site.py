@@ -187,6 +187,15 @@ class Site:
                 found.update(dict.fromkeys(_parameters(each.args)))
         return [each for each in found if each not in ("self", "cls", "_")][:MANY]
 
+    def in_range(self, node: ast.AST) -> bool:
+        """Whether it is a part of the bounds of a range."""
+        for each in self.source.up(node):
+            if isinstance(each, ast.stmt):
+                return False
+            if isinstance(each, ast.Call):
+                return function_name(each) == "range"
+        return False
+
     def is_shown(self, node: ast.expr) -> bool:
         """Whether the value is returned, or becomes an element of what is returned."""
         parent, field = self.source.parents[node]

@@ -38,6 +38,8 @@ def changes(site: Site) -> Iterator[Change]:
             yield from _dropped(site, statement)
         if isinstance(statement, ast.Expr):
             yield from _kept(site, statement)
+        elif isinstance(statement, ast.Assign):
+            yield from _in_place(site, statement)
         elif isinstance(statement, ast.Break | ast.Continue):
             yield from _left(site, statement)
         elif isinstance(statement, ast.For | ast.While):
@@ -84,6 +86,36 @@ def _kept(site: Site, statement: ast.Expr) -> Iterator[Change]:
         own.keywords = value.keywords
         patch = Patch(statement, "instead", (ast.Expr(own),))
         yield site.rewrite([patch], "in place", ("MLA",), role="call", wide=0, reach=True)
+
+
+_IN_PLACE = frozenset({"append", "extend", "remove", "sort", "reverse", "insert", "update", "add"})
+
+
+def _is_in_place(statement: ast.stmt) -> bool:
+    """x = x.append(y), after which x is None."""
+    if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.Call):
+        return False
+    function = statement.value.func
+    return (
+        isinstance(function, ast.Attribute)
+        and function.attr in _IN_PLACE
+        and ast.unparse(function.value) == ast.unparse(statement.targets[0])
+    )
+
+
+def _in_place(site: Site, statement: ast.Assign) -> Iterator[Change]:
+    """The value of an in-place method is not kept; nor anywhere else in the code."""
+    if not _is_in_place(statement):
+        return
+    every = [each for each in site.statements() if _is_in_place(each)]
+    for group in ([statement], every) if statement is every[0] else ([statement],):
+        patches = [
+            Patch(each, "instead", (ast.Expr(each.value),))
+            for each in group
+            if isinstance(each, ast.Assign)
+        ]
+        operator = "value of in-place method"
+        yield site.rewrite(patches, operator, ("MLA",), role="call", wide=0, reach=True)
 
 
 def _left(site: Site, statement: ast.stmt) -> Iterator[Change]:

@@ -27,6 +27,7 @@ def _forget():
         sys.modules.pop(path.stem, None)
 
 
+@pytest.mark.slow
 def test_two_stages_and_sft_see_as_many_rows(benchmarks, monkeypatch, tmp_path):
     import bench_rise
     import rise_world as world
@@ -163,6 +164,7 @@ def test_every_arm_is_an_option_of_the_command(benchmarks):
         assert ("steps" in names) == (arm != "dpo")
 
 
+@pytest.mark.slow
 def test_an_arm_pays_for_its_reheating_with_steps_of_rl(benchmarks, monkeypatch, tmp_path):
     import bench_reheat
     import reheat_world

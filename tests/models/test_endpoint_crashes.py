@@ -66,7 +66,7 @@ def wait_for(condition, seconds=60):
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_after_a_kill_no_finished_call_is_paid_twice(chat_server, tmp_path, seed):
     dice = random.Random(seed)
     faults = {"429": 0.03, "500": 0.03, "drop": 0.02, "latin": 0.02}

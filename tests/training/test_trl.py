@@ -326,7 +326,7 @@ def test_a_loss_that_overflows_names_its_step(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("lora", [None, Lora(rank=4)])
+@pytest.mark.parametrize("lora", [None, pytest.param(Lora(rank=4), marks=pytest.mark.slow)])
 def test_real_path_two_steps_of_each_stage_with_a_long_row(tmp_path, lora, capfd):
     """Qwen2 with a chat template from disk to disk; one row of 3,000 tokens goes in whole."""
     start = save_qwen2(tmp_path / "start")

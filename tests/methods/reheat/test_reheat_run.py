@@ -305,7 +305,12 @@ def test_a_runaway_is_stopped_by_the_ceiling_and_taken_back_bit_for_bit(capsys, 
 
 
 @pytest.mark.parametrize(
-    ("place", "teacher"), [((1, 0), "frozen"), ((1, 3), "frozen"), ((2, 1), "refresh:2")]
+    ("place", "teacher"),
+    [
+        pytest.param((1, 0), "frozen", marks=pytest.mark.slow),
+        ((1, 3), "frozen"),
+        ((2, 1), "refresh:2"),
+    ],
 )
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
     capsys, tmp_path, monkeypatch, collapsed, place, teacher

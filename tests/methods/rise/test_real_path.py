@@ -174,7 +174,14 @@ def test_a_wrong_address_is_one_line(capsys, tmp_path, pairs):
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "how",
+    [
+        signal.SIGKILL,
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
 def test_killed_at_a_random_moment_and_resumed(chat_server, tmp_path, pairs, how):
     """No finished call is paid twice, nothing is lost, and the numbers are those of one go."""
     server = chat_server(delay=0.05)

@@ -94,6 +94,7 @@ def test_a_run_keeps_every_draw_rollout_and_number(every_demo):
         assert len(found) == steps * 24 * 2 * 4, arm
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(room, "_STEPS", 3)
     monkeypatch.setattr(room, "_QUESTIONS", 60)

@@ -13,8 +13,9 @@ import pytest
 
 from planish.tasks.sandbox import Job, Limits, Sandbox, SourceFile, dumps, limits_for
 from planish.tasks.sandbox.levels import why_not
+from planish.tasks.sandbox.pair import Pair
 from planish.tasks.sandbox.process import SandboxError, Server
-from planish.tasks.sandbox.work import Pair
+from planish.tasks.sandbox.work import run_job
 
 TESTS = "def check(candidate):\n    assert candidate(2) == 4\n"
 RIGHT = "def f(x):\n    return 2 * x\n"
@@ -197,17 +198,16 @@ def test_what_timed_out_is_run_once_more_alone(
 ) -> None:
     running: list[str] = []
     alone: list[bool] = []
-    run = Pair.run
 
     def watched(pair: Pair, job: Job) -> object:
         running.append(job.key)
         try:
-            return run(pair, job)
+            return run_job(pair, job)
         finally:
             running.remove(job.key)
             alone.append(not running)
 
-    monkeypatch.setattr(Pair, "run", watched)
+    monkeypatch.setattr("planish.tasks.sandbox.host.run_job", watched)
     jobs = [with_tests(ENDLESS, limits=SHORT), with_tests(RIGHT)]
     late, fine = first.run(jobs)
     assert (late.status, late.retried) == ("timeout", True)
@@ -234,7 +234,7 @@ def test_a_server_that_never_starts_is_a_result(
 
     pair = Pair(first.level)
     monkeypatch.setattr(Server, "__init__", refuse)
-    result = pair.run(with_tests(RIGHT))
+    result = run_job(pair, with_tests(RIGHT))
     assert result.status == "sandbox_error"
     assert "no more processes" in result.why
     assert result.score is None

@@ -9,6 +9,8 @@ values.py     plain values as text, and typed comparison
 levels.py     how well programs can be locked up here
 host.py       Sandbox: workers, batches, retries
 work.py       one job: carries calls between tests and candidate
+tame.py       which programs may share a process
+pair.py       the two servers of a worker
 process.py    one server and its children, from outside
 launch.py, server.py, kernel.py, candidate.py, tester.py      run inside
 """

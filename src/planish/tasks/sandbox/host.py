@@ -19,7 +19,8 @@ from typing import Self
 
 from planish.tasks.sandbox.contract import ExecResult, Job, Level
 from planish.tasks.sandbox.levels import choose
-from planish.tasks.sandbox.work import Pair
+from planish.tasks.sandbox.pair import Pair
+from planish.tasks.sandbox.work import run_job
 
 __all__ = ["Sandbox"]
 
@@ -147,7 +148,7 @@ class Sandbox:
             while (task := self._tasks.get()) is not None:
                 batch, index, job = task
                 if not batch.stopped:
-                    batch.results.put((index, pair.run(job)))
+                    batch.results.put((index, run_job(pair, job)))
         finally:
             pair.close()
 

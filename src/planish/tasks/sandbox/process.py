@@ -215,6 +215,8 @@ class Child:
         self._connection = connection
         self._held = bytearray()
         self._used: Used | None = None
+        self.sofar = (0.0, 0.0)
+        """Seconds of processor time and MiB that it told of itself; true where it is tame."""
 
     def start(self, job: dict[str, Any]) -> None:
         """Hands it its job, and waits until it is locked up and about to begin.

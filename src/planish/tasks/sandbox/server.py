@@ -315,22 +315,40 @@ def _lock(limits: dict[str, Any], walls: bool) -> None:
 
 
 def _try(speech: Channel, job: dict[str, Any], root: str) -> None:
+    paths, finders, modules = list(sys.path), list(sys.meta_path), set(sys.modules)
+    while True:
+        message = _try_one(speech, job, root)
+        # only programs that are tame come to this: another one follows
+        job = message["next"]
+        sys.path[:], sys.meta_path[:] = paths, finders
+        for name in set(sys.modules) - modules:
+            del sys.modules[name]
+        gc.collect()  # what a program does when its values are let go of, it does before the next
+        speech.send({"up": ""})
+
+
+def _try_one(speech: Channel, job: dict[str, Any], root: str) -> dict[str, Any]:
+    """Tries one program; returns the message that is not for it."""
     function, trouble = candidate.prepare(
         job["code"], job["entry_point"], job["module"], root, job["seed"]
     )
-    _flush()
-    speech.send({"prepared": function is not None, **trouble})
-    if function is None:
-        return
+    _say(speech, {"prepared": function is not None, **trouble})
     trace = os.path.join(root, job["module"]) if job["trace"] else None
-    for arguments in job["inputs"]:
-        answer = candidate.call(function, arguments, trace)
-        _flush()
-        speech.send(answer)
-    while not job["inputs"]:
-        answer = candidate.call(function, speech.receive()["ask"], trace)
-        _flush()
-        speech.send(answer)
+    if function is not None:
+        for arguments in job["inputs"]:
+            _say(speech, candidate.call(function, arguments, trace))
+    message = speech.receive()
+    while "ask" in message and function is not None:
+        _say(speech, candidate.call(function, message["ask"], trace))
+        message = speech.receive()
+    return message
+
+
+def _say(speech: Channel, answer: dict[str, Any]) -> None:
+    _flush()
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    answer["used"] = [used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]
+    speech.send(answer)
 
 
 def _test(speech: Channel, job: dict[str, Any], root: str) -> None:

@@ -1,6 +1,6 @@
 """Runs one job on a pair of servers, one for candidates and one for testers.
 
-    result = Pair("unshare").run(job)
+    result = run_job(Pair("unshare"), job)
 
 The tester's child asks, the candidate's child answers, and this carries what they say: neither
 knows the other, and only the tester's says "pass". How long each takes is counted apart.
@@ -9,7 +9,6 @@ knows the other, and only the tester's says "pass". How long each takes is count
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any, cast, get_args
 
@@ -20,22 +19,19 @@ from planish.tasks.sandbox.contract import (
     CallStatus,
     ExecResult,
     Job,
-    Level,
     Limits,
     Status,
 )
-from planish.tasks.sandbox.process import Child, Gone, Late, SandboxError, Server, Used
+from planish.tasks.sandbox.pair import Pair
+from planish.tasks.sandbox.process import Child, Gone, Late, SandboxError, Used
+from planish.tasks.sandbox.tame import tame
 from planish.tasks.sandbox.values import dumps, loads
 
-__all__ = ["MAX_FRESH", "Pair", "limits_for"]
+__all__ = ["MAX_FRESH", "limits_for", "run_job"]
 
 MAX_FRESH = 3
 """So many times the inputs go on in a new process after one that did not live."""
 
-MAX_ROUNDS = 200
-"""So many jobs with the same tests share the process that runs the tests."""
-
-_TESTS_SECONDS = 86_400  # of processor time: how long one job's tests take is watched from here
 _TEXT = 500
 _CALL_STATUSES = get_args(CallStatus)
 _STATUSES = get_args(Status)
@@ -46,123 +42,55 @@ def limits_for(reference_seconds: float, limits: Limits) -> Limits:
     return limits.model_copy(update={"seconds": max(limits.seconds, 4 * reference_seconds)})
 
 
-class Pair:
-    """A server for candidates and one for testers, started when they are needed.
-
-    Args:
-        level: of both.
-    """
-
-    def __init__(self, level: Level) -> None:
-        self.level = level
-        self._servers: dict[str, Server] = {}
-        self._stopped = False
-        self._tester: Child | None = None
-        self._tests: tuple[Any, ...] = ()
-        self._rounds = 0
-
-    def run(self, job: Job) -> ExecResult:
-        """Runs a job; whatever happens comes back as a result."""
-        wrong = _bad_path(job)
-        if wrong is not None:
-            return self._result(job, "harness", why=f"{wrong!r} is no path in a project")
-        started = time.monotonic()
-        for attempt in range(2):
-            try:
-                trial = _Trial(self, job)
-                told = trial.test() if job.tests else trial.try_inputs()
+def run_job(pair: Pair, job: Job) -> ExecResult:
+    """Runs a job on a pair of servers; whatever happens comes back as a result."""
+    wrong = _bad_path(job)
+    if wrong is not None:
+        return _result(pair, job, "harness", why=f"{wrong!r} is no path in a project")
+    started = time.monotonic()
+    shared = not job.files and tame(job.code)
+    told: dict[str, Any] = {}
+    for attempt in range(3):
+        try:
+            trial = _Trial(pair, job, shared)
+            told = trial.test() if job.tests else trial.try_inputs()
+            break
+        except _Again:
+            shared = False
+        except Exception as error:  # whatever breaks here says nothing about the candidate
+            pair.close()
+            told = {"status": "sandbox_error", "why": f"{type(error).__name__}: {error}"}
+            if not isinstance(error, SandboxError) or attempt or pair.stopped:
                 break
-            except Exception as error:  # whatever breaks here says nothing about the candidate
-                self.close()
-                told = {"status": "sandbox_error", "why": f"{type(error).__name__}: {error}"}
-                if not isinstance(error, SandboxError) or attempt or self._stopped:
-                    break
-        return self._result(job, **told, wall_s=time.monotonic() - started)
+    return _result(pair, job, **told, wall_s=time.monotonic() - started)
 
-    def _result(self, job: Job, status: str, **told: Any) -> ExecResult:
-        python = next((one.python for one in self._servers.values()), "")
-        return ExecResult(
-            key=job.key,
-            status=cast(Status, status),
-            sandbox_level=self.level,
-            python=python,
-            seed=job.seed,
-            **told,
-        )
 
-    def server(self, role: str) -> Server:
-        """The server of a role, started if there is none.
+def _result(pair: Pair, job: Job, status: str, **told: Any) -> ExecResult:
+    return ExecResult(
+        key=job.key,
+        status=cast(Status, status),
+        sandbox_level=pair.level,
+        python=pair.python,
+        seed=job.seed,
+        **told,
+    )
 
-        Raises:
-            SandboxError: it does not start.
-        """
-        if role not in self._servers and not self._stopped:
-            self._servers[role] = Server(self.level, cast(Any, role))
-        if self._stopped:
-            raise SandboxError("the sandbox is closed")
-        return self._servers[role]
 
-    def tester(self, job: Job) -> Child:
-        """A process that is about to run the tests of a job: one that has run them before, or new.
-
-        Tests are loaded anew for every job, and only plain values have reached that process; to
-        start another for each job would cost as much as all the rest.
-
-        Raises:
-            SandboxError: none can be started.
-        """
-        tests = (job.tests, job.support, job.seed, job.files, job.limits.memory_mb)
-        if self._tester is not None and self._tests == tests and self._rounds < MAX_ROUNDS:
-            self._rounds += 1
-            with suppress(Late, Gone):
-                self._tester.send({"again": True}, time.monotonic() + 1)
-                return self._tester
-        self.end_tester()
-        child = self.server("tester").spawn(0)
-        self._tester, self._tests, self._rounds = child, tests, 1
-        child.start(
-            {
-                "tests": job.tests,
-                "support": job.support,
-                "seed": job.seed,
-                "files": [{"path": one.path, "text": one.text} for one in job.files],
-                "limits": {**dict(job.limits), "seconds": _TESTS_SECONDS},
-            }
-        )
-        return child
-
-    def end_tester(self) -> None:
-        """Ends the process that runs tests.
-
-        Raises:
-            SandboxError: its server is gone.
-        """
-        child, self._tester = self._tester, None
-        if child is not None:
-            child.end()
-
-    def stop(self) -> None:
-        """From another thread: ends both at once, and whatever runs on them."""
-        self._stopped = True
-        for server in list(self._servers.values()):
-            server.stop()
-
-    def close(self) -> None:
-        """Ends both."""
-        if self._tester is not None:
-            self._tester.drop()
-            self._tester = None
-        for server in self._servers.values():
-            server.close()
-        self._servers = {}
+class _Again(Exception):
+    """A process that has served other jobs did not live through this one: it gets one of its own,
+    since what has grown in that process may be at fault.
+    """
 
 
 class _Trial:
     """One job while it runs."""
 
-    def __init__(self, pair: Pair, job: Job) -> None:
+    def __init__(self, pair: Pair, job: Job, shared: bool) -> None:
         self.pair = pair
         self.job = job
+        self.shared = shared
+        self.reused = False
+        self.before = 0.0
         self.left = job.limits.seconds
         self.used: list[Used] = []
         self.calls: list[CallResult] = []
@@ -195,9 +123,9 @@ class _Trial:
             told = {"status": "harness", "why": "the process of the tests ended"}
         finally:
             if told["status"] == "harness":
-                self.pair.end_tester()
+                self.pair.let_go("tester")
             if candidate is not None:
-                self.used.append(candidate.end())
+                self._leave(candidate)
         return {**told, **self._bill()}
 
     def try_inputs(self) -> dict[str, Any]:
@@ -214,7 +142,7 @@ class _Trial:
                 candidate, answer = self._answer(candidate)
                 self.calls.append(_call_result(arguments, answer))
             if candidate is not None:
-                self.used.append(candidate.end())
+                self._leave(candidate)
             fresh += 1
         for arguments in inputs[len(self.calls) :]:
             self.calls.append(CallResult(arguments=arguments, status="not_run"))
@@ -233,27 +161,22 @@ class _Trial:
     def _load(self, inputs: tuple[str, ...]) -> tuple[Child | None, dict[str, Any]]:
         """A child that has loaded the code; or None and what the job comes to without."""
         job = self.job
-        child = self.pair.server("candidate").spawn(job.limits.output_bytes)
+        child, self.reused = self.pair.candidate(job, self._code(inputs), self.shared)
+        self.before += child.sofar[0] if self.reused else 0.0
         try:
-            child.start(self._code(inputs))
             started = time.monotonic()
-            answer = child.receive(started + self.left)
+            answer = self._hear(child, started + self.left)
             self.left -= time.monotonic() - started
         except Late:
-            self.used.append(child.end())
+            self._end(child)
             why = "while the code was loaded"
             return None, {"status": "timeout", "why": why, **self._bill()}
         except Gone as gone:
             answer = self._died(child, gone)
-            answer["prepared"] = False
-        except BaseException:
-            with suppress(SandboxError):
-                child.end()
-            raise
         else:
             if answer.get("prepared") is True:
                 return child, {}
-            self.used.append(child.end())
+            self._leave(child)
         said = _call_result("", answer)
         status = answer.get("status")
         return None, {
@@ -272,7 +195,7 @@ class _Trial:
         try:
             child.send({"ask": arguments}, time.monotonic() + max(self.left, 0.001))
         except Late:
-            self.used.append(child.end())
+            self._end(child)
             return None, {"status": "timeout"}
         except Gone as gone:
             return None, self._died(child, gone)
@@ -285,23 +208,45 @@ class _Trial:
         if self.job.limits.call_seconds is not None:
             allowed = min(allowed, self.job.limits.call_seconds)
         try:
-            answer = child.receive(started + max(allowed, 0.001))
+            answer = self._hear(child, started + max(allowed, 0.001))
         except Late:
-            self.used.append(child.end())
-            answer = {"status": "timeout"}
+            self._end(child)
+            return None, {"status": "timeout"}
         except Gone as gone:
-            answer = self._died(child, gone)
-        else:
+            return None, self._died(child, gone)
+        finally:
             self.left -= time.monotonic() - started
-            if answer.get("status") != "oom":
-                return child, answer
-            self.used.append(child.end())
-        self.left -= time.monotonic() - started
+        if answer.get("status") != "oom":
+            return child, answer
+        self._end(child)
+        if self.reused:
+            raise _Again
         return None, answer
 
+    def _hear(self, child: Child, deadline: float) -> dict[str, Any]:
+        answer = child.receive(deadline)
+        used = answer.get("used")
+        if self.shared and type(used) is list and len(used) == 2:
+            child.sofar = (float(used[0]), float(used[1]))
+        return answer
+
+    def _leave(self, child: Child) -> None:
+        """Ends a process, or leaves it to the next job."""
+        if self.pair.shares(child) and not self.pair.large(self.job, child.sofar[1]):
+            self.used.append(Used(0, False, child.sofar[0], child.sofar[1], ""))
+        else:
+            self._end(child)
+
+    def _end(self, child: Child) -> None:
+        self.pair.forget(child)
+        self.used.append(child.end())
+
     def _died(self, child: Child, gone: Gone) -> dict[str, Any]:
+        self.pair.forget(child)
         used = child.fate()
         self.used.append(used)
+        if self.reused:
+            raise _Again
         limits = self.job.limits
         if not used.by_itself:
             how = f"the process closed its connection, or {gone}"
@@ -318,7 +263,7 @@ class _Trial:
     def _bill(self) -> dict[str, Any]:
         return {
             "stdout_tail": _clean("".join(one.tail for one in self.used)),
-            "cpu_s": sum(one.cpu_s for one in self.used),
+            "cpu_s": max(sum(one.cpu_s for one in self.used) - self.before, 0.0),
             "max_rss_mb": max((one.max_rss_mb for one in self.used), default=0.0),
         }
 

@@ -1,0 +1,168 @@
+"""The two servers of a worker, and the processes of theirs that serve more than one job.
+
+    pair = Pair("bwrap")
+    child = pair.candidate(job, message, tame=False)
+
+A process is only shared by programs that leave nothing behind in it (`tame.py`), or by tests that
+are the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from planish.tasks.sandbox.contract import Job, Level
+from planish.tasks.sandbox.process import Child, Gone, Late, Role, SandboxError, Server
+
+__all__ = ["MAX_ROUNDS", "Pair"]
+
+MAX_ROUNDS = 100
+"""So many jobs at most share a process."""
+
+_LONG = 86_400  # seconds of processor time: how long one job takes is watched by the host
+_SWEEP_SECONDS = 1.0  # for what a program does when its values are let go of
+_LARGE = 0.25  # of the memory that is allowed: a process that took so much is not used again
+
+
+@dataclass
+class _Shared:
+    """A process that has served one job and may serve another."""
+
+    child: Child
+    what: tuple[Any, ...]
+    rounds: int = 1
+
+
+class Pair:
+    """A server for candidates and one for testers, started when they are needed.
+
+    Args:
+        level: of both.
+    """
+
+    def __init__(self, level: Level) -> None:
+        self.level: Level = level
+        self.stopped = False
+        self._servers: dict[Role, Server] = {}
+        self._shared: dict[Role, _Shared] = {}
+
+    @property
+    def python(self) -> str:
+        """Version that runs programs; "" before one has run."""
+        return next((one.python for one in self._servers.values()), "")
+
+    def candidate(self, job: Job, message: dict[str, Any], tame: bool) -> tuple[Child, bool]:
+        """A process that is about to load the code of a job, and whether it has served others.
+
+        Raises:
+            SandboxError: none can be started.
+        """
+        limits = job.limits
+        if not tame:
+            self.let_go("candidate")
+            child = self._server("candidate").spawn(limits.output_bytes)
+            _start(child, message)
+            return child, False
+        what = (limits.memory_mb, limits.processes)
+        long = {**message, "limits": {**dict(limits), "seconds": _LONG}}
+
+        def again(child: Child) -> None:
+            child.send({"next": message}, time.monotonic() + _SWEEP_SECONDS)
+            if child.receive(time.monotonic() + _SWEEP_SECONDS).get("up") != "":
+                raise Gone("it does not begin")
+
+        return self._one("candidate", what, long, again)
+
+    def tester(self, job: Job) -> Child:
+        """A process that is about to run the tests of a job.
+
+        Raises:
+            SandboxError: none can be started.
+        """
+        what = (job.tests, job.support, job.seed, job.files, job.limits.memory_mb)
+        message = {
+            "tests": job.tests,
+            "support": job.support,
+            "seed": job.seed,
+            "files": [{"path": one.path, "text": one.text} for one in job.files],
+            "limits": {**dict(job.limits), "seconds": _LONG},
+        }
+
+        def again(child: Child) -> None:
+            child.send({"again": True}, time.monotonic() + _SWEEP_SECONDS)
+
+        return self._one("tester", what, message, again)[0]
+
+    def large(self, job: Job, megabytes: float) -> bool:
+        """Whether a process has grown too large to be shared."""
+        return megabytes > job.limits.memory_mb * _LARGE
+
+    def let_go(self, role: Role) -> None:
+        """Ends the process of a role that is shared, if there is one.
+
+        Raises:
+            SandboxError: its server is gone.
+        """
+        shared = self._shared.pop(role, None)
+        if shared is not None:
+            shared.child.end()
+
+    def forget(self, child: Child) -> None:
+        """Takes note that a process has ended."""
+        self._shared = {role: one for role, one in self._shared.items() if one.child is not child}
+
+    def shares(self, child: Child) -> bool:
+        """Whether a process is kept for the next job."""
+        return any(one.child is child for one in self._shared.values())
+
+    def stop(self) -> None:
+        """From another thread: ends both at once, and whatever runs on them."""
+        self.stopped = True
+        for server in list(self._servers.values()):
+            server.stop()
+
+    def close(self) -> None:
+        """Ends both."""
+        for shared in self._shared.values():
+            shared.child.drop()
+        for server in self._servers.values():
+            server.close()
+        self._shared, self._servers = {}, {}
+
+    def _one(
+        self,
+        role: Role,
+        what: tuple[Any, ...],
+        message: dict[str, Any],
+        again: Callable[[Child], None],
+    ) -> tuple[Child, bool]:
+        shared = self._shared.get(role)
+        if shared is not None and shared.what == what and shared.rounds < MAX_ROUNDS:
+            shared.rounds += 1
+            with suppress(Late, Gone):
+                again(shared.child)
+                return shared.child, True
+        self.let_go(role)
+        child = self._server(role).spawn(0)
+        _start(child, message)
+        self._shared[role] = _Shared(child, what)
+        return child, False
+
+    def _server(self, role: Role) -> Server:
+        if role not in self._servers and not self.stopped:
+            self._servers[role] = Server(self.level, role)
+        if self.stopped:
+            raise SandboxError("the sandbox is closed")
+        return self._servers[role]
+
+
+def _start(child: Child, message: dict[str, Any]) -> None:
+    try:
+        child.start(message)
+    except BaseException:
+        child.drop()
+        raise

@@ -8,11 +8,11 @@ contract.py   what goes in and comes out
 values.py     plain values as text, and typed comparison
 levels.py     how well programs can be locked up here
 host.py       Sandbox: workers, batches, retries
-work.py       one job: carries calls between tests and candidate
+work.py       one job: brings tests and candidate together, and judges how they ended
 tame.py       which programs may share a process
 pair.py       the two servers of a worker
 process.py    one server and its children, from outside
-launch.py, server.py, kernel.py, candidate.py, tester.py      run inside
+launch.py, server.py, kernel.py, speech.py, candidate.py, tester.py      run inside
 """
 
 from planish.tasks.sandbox.contract import (

@@ -77,11 +77,16 @@ class Pair:
 
         return self._one("candidate", what, long, again)
 
-    def tester(self, job: Job) -> Child:
-        """A process that is about to run the tests of a job.
+    def tester(self, job: Job, candidate: Child, seconds: float) -> Child:
+        """A process that runs the tests of a job, and asks the candidate itself.
+
+        Args:
+            job: whose tests are run.
+            candidate: a process that has loaded its code.
+            seconds: that all answers may take together.
 
         Raises:
-            SandboxError: none can be started.
+            Gone: it has ended; SandboxError: none can be started.
         """
         what = (job.tests, job.support, job.seed, job.files, job.limits.memory_mb)
         message = {
@@ -91,11 +96,11 @@ class Pair:
             "files": [{"path": one.path, "text": one.text} for one in job.files],
             "limits": {**dict(job.limits), "seconds": _LONG},
         }
-
-        def again(child: Child) -> None:
-            child.send({"again": True}, time.monotonic() + _SWEEP_SECONDS)
-
-        return self._one("tester", what, message, again)[0]
+        order = {"seconds": seconds, "call_seconds": job.limits.call_seconds}
+        child, lent = self._one("tester", what, message, lambda one: one.lend(candidate, order))
+        if not lent:
+            child.lend(candidate, order)
+        return child
 
     def large(self, job: Job, megabytes: float) -> bool:
         """Whether a process has grown too large to be shared."""

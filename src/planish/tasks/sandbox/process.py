@@ -29,13 +29,11 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from planish.tasks.sandbox.contract import Level
+from planish.tasks.sandbox.speech import MAX_FRAME
 
-__all__ = ["MAX_FRAME", "Child", "Gone", "Late", "SandboxError", "Server", "Used"]
+__all__ = ["Child", "Gone", "Late", "SandboxError", "Server", "Used"]
 
 Role = Literal["candidate", "tester"]
-
-MAX_FRAME = 32 << 20
-"""Bytes of one message."""
 
 _HERE = Path(__file__).resolve().parent
 _START_SECONDS = 60.0
@@ -245,6 +243,23 @@ class Child:
             self._connection.sendall(struct.pack(">I", len(data)) + data)
         except TimeoutError:
             raise Late from None
+        except OSError:
+            raise Gone("it ended") from None
+
+    def lend(self, other: Child, message: dict[str, Any]) -> None:
+        """Sends a short message, and with it this end of the connection to another child.
+
+        Raises:
+            Gone: it has ended.
+        """
+        data = json.dumps(message).encode("ascii")
+        try:
+            self._connection.settimeout(_END_SECONDS)
+            socket.send_fds(
+                self._connection,
+                [struct.pack(">I", len(data)) + data],
+                [other._connection.fileno()],
+            )
         except OSError:
             raise Gone("it ended") from None
 

@@ -24,7 +24,6 @@ import select
 import shutil
 import signal
 import socket
-import struct
 import sys
 import types
 from typing import Any, NoReturn
@@ -42,8 +41,9 @@ if __name__ == "__main__":  # the package around these files does not exist in h
     os.register_at_fork = _register
 
 from planish.tasks.sandbox import candidate, kernel, tester
+from planish.tasks.sandbox.speech import Channel, Line
 
-__all__ = ["MAX_TAIL", "Channel", "main"]
+__all__ = ["MAX_TAIL", "main"]
 
 MAX_TAIL = 65_536
 """Bytes of printed text that can be kept."""
@@ -57,37 +57,6 @@ USUAL = (
 """What programs mostly import; it costs a child nothing."""
 
 _CHANNEL = 3
-
-
-class Channel:
-    """Messages of any length over a socket: their length in four bytes, then JSON."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Sends all of it."""
-        data = json.dumps(message).encode("ascii")
-        self.connection.sendall(struct.pack(">I", len(data)) + data)
-
-    def receive(self) -> dict[str, Any]:
-        """Waits for one message.
-
-        Raises:
-            EOFError: the other side is gone.
-        """
-        (length,) = struct.unpack(">I", self._exactly(4))
-        return dict(json.loads(self._exactly(length)))
-
-    def _exactly(self, count: int) -> bytes:
-        parts = []
-        while count:
-            part = self.connection.recv(min(count, 1 << 20))
-            if not part:
-                raise EOFError
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
 
 
 class _Child:
@@ -352,15 +321,15 @@ def _say(speech: Channel, answer: dict[str, Any]) -> None:
 
 
 def _test(speech: Channel, job: dict[str, Any], root: str) -> None:
-    def ask(arguments: str) -> dict[str, Any]:
-        speech.send({"ask": arguments})
-        return speech.receive()
-
     sys.path.insert(0, root)
     while True:  # the same tests, on one candidate after the other
-        verdict = tester.check(job["tests"], job["support"], job["seed"], ask)
-        speech.send({"verdict": verdict})
-        speech.receive()
+        order, other = speech.receive_socket()
+        if other is None:
+            raise EOFError
+        with other:
+            line = Line(Channel(other), speech, order["seconds"], order["call_seconds"])
+            verdict = tester.check(job["tests"], job["support"], job["seed"], line.ask)
+        speech.send({"verdict": verdict, "fate": line.fate, "used": line.used})
 
 
 def _flush() -> None:

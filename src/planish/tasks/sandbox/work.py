@@ -2,8 +2,8 @@
 
     result = run_job(Pair("unshare"), job)
 
-The tester's child asks, the candidate's child answers, and this carries what they say: neither
-knows the other, and only the tester's says "pass". How long each takes is counted apart.
+The tester's process asks the candidate's over a socket that it is lent, counts the time that the
+answers take, and gives the verdict; nothing else says "pass". How each of them ended is seen here.
 """
 
 from __future__ import annotations
@@ -96,36 +96,37 @@ class _Trial:
         self.calls: list[CallResult] = []
 
     def test(self) -> dict[str, Any]:
-        """With tests: carries their questions to the candidate."""
+        """With tests: they ask the candidate, and their process tells the verdict."""
         candidate, trouble = self._load(())
         if candidate is None:
             return trouble
-        limits = self.job.limits
-        patience = max(10.0, 2 * limits.seconds)
-        asked, told = False, {"status": "harness"}
+        patience = max(10.0, 2 * self.job.limits.seconds)
+        message, why, asked = {"fate": "timeout"}, "", False
         try:
-            tester = self.pair.tester(self.job)
+            tester = self.pair.tester(self.job, candidate, max(self.left, 0.001))
             deadline = time.monotonic() + patience
-            while True:
-                message = tester.receive(deadline)
-                if "ask" not in message:
-                    break
+            message = tester.receive(deadline)
+            if "asked" in message:
                 asked = True
-                before = time.monotonic()
-                candidate, answer = self._ask(candidate, message["ask"])
-                deadline += time.monotonic() - before
-                tester.send(answer, deadline)
-            told = _verdict(message)
+                message = tester.receive(deadline + max(self.left, 0.0))
         except Late:
-            # what the candidate returned keeps the tests from ending, or they never do
-            told = {"status": "timeout" if asked else "harness", "why": "the tests did not end"}
+            why = "the tests did not end"
         except Gone:
-            told = {"status": "harness", "why": "the process of the tests ended"}
-        finally:
-            if told["status"] == "harness":
-                self.pair.let_go("tester")
-            if candidate is not None:
-                self._leave(candidate)
+            why = "the process of the tests ended"
+        told = _verdict(message, why)
+        if why == "the tests did not end" and asked:
+            told["status"] = "timeout"  # what the candidate returned keeps them from ending
+        if why or told["status"] == "harness":
+            self.pair.let_go("tester")
+        self._note(candidate, message)
+        if message.get("fate") == "ended":
+            told.update(_fate(self._died(candidate, Gone("it sent what is no message"))))
+        elif message.get("fate") == "timeout" or told["status"] == "oom":
+            self._end(candidate)
+            if told["status"] == "oom" and self.reused:
+                raise _Again
+        else:
+            self._leave(candidate)
         return {**told, **self._bill()}
 
     def try_inputs(self) -> dict[str, Any]:
@@ -189,18 +190,6 @@ class _Trial:
             **self._bill(),
         }
 
-    def _ask(self, child: Child | None, arguments: Any) -> tuple[Child | None, dict[str, Any]]:
-        if child is None:
-            return None, {"status": "ended", "message": "the process has ended"}
-        try:
-            child.send({"ask": arguments}, time.monotonic() + max(self.left, 0.001))
-        except Late:
-            self._end(child)
-            return None, {"status": "timeout"}
-        except Gone as gone:
-            return None, self._died(child, gone)
-        return self._answer(child)
-
     def _answer(self, child: Child) -> tuple[Child | None, dict[str, Any]]:
         """The answer to one call, and the child if it lives on."""
         started = time.monotonic()
@@ -225,10 +214,13 @@ class _Trial:
 
     def _hear(self, child: Child, deadline: float) -> dict[str, Any]:
         answer = child.receive(deadline)
+        self._note(child, answer)
+        return answer
+
+    def _note(self, child: Child, answer: dict[str, Any]) -> None:
         used = answer.get("used")
         if self.shared and type(used) is list and len(used) == 2:
             child.sofar = (float(used[0]), float(used[1]))
-        return answer
 
     def _leave(self, child: Child) -> None:
         """Ends a process, or leaves it to the next job."""
@@ -292,7 +284,9 @@ def _bad_path(job: Job) -> str | None:
     return None
 
 
-def _verdict(message: dict[str, Any]) -> dict[str, Any]:
+def _verdict(message: dict[str, Any], why: str) -> dict[str, Any]:
+    if why:
+        return {"status": "harness", "why": why}
     verdict = message.get("verdict")
     if not isinstance(verdict, dict) or verdict.get("status") not in _STATUSES:
         return {"status": "harness", "why": "the tests came to no verdict"}
@@ -308,6 +302,10 @@ def _verdict(message: dict[str, Any]) -> dict[str, Any]:
         "line": _whole(verdict.get("line")),
         "why": _text(verdict.get("why")) or "",
     }
+
+
+def _fate(answer: dict[str, Any]) -> dict[str, Any]:
+    return {"exception": None, **{k: v for k, v in answer.items() if k != "kinds"}}
 
 
 def _call_result(arguments: str, answer: dict[str, Any]) -> CallResult:

@@ -1,0 +1,136 @@
+"""How the processes of a sandbox speak: messages of any length over a socket.
+
+    channel.send({"ask": "..."})
+    answer = channel.receive(within=2.0)
+
+A message is its length in four bytes, then JSON. Only the standard library is used here: the module
+also runs inside the sandbox.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import time
+from typing import Any
+
+__all__ = ["MAX_FRAME", "Channel", "Line"]
+
+MAX_FRAME = 32 << 20
+"""Bytes of one message."""
+
+
+class Channel:
+    """One end of a socket between two processes.
+
+    Args:
+        connection: the socket.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+
+    def send(self, message: dict[str, Any], within: float | None = None) -> None:
+        """Sends all of it.
+
+        Raises:
+            TimeoutError: it is not taken within so many seconds; OSError: the other side is gone.
+        """
+        data = json.dumps(message).encode("ascii")
+        self.connection.settimeout(within)
+        self.connection.sendall(struct.pack(">I", len(data)) + data)
+
+    def receive(self, within: float | None = None) -> dict[str, Any]:
+        """Waits for one message.
+
+        Raises:
+            TimeoutError: none within so many seconds.
+            EOFError, OSError: the other side is gone; ValueError, RecursionError, MemoryError: what
+                came is no message.
+        """
+        until = None if within is None else time.monotonic() + within
+        (length,) = struct.unpack(">I", self._exactly(4, until))
+        if length > MAX_FRAME:
+            raise ValueError("a message that is too long")
+        message = json.loads(self._exactly(length, until))
+        if type(message) is not dict:
+            raise ValueError("no message")
+        return message
+
+    def receive_socket(self) -> tuple[dict[str, Any], socket.socket | None]:
+        """Waits for one short message, and a socket that came along with it.
+
+        Raises:
+            EOFError, OSError: the other side is gone.
+        """
+        self.connection.settimeout(None)
+        data, descriptors, _, _ = socket.recv_fds(self.connection, 4096, 1)
+        if len(data) < 4:
+            raise EOFError
+        (length,) = struct.unpack(">I", data[:4])
+        message = json.loads(data[4:] + self._exactly(length - len(data) + 4, None))
+        return message, socket.socket(fileno=descriptors[0]) if descriptors else None
+
+    def _exactly(self, count: int, until: float | None) -> bytes:
+        parts = []
+        while count > 0:
+            if until is not None:
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError
+                self.connection.settimeout(left)
+            else:
+                self.connection.settimeout(None)
+            part = self.connection.recv(min(count, 1 << 20))
+            if not part:
+                raise EOFError
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+
+class Line:
+    """The candidate, as the process of the tests reaches it.
+
+    Args:
+        candidate: end of the channel whose other end the candidate has.
+        host: is told of the first question.
+        seconds: that all answers may take together.
+        call_seconds: that each may take; None: whatever is left.
+    """
+
+    def __init__(
+        self, candidate: Channel, host: Channel, seconds: float, call_seconds: float | None
+    ) -> None:
+        self.candidate = candidate
+        self.host = host
+        self.left = seconds
+        self.call_seconds = call_seconds
+        self.asked = False
+        self.fate = ""
+        """ "timeout" or "ended", once there is no answer."""
+        self.used: Any = None
+
+    def ask(self, arguments: str) -> dict[str, Any]:
+        """The candidate's answer to arguments, as text; what it holds is not checked here."""
+        if not self.asked:
+            self.asked = True
+            self.host.send({"asked": True})
+        if self.fate:
+            return {"status": self.fate}
+        allowed = self.left if self.call_seconds is None else min(self.left, self.call_seconds)
+        started = time.monotonic()
+        try:
+            self.candidate.send({"ask": arguments}, max(allowed, 0.001))
+            taken = time.monotonic() - started
+            answer = self.candidate.receive(max(allowed - taken, 0.001))
+            self.used = answer.pop("used", None)
+        except TimeoutError:
+            self.fate = "timeout"
+            answer = {"status": "timeout"}
+        except (EOFError, OSError, ValueError, RecursionError, MemoryError):
+            self.fate = "ended"
+            answer = {"status": "ended", "message": "the process ended"}
+        self.left -= time.monotonic() - started
+        return answer

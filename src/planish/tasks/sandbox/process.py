@@ -12,30 +12,24 @@ Whatever a child sends is taken for bytes from a stranger: counted, parsed, and 
 from __future__ import annotations
 
 import json
-import os
 import select
 import shutil
 import socket
 import struct
 import subprocess
-import sys
-import sysconfig
 import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
+from planish.tasks.sandbox.command import Role, command
 from planish.tasks.sandbox.contract import Level
 from planish.tasks.sandbox.speech import MAX_FRAME
 
 __all__ = ["Child", "Gone", "Late", "SandboxError", "Server", "Used"]
 
-Role = Literal["candidate", "tester"]
-
-_HERE = Path(__file__).resolve().parent
 _START_SECONDS = 60.0
 _END_SECONDS = 20.0
 
@@ -102,7 +96,7 @@ class Server:
         try:
             with theirs:
                 self._process = subprocess.Popen(
-                    _command(level, role, theirs.fileno()),
+                    command(level, role, theirs.fileno()),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=self._errors,
@@ -367,40 +361,3 @@ class Child:
         if type(message) is not dict:
             raise Gone("it sent what is no message")
         return message
-
-
-def _command(level: Level, role: Role, descriptor: int) -> list[str]:
-    python = [os.path.realpath(sys.executable), "-S", "-s", "-P", "-B"]
-    packages = _packages()
-    spec = {
-        "level": level,
-        "python": [*python, str(_HERE / "server.py"), str(descriptor), role, level, *packages],
-        "readable": _readable(packages),
-        "links": [
-            (path, os.readlink(path))
-            for path in ("/bin", "/sbin", "/lib", "/lib32", "/lib64")
-            if os.path.islink(path)
-        ],
-        "bwrap": shutil.which("bwrap") or "bwrap",
-    }
-    return [*python, str(_HERE / "launch.py"), json.dumps(spec)]
-
-
-def _packages() -> list[str]:
-    paths = sysconfig.get_paths()
-    return [
-        path for path in dict.fromkeys((paths["purelib"], paths["platlib"])) if os.path.isdir(path)
-    ]
-
-
-def _readable(packages: list[str]) -> list[str]:
-    """What Python needs and nothing else, without what lies in another of them."""
-    wanted = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache"]
-    wanted += [os.path.realpath(one) for one in (sys.base_prefix, sys.base_exec_prefix)]
-    wanted += [*packages, str(_HERE)]
-    found: list[str] = []
-    for path in wanted:
-        inside = any(path == one or path.startswith(one + "/") for one in found)
-        if os.path.exists(path) and not os.path.islink(path) and not inside and path != "/":
-            found.append(path)
-    return found

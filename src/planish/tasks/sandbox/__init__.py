@@ -11,7 +11,7 @@ host.py       Sandbox: workers, batches, retries
 work.py       one job: brings tests and candidate together, and judges how they ended
 tame.py       which programs may share a process
 pair.py       the two servers of a worker
-process.py    one server and its children, from outside
+process.py    one server and its children, from outside; command.py, how it is started
 launch.py, server.py, kernel.py, speech.py, candidate.py, tester.py      run inside
 """
 

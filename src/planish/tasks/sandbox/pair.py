@@ -15,8 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from planish.tasks.sandbox.command import Role
 from planish.tasks.sandbox.contract import Job, Level
-from planish.tasks.sandbox.process import Child, Gone, Late, Role, SandboxError, Server
+from planish.tasks.sandbox.process import Child, Gone, Late, SandboxError, Server
 
 __all__ = ["MAX_ROUNDS", "Pair"]
 

@@ -46,6 +46,8 @@ WILD = [
     "A = type('A', (), {})\n",
     "A = type(*['A', (), {}])\n",
     "make = type\n",
+    "A = type(type(1))('A', (), {'__eq__': lambda a, b: True})\n",
+    "kind = type(type(1))\n",
     "x = object()\n",
     "try:\n    pass\nexcept BaseException:\n    pass\n",
     "try:\n    1 / 0\nexcept Exception as e:\n    x = e.__traceback__.tb_frame\n",

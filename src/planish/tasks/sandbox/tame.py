@@ -100,18 +100,28 @@ def tame(code: str) -> bool:
         nodes = list(ast.walk(ast.parse(code)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    kinds = sum(
-        1
-        for node in nodes
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "type"
-        and len(node.args) == 1
-        and not node.keywords
-        and not isinstance(node.args[0], ast.Starred)
-    )  # with three arguments it makes a class
     named = sum(1 for node in nodes if isinstance(node, ast.Name) and node.id == "type")
-    return kinds == named and all(map(_is_tame, nodes))
+    return _compared(nodes) == named and all(map(_is_tame, nodes))
+
+
+def _compared(nodes: list[ast.AST]) -> int:
+    """How often a type is asked for only to be compared: called, `type(type(1))` makes classes."""
+    sides = [
+        side
+        for node in nodes
+        if isinstance(node, ast.Compare)
+        for side in (node.left, *node.comparators)
+    ]
+    return sum(
+        1
+        for side in sides
+        if isinstance(side, ast.Call)
+        and isinstance(side.func, ast.Name)
+        and side.func.id == "type"
+        and len(side.args) == 1
+        and not side.keywords
+        and not isinstance(side.args[0], ast.Starred)
+    )
 
 
 def _is_tame(node: ast.AST) -> bool:

@@ -74,6 +74,7 @@ def gather(
     fresh = [(key, each) for key, each in zip(keys, labelled, strict=True) if key not in known]
     if fresh:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _mend(path)
         with Sandbox(accept=accept, workers=1) as box:
             for first in range(0, len(fresh), BATCH):
                 part = fresh[first : first + BATCH]
@@ -98,6 +99,13 @@ def gather(
                 if progress is not None:
                     progress(len(labelled) - len(fresh) + first + len(part), len(labelled))
     return [known[key] for key in keys]
+
+
+def _mend(path: Path) -> None:
+    """A line that was torn must not swallow the next one."""
+    if path.exists() and (text := path.read_bytes()) and not text.endswith(b"\n"):
+        with path.open("ab") as file:
+            file.write(b"\n")
 
 
 def known_rows(path: Path) -> dict[str, Row]:

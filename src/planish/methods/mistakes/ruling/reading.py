@@ -1,6 +1,6 @@
 """What a program's text says beside the reference's, without running either.
 
-    evidence = list(structure(task, code, observation, search))
+    evidence = list(structure(task, code))
 
 Code that is written in another way than the reference differs from it without being wrong, so that
 these rules are weaker than the others; where nothing was mended they are all there is.
@@ -10,17 +10,41 @@ from __future__ import annotations
 
 import ast
 import builtins
+import importlib
 from collections import Counter
 from collections.abc import Iterator
 
-from planish.methods.mistakes.data import Category, CodeTask, Evidence, Observation, Search
+from planish.methods.mistakes.data import Category, CodeTask, Evidence
 from planish.methods.mistakes.observing.structure import ast_diff
 from planish.methods.mistakes.repairing.roles import Roles, function_name
 from planish.methods.mistakes.repairing.source import read
 
 __all__ = ["structure"]
 
+_MODULES = (
+    "bisect",
+    "collections",
+    "copy",
+    "datetime",
+    "decimal",
+    "fractions",
+    "functools",
+    "heapq",
+    "itertools",
+    "math",
+    "operator",
+    "re",
+    "statistics",
+    "string",
+    "textwrap",
+)
 _PLAIN_CALLS = frozenset({"len", "range", "print", "isinstance"})
+_LIBRARY = frozenset(
+    name
+    for owner in (builtins, str, list, dict, set, tuple, *map(importlib.import_module, _MODULES))
+    for name in dir(owner)
+    if not name.startswith("_")
+)
 _IN_PLACE = frozenset(
     {"sort", "reverse", "append", "extend", "insert", "remove", "clear", "update", "add", "discard"}
 )
@@ -29,9 +53,7 @@ _NEW_TEXT = frozenset(
 )
 
 
-def structure(
-    task: CodeTask, code: str, observation: Observation, search: Search
-) -> Iterator[Evidence]:
+def structure(task: CodeTask, code: str) -> Iterator[Evidence]:
     """Evidence of the text, most of it from what only one of both programs has."""
     diff = ast_diff(task.reference, code)
     if diff.reordered:
@@ -66,6 +88,14 @@ def structure(
                 strength=count / total,
                 note=f"It differs from the reference in {words}: {told[:100]}.",
             )
+    extra = other["call"] - one["call"]
+    if extra:
+        yield Evidence(
+            rule="foreign calls",
+            category="MLA",
+            strength=extra.total() / (1 + extra.total()),
+            note=f"It calls what the reference does not: {', '.join(sorted(extra)[:4])}.",
+        )
     if total == 0 and not diff.reordered:
         yield Evidence(
             rule="same parts",
@@ -147,7 +177,7 @@ def _call(node: ast.Call, found: dict[str, Counter[str]]) -> None:
         found["index"][f"{name} of {len(node.args)}"] += 1
     elif name in ("str", "format", "join", "list", "tuple"):
         found["text"][name] += 1
-    elif name and name not in _PLAIN_CALLS:
+    elif name in _LIBRARY and name not in _PLAIN_CALLS:
         found["call"][name] += 1
         for keyword in node.keywords:
             found["call"][f"{keyword.arg}="] += 1

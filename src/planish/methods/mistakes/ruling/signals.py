@@ -9,12 +9,17 @@ categories as we read them (ours).
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from planish.methods.mistakes.data import CodeTask, Evidence, Observation, Search
 from planish.methods.mistakes.ruling.behaving import behaviour
 from planish.methods.mistakes.ruling.mending import mended
 from planish.methods.mistakes.ruling.reading import structure
 
 __all__ = ["signals"]
+
+_EXPLAIN = frozenset({"call error", "index error", "undefined", "other type", "shared relation"})
+"""Rules that say by themselves why a program is never right."""
 
 
 def signals(
@@ -32,9 +37,32 @@ def signals(
     """
     if any(repair.operator == "module_level" for repair in search.repairs[:1]):
         return ()
-    found = [
-        *behaviour(task, code, observation),
-        *mended(search),
-        *structure(task, code, observation, search),
-    ]
-    return tuple(found)
+    seen = list(behaviour(task, code, observation))
+    repairs = list(mended(search))
+    text = list(structure(task, code))
+    explained = max((each.strength for each in seen if each.rule in _EXPLAIN), default=0.0)
+    return (*seen, *repairs, *text, *_residual(observation, repairs, text, explained))
+
+
+def _residual(
+    observation: Observation,
+    repairs: Sequence[Evidence],
+    text: Sequence[Evidence],
+    explained: float,
+) -> Iterator[Evidence]:
+    """What is left where nothing mends it, it is seldom right, and it has another structure."""
+    unmended = max((each.strength for each in repairs if each.rule == "no repair"), default=0.0)
+    foreign = max((each.strength for each in text if each.rule == "little shared"), default=0.0)
+    failing, passing = len(observation.failing), len(observation.passing)
+    if not failing or not unmended:
+        return
+    wrong = failing / (failing + passing)
+    yield Evidence(
+        rule="residual",
+        category="GC",
+        strength=unmended * foreign**0.5 * wrong**0.5 * (1 - 0.7 * explained),
+        note=(
+            f"No change of one place mends it, it is right on {passing} inputs, and "
+            f"{100 * foreign:.0f} % of its structure is not that of the reference."
+        ),
+    )

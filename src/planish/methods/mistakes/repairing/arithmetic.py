@@ -88,6 +88,8 @@ def _binary(site: Site, node: ast.BinOp) -> Iterator[Change]:
     family = _OPERATORS if isinstance(node.op, _OPERATORS) else _BITS
     if type(node.op) in _OPERATORS and isinstance(node.op, ast.Sub):
         family = (*_OPERATORS, ast.BitAnd, ast.BitOr, ast.BitXor)
+    if isinstance(node.right, ast.Constant) and node.right.value == 1:
+        family = (ast.Add, ast.Sub)  # times one is a term left out
     for kind in family:
         if not isinstance(node.op, kind):
             new = ast.BinOp(node.left, kind(), node.right)

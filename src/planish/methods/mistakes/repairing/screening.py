@@ -28,28 +28,45 @@ _PACKED = """\
 import importlib, importlib.abc, importlib.machinery, importlib.util, os, sys
 
 _SOURCES = {sources!r}
+_OWN = {own!r}
 _ROOT = os.path.dirname(os.path.abspath(__file__))
+_PATH = os.path.join(_ROOT, {path!r})
 
 
 class _One(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     source = ""
 
+    def __init__(self):
+        self.known = {{}}
+
     def find_spec(self, name, path, target=None):
-        if name == {module!r}:
-            origin = os.path.join(_ROOT, {path!r})
-            package = origin.endswith("__init__.py")
-            spec = importlib.util.spec_from_loader(name, self, origin=origin, is_package=package)
-            spec.has_location = True
-            return spec
-        folder = os.path.join(_ROOT, *name.split("."))
-        if {module!r}.startswith(name + ".") and not os.path.isdir(folder):
+        if name.partition(".")[0] not in _OWN:
+            return None
+        base = os.path.join(_ROOT, *name.split("."))
+        for file in (os.path.join(base, "__init__.py"), base + ".py"):
+            if file == _PATH or file in self.known or os.path.exists(file):
+                package = file.endswith("__init__.py")
+                spec = importlib.util.spec_from_loader(name, self, origin=file, is_package=package)
+                spec.has_location = True
+                if package:
+                    spec.submodule_search_locations = [base]
+                return spec
+        if os.path.isdir(base) or {module!r}.startswith(name + "."):
             spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
-            spec.submodule_search_locations = [folder]
+            spec.submodule_search_locations = [base]
             return spec
         return None
 
     def exec_module(self, module):
-        exec(compile(self.source, module.__file__, "exec", dont_inherit=True), module.__dict__)
+        exec(self.compiled(module.__file__), module.__dict__)
+
+    def compiled(self, file):
+        if file == _PATH:
+            return compile(self.source, file, "exec", dont_inherit=True)
+        if file not in self.known:
+            with open(file, encoding="utf-8") as text:
+                self.known[file] = compile(text.read(), file, "exec", dont_inherit=True)
+        return self.known[file]
 
 
 _one = _One()
@@ -58,7 +75,7 @@ sys.meta_path.insert(0, _one)
 
 def _planish_try(number, *arguments, **named):
     for name in list(sys.modules):
-        if name.partition(".")[0] in {own!r}:
+        if name.partition(".")[0] in _OWN:
             del sys.modules[name]
     _one.source = _SOURCES[number]
     importlib.import_module({module!r})

@@ -31,7 +31,7 @@ from planish.methods.mistakes.ruling.signals import signals
 from planish.records import write_text
 from planish.stats import expected_calibration_error, macro_f1
 
-__all__ = ["cross_validated", "fit", "training_rows"]
+__all__ = ["choose", "cross_validated", "fit", "table", "training_rows"]
 
 STRENGTHS = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0)
 """Inverse regularisation that is tried."""
@@ -118,8 +118,10 @@ def training_rows(tasks: Sequence[CodeTask], rows: Sequence[Row]) -> list[Row]:
     return sorted(kept.values(), key=lambda row: (row.labelled.task_id, row.key))
 
 
-def fitted(tasks: Sequence[CodeTask], rows: Sequence[Row], seed: int = 0) -> Weights:
-    """The model with the regularisation and the temperature that cross-validation chose."""
+def table(
+    tasks: Sequence[CodeTask], rows: Sequence[Row]
+) -> tuple[list[dict[str, float]], list[Category], list[str]]:
+    """Features, category and task of each row."""
     by_id = {task.task_id: task for task in tasks}
     values = [
         features(
@@ -127,8 +129,21 @@ def fitted(tasks: Sequence[CodeTask], rows: Sequence[Row], seed: int = 0) -> Wei
         )
         for row in rows
     ]
-    labels = [row.labelled.category for row in rows]
-    names = [row.labelled.task_id for row in rows]
+    return values, [row.labelled.category for row in rows], [row.labelled.task_id for row in rows]
+
+
+def choose(
+    values: Sequence[dict[str, float]],
+    labels: Sequence[Category],
+    names: Sequence[str],
+    seed: int = 0,
+) -> Weights:
+    """The model with the regularisation and the temperature that cross-validation chose.
+
+    Args:
+        values: features of each program; labels: its category; names: its task.
+        seed: of the folds.
+    """
     tried = {
         strength: cross_validated(values, labels, names, strength, seed) for strength in STRENGTHS
     }
@@ -143,10 +158,9 @@ def fitted(tasks: Sequence[CodeTask], rows: Sequence[Row], seed: int = 0) -> Wei
     meta: dict[str, Any] = {
         "seed": seed,
         "strength": strength,
-        "programs": len(rows),
+        "programs": len(labels),
         "tasks": len(set(names)),
         "by_category": dict(sorted(Counter(labels).items())),
-        "by": dict(sorted(Counter(row.labelled.by for row in rows).items())),
         "rows_sha256": _digest(values, labels),
         "versions": _versions(),
         "cross_validation": {
@@ -214,7 +228,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             dials=dials,
             progress=lambda done, whole: _say(f"{done} of {whole} programs"),
         )
-    model = fitted(tasks, training_rows(tasks, rows), chosen.seed)
+    rows = training_rows(tasks, rows)
+    model = choose(*table(tasks, rows), chosen.seed)
+    model.meta["by"] = dict(sorted(Counter(row.labelled.by for row in rows).items()))
     write_text(chosen.out, json.dumps(model.model_dump(mode="json"), indent=1) + "\n")
     _say(json.dumps(model.meta, indent=1))
 

@@ -73,7 +73,8 @@ def structure(task: CodeTask, code: str) -> Iterator[Evidence]:
     if source is None or wanted is None:
         return
     entry = task.entry_point.rpartition(":")[2].rpartition(".")[2]
-    yield from _misused(source.tree, entry)
+    misused = list(_misused(source.tree))
+    yield from misused
     one = _inventory(wanted.tree, Roles(wanted, entry))
     other = _inventory(source.tree, Roles(source, entry))
     total = sum(((one[kind] - other[kind]) + (other[kind] - one[kind])).total() for kind in one)
@@ -96,7 +97,7 @@ def structure(task: CodeTask, code: str) -> Iterator[Evidence]:
             strength=extra.total() / (1 + extra.total()),
             note=f"It calls what the reference does not: {', '.join(sorted(extra)[:4])}.",
         )
-    if total == 0 and not diff.reordered:
+    if total == 0 and not diff.reordered and not misused:
         yield Evidence(
             rule="same parts",
             category="MOOV",
@@ -183,7 +184,7 @@ def _call(node: ast.Call, found: dict[str, Counter[str]]) -> None:
             found["call"][f"{keyword.arg}="] += 1
 
 
-def _misused(tree: ast.Module, entry: str) -> Iterator[Evidence]:
+def _misused(tree: ast.Module) -> Iterator[Evidence]:
     """Library calls of which the use contradicts what they give."""
     for node in ast.walk(tree):
         words = ""

@@ -13,13 +13,18 @@ from collections.abc import Iterator, Sequence
 
 from planish.methods.mistakes.data import CodeTask, Evidence, Observation, Search
 from planish.methods.mistakes.ruling.behaving import behaviour
-from planish.methods.mistakes.ruling.mending import mended
+from planish.methods.mistakes.ruling.mending import agreement, mended
 from planish.methods.mistakes.ruling.reading import structure
 
 __all__ = ["signals"]
 
 _EXPLAIN = frozenset({"call error", "index error", "undefined", "other type", "shared relation"})
 """Rules that say by themselves why a program is never right."""
+
+_WRITING = frozenset(
+    {"call left out", "wrapper", "conversion", "method added", "slice", "literal", "f-string"}
+)
+"""Operators of repairs that may change no more than how a value is written."""
 
 
 def signals(
@@ -41,7 +46,31 @@ def signals(
     repairs = list(mended(search))
     text = list(structure(task, code))
     explained = max((each.strength for each in seen if each.rule in _EXPLAIN), default=0.0)
-    return (*seen, *repairs, *text, *_residual(observation, repairs, text, explained))
+    return (
+        *seen,
+        *repairs,
+        *text,
+        *_written(seen, search),
+        *_residual(observation, repairs, text, explained),
+    )
+
+
+def _written(seen: Sequence[Evidence], search: Search) -> Iterator[Evidence]:
+    """Values that only look different, and a repair that only changes how they look."""
+    looks = [
+        each
+        for each in seen
+        if each.category == "MOFE" and each.rule in ("shared relation", "other type")
+    ]
+    best = next((each for each in search.repairs if each.categories), None)
+    if looks and best is not None and best.operator in _WRITING and best.role != "condition":
+        yield Evidence(
+            rule="format repair",
+            category="MOFE",
+            strength=max(each.strength for each in looks) * agreement(best),
+            line=best.line,
+            note="Outputs differ in how they are written, and so does what mends them.",
+        )
 
 
 def _residual(

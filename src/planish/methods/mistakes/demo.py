@@ -52,7 +52,7 @@ from planish.methods.mistakes.ruling.confidence import rank
 from planish.methods.mistakes.ruling.signals import signals
 from planish.methods.mistakes.showing.reasons import Findings, effect_of, verdict
 from planish.parallel import one_thread
-from planish.records import Record
+from planish.records import Record, write_jsonl
 from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.tasks.sandbox.contract import Limits
@@ -70,7 +70,8 @@ WORLDS = 3
 """Placebo worlds beside the six planted defects."""
 
 # The clock decides nothing: a bound on the changes alone gives the same numbers every time.
-_DIAGNOSING = Diagnosing(inputs=40, failing=6, mutants=300, repair_seconds=600)
+_DIAGNOSING = Diagnosing(inputs=40, failing=6, mutants=200, repair_seconds=600)
+_MISTAKES, _MISLED, _PROMPTS = "mistakes.jsonl", "misled.jsonl", "prompts.jsonl"
 _CLAIM = (
     "What is wrong in generated code can be told from what running it shows, and why it is wrong "
     "from what changes when one thing in the prompt is changed. A placebo tells luck from effect."
@@ -129,12 +130,8 @@ def demo(*, screen: Screen, seed: int = 0, root: Path = Path("runs")) -> Shown:
     from planish.tasks.sandbox import Sandbox
 
     dials = Config.tiny().intervening.model_copy(update={"seed": seed})
-    settings = {
-        "per_category": PER_CATEGORY,
-        "worlds": WORLDS,
-        "diagnosing": _DIAGNOSING.model_dump(),
-        "intervening": dials.model_dump(),
-    }
+    settings = {"per_category": PER_CATEGORY, "worlds": WORLDS, **_DIAGNOSING.model_dump()}
+    settings |= dials.model_dump()
     with (
         Run.create("mistakes", "demo", settings, seed=seed, root=root, stage="demo") as run,
         one_thread(),
@@ -146,9 +143,9 @@ def demo(*, screen: Screen, seed: int = 0, root: Path = Path("runs")) -> Shown:
         cases = _diagnosed(box, run, screen, seed)
         outcomes, planted = _explained(box, dials, run, screen)
         findings = Findings(
-            tuple(each.task_id for each in outcomes),
-            tuple(report for each in outcomes for report in each.reports),
-            tuple(arm for each in outcomes for arm in each.interventions),
+            tasks=tuple(each.task_id for each in outcomes),
+            reports=sum((each.reports for each in outcomes), ()),
+            interventions=sum((each.interventions for each in outcomes), ()),
         )
         explained = tuple(
             Explained(each.task_id, planted.get(each.task_id), findings.holds(each.task_id))
@@ -161,17 +158,17 @@ def demo(*, screen: Screen, seed: int = 0, root: Path = Path("runs")) -> Shown:
         report = _report(run, found, told)
         report.save(run.report_path)
     _show(screen, found, told)
+    kept = run.path / "artifacts"
     return Shown(
         report=report,
         summary=summary,
         folder=run.path,
         then=(
+            command("planish", "mistakes", "diagnose", kept / _MISTAKES, "--tasks", "own:plain"),
             command(
-                *("planish", "mistakes", "generate", "--model", "planted:defects"),
-                *("--tasks", "own", "--samples", 2),
+                *("planish", "mistakes", "reasons", kept / _MISLED),
+                *("--tasks", kept / _PROMPTS, "--model", "planted:defects"),
             ),
-            command("planish", "mistakes", "diagnose", "last"),
-            command("planish", "mistakes", "reasons", "last", "--model", "planted:defects"),
         ),
     )
 
@@ -218,6 +215,7 @@ def _diagnosed(box: Sandbox, run: Run, screen: Screen, seed: int) -> list[Case]:
         )
         for number, each in enumerate(mistakes)
     ]
+    write_jsonl(run.artifact(_MISTAKES), [made for _, made in pairs])
     with screen.progress("mistakes are run beside their references", len(pairs)) as step:
         observations = observe_many(
             pairs,
@@ -231,10 +229,8 @@ def _diagnosed(box: Sandbox, run: Run, screen: Screen, seed: int) -> list[Case]:
     cases = []
     with screen.progress("repairs are sought", len(pairs)) as step:
         for mistake, (task, made), observation in zip(mistakes, pairs, observations, strict=True):
-            search = repair(
-                task, made.code, observation, box,
-                dials=_DIAGNOSING, limits=references.limits(task),
-            )  # fmt: skip
+            bounds = references.limits(task)
+            search = repair(task, made.code, observation, box, dials=_DIAGNOSING, limits=bounds)
             evidence = signals(task, made.code, observation, search)
             case = Case(
                 mistake=mistake,
@@ -263,12 +259,17 @@ def _explained(
     worlds = [each for each in placebos() if each.task.split == "report"][:WORLDS]
     pairs = [(each.task, [each.wrong]) for each in chosen]
     pairs += [(each.task, list(each.wrong)) for each in worlds]
+    write_jsonl(run.artifact(_PROMPTS), [task for task, _ in pairs])
+    write_jsonl(
+        run.artifact(_MISLED),
+        [RunRecord(task_id=task.task_id, code=codes[0]) for task, codes in pairs],
+    )
     references = check_references([task for task, _ in pairs], box, Limits())
-    outcomes = []
+    outcomes, coder = [], ScriptedCoder()
     with screen.progress("prompts are changed, and code drawn again", len(pairs)) as step:
         failures = look(pairs, box, references, seed=dials.seed)
         for plan in make_plans(failures, RuleEditor(), box, references):
-            (outcome,) = intervene([plan], ScriptedCoder(), box, references, dials)
+            (outcome,) = intervene([plan], coder, box, references, dials)
             for arm in outcome.interventions:
                 run.record("intervention", arm, id=f"{arm.task_id}|{arm.arm}/{arm.reason}")
             for report in outcome.reports:

@@ -237,3 +237,15 @@ def test_no_text_is_too_strange(code: str) -> None:
     evidence = found(failing, code=code)
     assert all(0 <= each.strength <= 1 for each in evidence)
     assert evidence == found(failing, code=code)
+
+
+def test_a_change_of_how_a_value_is_written_mends_values_that_only_look_different() -> None:
+    failing = [seen([1], "Ada", " Ada"), seen([2], "Bo", " Bo")]
+    stripped = Search(repairs=(mend("MLA", operator="method added"),), tried=9)
+    assert strength(found(failing, search=stripped), "format repair", "MOFE") == 1.0
+    half = Search(repairs=(mend("MLA", 5, operator="method added"),), tried=9)
+    assert strength(found(failing, search=half), "format repair", "MOFE") < 0.1
+    other = Search(repairs=(mend("CE", operator="comparator"),), tried=9)
+    assert strength(found(failing, search=other), "format repair", "MOFE") == 0.0
+    wrong = [seen([1], "Ada", "Bo")]
+    assert strength(found(wrong, search=stripped), "format repair", "MOFE") == 0.0

@@ -221,8 +221,8 @@ def _separated(rule: str, found: Predicate, seen: Seen) -> Evidence:
         rule=rule,
         category="CE",
         strength=found.strength,
-        note=f"It fails where {found.words}, and on {100 * found.passing:.0f} % of such inputs "
-        "only does it not.",
+        note=f"Every failing input has this: {found.words}; of all such inputs "
+        f"{100 * found.passing:.0f} % pass.",
         inputs=seen.arguments,
         expected=seen.expected,
         got=seen.call.value,

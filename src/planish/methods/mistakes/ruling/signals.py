@@ -30,7 +30,7 @@ _WRITING = frozenset(
 def signals(
     task: CodeTask, code: str, observation: Observation, search: Search
 ) -> tuple[Evidence, ...]:
-    """What speaks for which category; the same for the same arguments, strongest first by rule.
+    """What speaks for which category; the same, in the same order, for the same arguments.
 
     Args:
         task: whose reference the code is laid beside; neither is run here.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ from planish.methods.mistakes.claims import (
     guesses,
     macro_f1,
 )
-from planish.methods.mistakes.data import CATEGORIES, REASONS, Labelled, RunRecord
+from planish.methods.mistakes.data import CATEGORIES, REASONS, CodeTask, Labelled, RunRecord
 from planish.methods.mistakes.demo import PER_CATEGORY, WORLDS, Case, _verdict, drawn
 from planish.methods.mistakes.loading import load_runs, load_tasks
 from planish.methods.mistakes.own import hand_made, own_tasks
 from planish.runs import Run
 from planish.stats import Estimate
 from planish.stats import macro_f1 as plain_macro_f1
+from planish.tasks.sandbox.contract import STATUSES
 
 NAMED = st.lists(
     st.builds(
@@ -163,3 +165,32 @@ def test_a_claim_that_does_not_hold_is_told() -> None:
     assert "did NOT hold that pigs fly" in _verdict([held, lost])
     assert lost.shown == "0.500 [0.400, 0.600]"
     assert Claim("c", "", "", Estimate(value=None), False).shown == "n/a"
+
+
+# ---- the documents ---------------------------------------------------------------------------
+
+DOCS = Path(__file__).parents[3] / "docs" / "mistakes.md"
+
+
+def _column(header: str) -> set[str]:
+    """Names in backticks in the first column of the table that begins with `header`."""
+    _, found, rest = DOCS.read_text().partition(f"\n| {header} |")
+    assert found, header
+    cells = [line.split("|")[1] for line in rest.split("\n\n")[0].splitlines()[2:]]
+    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+
+
+def test_the_documented_task_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    path.write_text(re.findall(r"```json\n(.*?)```", DOCS.read_text(), re.DOTALL)[0])
+    (task,) = load_tasks(str(path))
+    assert (task.entry_point, task.split) == ("price", None)
+    assert len(task.strategy or ()) == 2
+
+
+def test_documented_names_are_those_of_the_code() -> None:
+    assert _column("status") == set(STATUSES)
+    documented = _column("field") | {"inputs", "tolerance"}  # told beside `tests`
+    assert documented == set(CodeTask.model_fields)
+    for block in re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL):
+        exec(block, {})

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from planish.runs.console import Screen
     from planish.runs.report import Report
 
-__all__ = ["NOT_RUN", "Diagnosed", "Findings", "mended_by", "show", "write_report"]
+__all__ = ["NOT_RUN", "Diagnosed", "Findings", "mended_by", "show", "sure", "write_report"]
 
 NOT_RUN = ("sandbox_error", "harness")
 """Statuses that say nothing about the code."""
@@ -84,7 +84,7 @@ class Diagnosed(Record):
         if self.diagnosis is None or self.diagnosis.category is None:
             return "abstained" if self.could_run else "could not be run"
         category, confidence = self.diagnosis.ranked[0]
-        return f"{category} {confidence:.2f}"
+        return f"{category} {sure(confidence)}"
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,11 @@ def mended_by(search: Search) -> Repair | None:
         if repair.passes_tests and repair.inputs and repair.agreement == repair.inputs:
             return repair
     return None
+
+
+def sure(confidence: float) -> str:
+    """A confidence as it is read; nothing is wholly certain."""
+    return "above 0.99" if confidence >= 0.995 else f"{confidence:.2f}"
 
 
 def title(findings: Findings) -> str:

@@ -23,7 +23,7 @@ from planish.methods.mistakes.data import (
     Repair,
     Seen,
 )
-from planish.methods.mistakes.showing.diagnosed import Diagnosed, mended_by
+from planish.methods.mistakes.showing.diagnosed import Diagnosed, mended_by, sure
 from planish.methods.mistakes.showing.verified import MEANINGS
 from planish.methods.mistakes.showing.visible import arguments_of, lines_of, value_of, visible
 from planish.records import write_text
@@ -131,7 +131,12 @@ def failure_page(
         searched=_searched(case),
         evidence=_evidence(case),
         ranked=[
-            {"category": name, "name": CATEGORY_NAMES[name], "share": round(confidence, 3)}
+            {
+                "category": name,
+                "name": CATEGORY_NAMES[name],
+                "share": round(confidence, 3),
+                "shown": sure(confidence),
+            }
             for name, confidence in (case.diagnosis.ranked if case.diagnosis else ())
         ],
         detector=visible(case.diagnosis.detector) if case.diagnosis else "",
@@ -144,8 +149,8 @@ def failure_page(
 def _verdict(case: Diagnosed) -> str:
     if case.category is None or case.diagnosis is None:
         return "Abstained" if case.could_run else "Could not be run"
-    confidence = case.diagnosis.ranked[0][1]
-    return f"{case.category}, {CATEGORY_NAMES[case.category]}: confidence {confidence:.2f}"
+    confidence = sure(case.diagnosis.ranked[0][1])
+    return f"{case.category}, {CATEGORY_NAMES[case.category]}: confidence {confidence}"
 
 
 def _facts(case: Diagnosed) -> list[tuple[str, str]]:

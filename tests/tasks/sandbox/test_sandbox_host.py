@@ -199,10 +199,10 @@ def test_what_timed_out_is_run_once_more_alone(
     running: list[str] = []
     alone: list[bool] = []
 
-    def watched(pair: Pair, job: Job) -> object:
+    def watched(pair: Pair, job: Job, *, shared: bool) -> object:
         running.append(job.key)
         try:
-            return run_job(pair, job)
+            return run_job(pair, job, shared=shared)
         finally:
             running.remove(job.key)
             alone.append(not running)
@@ -215,6 +215,20 @@ def test_what_timed_out_is_run_once_more_alone(
     assert len(alone) == 3
     assert alone[2]
     assert not first.run(jobs[:1], retry=False)[0].retried
+
+
+def test_a_fault_of_our_own_is_a_result_and_nobody_waits(
+    first: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise SystemError("depth mismatch")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("planish.tasks.sandbox.host.run_job", broken)
+        results = first.run([with_tests(RIGHT)] * 5)
+    assert {result.status for result in results} == {"sandbox_error"}
+    assert "depth mismatch" in results[0].why
+    assert [result.status for result in first.run([with_tests(RIGHT)])] == ["pass"]
 
 
 def test_a_dead_server_is_started_again(first: Sandbox) -> None:

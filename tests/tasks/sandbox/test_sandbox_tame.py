@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 import pytest
@@ -122,7 +123,7 @@ def test_a_shared_process_changes_no_result(box: Sandbox, monkeypatch: pytest.Mo
         return [(one.status, one.line, one.exception, one.per_input) for one in results]
 
     together = seen(box.run(programs))
-    monkeypatch.setattr("planish.tasks.sandbox.work.tame", lambda _: False)
+    monkeypatch.setattr("planish.tasks.sandbox.host.tame", lambda _: False)
     assert seen(box.run(programs)) == together
 
 
@@ -166,3 +167,18 @@ def test_time_is_told_for_each_program_alone(box: Sandbox) -> None:
     assert second.cpu_s > 0.05
     assert third.cpu_s < second.cpu_s / 2
     assert first.max_rss_mb > 1
+
+
+def test_a_parser_that_another_thread_disturbs_is_asked_again(monkeypatch):
+    whole = ast.parse
+    troubles = [SystemError("AST constructor recursion depth mismatch")] * 2
+
+    def disturbed(code):
+        if troubles:
+            raise troubles.pop()
+        return whole(code)
+
+    monkeypatch.setattr(ast, "parse", disturbed)
+    assert tame("def f(x):\n    return x\n")
+    troubles += [SystemError("AST constructor recursion depth mismatch")] * 20
+    assert not tame("def f(x):\n    return x\n")

@@ -10,6 +10,7 @@ with a job, or with the sandbox, is a result and stops nothing.
 from __future__ import annotations
 
 import os
+import platform
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,7 @@ from typing import Self
 from planish.tasks.sandbox.contract import ExecResult, Job, Level
 from planish.tasks.sandbox.levels import choose
 from planish.tasks.sandbox.pair import Pair
+from planish.tasks.sandbox.tame import tame
 from planish.tasks.sandbox.work import run_job
 
 __all__ = ["Sandbox"]
@@ -38,7 +40,7 @@ class _Batch:
         self.stopped = False
 
 
-_Task = tuple[_Batch, int, Job]
+_Task = tuple[_Batch, int, Job, bool]
 
 
 class Sandbox:
@@ -146,11 +148,25 @@ class Sandbox:
     def _serve(self, pair: Pair) -> None:
         try:
             while (task := self._tasks.get()) is not None:
-                batch, index, job = task
+                batch, index, job, shared = task
                 if not batch.stopped:
-                    batch.results.put((index, run_job(pair, job)))
+                    batch.results.put((index, self._result(pair, job, shared)))
         finally:
             pair.close()
+
+    def _result(self, pair: Pair, job: Job, shared: bool) -> ExecResult:
+        try:
+            return run_job(pair, job, shared=shared)
+        except Exception as error:  # a thread that ended would leave its batch waiting for ever
+            pair.close()
+            return ExecResult(
+                key=job.key,
+                status="sandbox_error",
+                why=f"{type(error).__name__}: {error}",
+                sandbox_level=self.level,
+                python=platform.python_version(),
+                seed=job.seed,
+            )
 
     def _work(
         self,
@@ -163,7 +179,8 @@ class Sandbox:
         count = 0
         try:
             for index, job in jobs:
-                self._tasks.put((batch, index, job))
+                # here, and not by the workers: threads that read code disturb one another
+                self._tasks.put((batch, index, job, not job.files and tame(job.code)))
                 count += 1
             for number in range(count):
                 index, result = batch.results.get()

@@ -20,6 +20,7 @@ import heapq
 import itertools
 import math
 import string
+import warnings
 
 __all__ = ["tame"]
 
@@ -97,11 +98,22 @@ def tame(code: str) -> bool:
     if len(code) > _MAX_CHARS:
         return False
     try:
-        nodes = list(ast.walk(ast.parse(code)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        nodes = list(ast.walk(_parsed(code)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
         return False
     named = sum(1 for node in nodes if isinstance(node, ast.Name) and node.id == "type")
     return _compared(nodes) == named and all(map(_is_tame, nodes))
+
+
+def _parsed(code: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of an odd escape in somebody else's text
+        for _ in range(5):
+            try:
+                return ast.parse(code)
+            except SystemError:  # before 3.11.8, where another thread parses at the same time
+                continue
+        return ast.parse(code)
 
 
 def _compared(nodes: list[ast.AST]) -> int:

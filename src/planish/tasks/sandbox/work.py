@@ -24,7 +24,6 @@ from planish.tasks.sandbox.contract import (
 )
 from planish.tasks.sandbox.pair import Pair
 from planish.tasks.sandbox.process import Child, Gone, Late, SandboxError, Used
-from planish.tasks.sandbox.tame import tame
 from planish.tasks.sandbox.values import dumps, loads
 
 __all__ = ["MAX_FRESH", "limits_for", "run_job"]
@@ -42,13 +41,16 @@ def limits_for(reference_seconds: float, limits: Limits) -> Limits:
     return limits.model_copy(update={"seconds": max(limits.seconds, 4 * reference_seconds)})
 
 
-def run_job(pair: Pair, job: Job) -> ExecResult:
-    """Runs a job on a pair of servers; whatever happens comes back as a result."""
+def run_job(pair: Pair, job: Job, *, shared: bool = False) -> ExecResult:
+    """Runs a job on a pair of servers; whatever happens comes back as a result.
+
+    Args:
+        shared: its process may have served other jobs, and may serve more: `tame` says so.
+    """
     wrong = _bad_path(job)
     if wrong is not None:
         return _result(pair, job, "harness", why=f"{wrong!r} is no path in a project")
     started = time.monotonic()
-    shared = not job.files and tame(job.code)
     told: dict[str, Any] = {}
     for attempt in range(3):
         try:

@@ -54,7 +54,9 @@ def test_documented_outputs_are_read(tmp_path, index, rows):
     assert len(read_outputs(path)) == rows
 
 
-@pytest.mark.parametrize("page", ["cowork.md", "reheat.md", "rise.md", "s2j.md", "vfaith.md"])
+@pytest.mark.parametrize(
+    "page", ["cowork.md", "mistakes.md", "reheat.md", "rise.md", "s2j.md", "vfaith.md"]
+)
 def test_documented_python_names_exist(page):
     for block in blocks(page, "python"):
         for line in block.splitlines():

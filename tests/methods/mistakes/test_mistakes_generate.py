@@ -156,7 +156,7 @@ class Faulty:
 
 def faulty(monkeypatch, tmp_path, happens):
     model = Faulty(tmp_path / "replies.jsonl", happens)
-    monkeypatch.setattr(stage, "load", lambda *_: model)
+    monkeypatch.setattr(stage, "load_coder", lambda *_: model)
     return model
 
 
@@ -220,6 +220,15 @@ def test_an_endpoint_is_asked(capsys, tmp_path, one_box, chat_server):
     )
     assert found["num_runs"] == 1
     assert found["num_passed"] == 0
+
+
+def test_the_scripted_coder_writes_for_the_packages_own_tasks(capsys, tmp_path, one_box):
+    words = ("--model", "planted:defects", "--tasks", "own:plain", "--limit", 6, "--samples", 4)
+    code, out, _ = call(capsys, tmp_path, *words, "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert 0 < told["pass_at_1"] < 1
+    assert len(one_box) > 6
 
 
 def test_bad_input_is_one_line(capsys, tmp_path, recorded, one_box):

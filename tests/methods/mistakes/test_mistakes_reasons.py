@@ -328,7 +328,7 @@ def test_the_stage_finds_the_reason_and_a_resume_asks_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = coder()
-    monkeypatch.setattr(stage, "load", lambda spec: model)
+    monkeypatch.setattr(stage, "load_coder", lambda spec: model)
     words = (files[1], "--tasks", files[0], "--model", "openai:planted", "--samples", N, "--json")
     code, out, err = call(tmp_path, capsys, *words)
     assert code == 0, err
@@ -385,13 +385,13 @@ def test_lost_replies_are_asked_for_again_and_only_they(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     broken, whole = coder(lost=lambda seed: seed == 5), coder()
-    monkeypatch.setattr(stage, "load", lambda spec: broken)
+    monkeypatch.setattr(stage, "load_coder", lambda spec: broken)
     words = (files[1], "--tasks", files[0], "--model", "openai:planted", "--samples", N)
     code, out, err = call(tmp_path, capsys, *words, "--only", "EC", "PS", "--json")
     assert code == 0, err
     assert "5 samples brought no reply" in err
     assert "--resume" in err
-    monkeypatch.setattr(stage, "load", lambda spec: whole)
+    monkeypatch.setattr(stage, "load_coder", lambda spec: whole)
     code, out, err = call(tmp_path, capsys, "--resume", json.loads(out)["run"], "--json")
     assert code == 0, err
     assert json.loads(out)["coverage"] == 1.0
@@ -407,7 +407,7 @@ def test_a_model_that_never_answers_fails_the_run(
     capsys: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stage, "load", lambda spec: coder(lost=lambda seed: True))
+    monkeypatch.setattr(stage, "load_coder", lambda spec: coder(lost=lambda seed: True))
     words = (files[1], "--tasks", files[0], "--model", "openai:planted", "--samples", N)
     code, _, err = call(tmp_path, capsys, *words, "--only", "EC")
     assert code == 1
@@ -447,7 +447,7 @@ def test_no_failed_run_is_no_error(
     capsys: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stage, "load", lambda spec: coder())
+    monkeypatch.setattr(stage, "load_coder", lambda spec: coder())
     write_jsonl(files[1], [RunRecord(task_id="spread", model="m", code=RIGHT)])
     code, out, err = call(
         tmp_path, capsys, files[1], "--tasks", files[0], "--model", "openai:planted", "--json"

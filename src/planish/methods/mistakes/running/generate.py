@@ -21,13 +21,13 @@ from cyclopts import Parameter
 from planish.methods.mistakes.config import Config, Generating, Sandboxing
 from planish.methods.mistakes.data import CodeTask, RunRecord
 from planish.methods.mistakes.loading import chat_of, code_of, load_tasks
+from planish.methods.mistakes.running.coders import load_coder
 from planish.methods.mistakes.running.executing import digest_of, opened, referenced
 from planish.methods.mistakes.running.reading import REFERENCE, RUN
 from planish.methods.mistakes.running.verify import Stage, whole
 from planish.methods.mistakes.showing.generated import Rates, write_report
 from planish.methods.mistakes.showing.verified import Verified
 from planish.models.base import LanguageModel, Watcher
-from planish.models.load import load
 from planish.records import BadInput, Completion, Record, Usage
 from planish.runs import Run, read_rows
 from planish.runs.console import Screen, command
@@ -104,7 +104,8 @@ def generate(
     """Let a model write code for tasks, and run it: pass@k, and failures to diagnose.
 
     Args:
-        model: hf:PATH-OR-ID, openai:NAME@URL, embedded:NAME, or replay:FILE.
+        model: hf:PATH-OR-ID, openai:NAME@URL, embedded:NAME, replay:FILE, or planted:defects, a
+            script that writes code for the package's own tasks.
         tasks: own, own:plain, own:projects, or a .jsonl(.gz) file: ours, HumanEval, EvalPlus,
             CoderEval.
         preset: Settings to start from; single options override them. Embedded models get tiny.
@@ -172,7 +173,7 @@ def _carry_out(plan: Plan, folder: Path | None, root: Path, screen: Screen) -> i
             else {row.id: row.read(ExecResult) for row in read_rows(folder, REFERENCE)}
         )
         references = referenced(tasks, box, plan, screen, known)
-        model = load(plan.model)
+        model = load_coder(plan.model)
         plan = plan.model_copy(
             update={"revision": model.revision, "tasks_digest": digest_of(tasks)}
         )

@@ -29,6 +29,7 @@ from planish.methods.mistakes.reasoning.failures import look
 from planish.methods.mistakes.reasoning.planning import make_plans
 from planish.methods.mistakes.reasoning.power import check_samples
 from planish.methods.mistakes.reasoning.writing import ModelEditor
+from planish.methods.mistakes.running.coders import load_coder
 from planish.methods.mistakes.running.executing import digest_of, opened, referenced
 from planish.methods.mistakes.running.reading import read_failures
 from planish.methods.mistakes.running.verify import whole
@@ -46,7 +47,7 @@ from planish.runs.store import find
 if TYPE_CHECKING:
     from planish.tasks.sandbox import Sandbox
 
-__all__ = ["AGAIN", "CHUNK", "Plan", "Settled", "load_coder", "reasons"]
+__all__ = ["AGAIN", "CHUNK", "Plan", "Settled", "reasons"]
 
 AGAIN = "planish mistakes reasons --resume"
 
@@ -55,8 +56,6 @@ CHUNK = 4
 
 SAMPLE, INTERVENTION, REPORT, TASK = "sample", "intervention", "reason", "task"
 """Kinds of records; of several with one id the last counts."""
-
-PLANTED = "planted:defects"
 
 _FREE = frozenset({"workers", "accept_level", "source", "tasks", "cache"})
 _Flat = Parameter(name="*")
@@ -187,20 +186,6 @@ def make_plan(
                 "or --resume RUN to go on with a run",
             )
     return Plan(**dial(preset, config).model_dump(), **sandbox.model_dump(), **told)
-
-
-def load_coder(spec: str) -> LanguageModel:
-    """The model that `spec` names; `planted:defects` fails where a prompt has a planted defect.
-
-    Raises:
-        BadInput: as `planish.models.load`.
-    """
-    if spec == PLANTED:
-        from planish.methods.mistakes.own.defects import ScriptedCoder
-
-        planted: LanguageModel = ScriptedCoder()
-        return planted
-    return load(spec)
 
 
 def _carry_out(plan: Plan, folder: Path | None, root: Path, screen: Screen) -> int:

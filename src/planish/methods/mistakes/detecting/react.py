@@ -18,14 +18,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from planish.judges.parse import hide_thinking
 from planish.methods.mistakes.config import Detecting
 from planish.methods.mistakes.data import Diagnosis
 from planish.methods.mistakes.detecting import prompts
 from planish.methods.mistakes.detecting.asking import Asker
 from planish.methods.mistakes.detecting.base import Failed, Progress, abstention, settled
 from planish.methods.mistakes.detecting.budget import Budget
-from planish.methods.mistakes.detecting.reading import Action, read_action, verdict_of
+from planish.methods.mistakes.detecting.reading import (
+    Action,
+    read_action,
+    verdict_of,
+    without_thinking,
+)
 from planish.methods.mistakes.detecting.tools import DESCRIPTIONS, Refused, Running, Tools
 from planish.methods.mistakes.jobs import Box
 from planish.models.base import LanguageModel
@@ -220,5 +224,5 @@ class _Episode:
 
 def _again(text: str) -> str:
     """A reply as the model sees it again: without thinking, and not too long."""
-    kept = "\n".join(line.rstrip() for line in hide_thinking(text).split("\n"))
+    kept = "\n".join(line.rstrip() for line in without_thinking(text).split("\n"))
     return prompts.shown(re.sub(r"\n{3,}", "\n\n", kept).strip(), _LONGEST) or "(nothing)"

@@ -19,13 +19,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from planish.judges.parse import hide_thinking
 from planish.methods.mistakes.data import CATEGORIES, CATEGORY_NAMES, Category
 from planish.records import Completion
 
-__all__ = ["Action", "Reading", "read_action", "read_completion", "read_verdict", "verdict_of"]
+__all__ = [
+    "Action",
+    "Reading",
+    "read_action",
+    "read_completion",
+    "read_verdict",
+    "verdict_of",
+    "without_thinking",
+]
 
-_FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*[\w+-]*[ \t]*\r?\n(.*?)\r?\n?[ \t]*\1", re.DOTALL)
+_THINK = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
+_FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})([^`\n]*)")
 _TRAILING = re.compile(r",(?=\s*[}\]])")
 _JSON = json.JSONDecoder()
 _MOST = 64_000
@@ -130,6 +138,26 @@ def verdict_of(value: Mapping[str, Any]) -> Reading:
     return Reading(ranked=tuple(order), why=why, evidence=_numbers(value.get("evidence")))
 
 
+def without_thinking(text: str) -> str:
+    """A text without what stands in thinking tags.
+
+    One that is never closed hides the rest; one that was opened before the text begins, as chat
+    templates do, hides what stands before its end.
+    """
+    kept: list[str] = []
+    start, is_open = 0, False
+    for tag in _THINK.finditer(text):
+        if tag[1]:
+            if not is_open:
+                kept.clear()
+            is_open = False
+        elif not is_open:
+            kept.append(text[start : tag.start()])
+            is_open = True
+        start = tag.end() if not is_open else start
+    return "".join(kept) if is_open else "".join([*kept, text[start:]])
+
+
 # ---- verdicts --------------------------------------------------------------------------------
 
 
@@ -185,10 +213,26 @@ def _numbers(told: object) -> tuple[int, ...]:
 
 def _objects(text: str) -> list[dict[str, Any]]:
     """The outermost objects of a text, in their order; those in blocks where there are any."""
-    text = hide_thinking(text[-_MOST:])
-    blocks = [match[2] for match in _FENCE.finditer(text)]
-    in_blocks = [each for block in blocks for each in _objects_of(block)]
+    text = without_thinking(text[-_MOST:])
+    in_blocks = [each for block in _blocks(text) for each in _objects_of(block)]
     return in_blocks or _objects_of(text)
+
+
+def _blocks(text: str) -> Iterator[str]:
+    """What stands between fences, line by line; a block that is never closed goes to the end."""
+    opened = ""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        fence = _FENCE.fullmatch(line.rstrip())
+        if not opened:
+            opened, lines = (fence[1] if fence else ""), []
+        elif fence and not fence[2] and fence[1].startswith(opened):
+            yield "\n".join(lines)
+            opened = ""
+        else:
+            lines.append(line)
+    if opened:
+        yield "\n".join(lines)
 
 
 def _objects_of(text: str) -> list[dict[str, Any]]:

@@ -158,6 +158,7 @@ class Liar:
 @pytest.mark.parametrize(
     "value",
     [object(), int, len, bytearray(b"a"), iter([]), (x for x in "a"), Liar(), collections.deque()],
+    ids=lambda value: type(value).__name__,
 )
 def test_everything_else_is_refused(value: Any) -> None:
     for around in (value, [value], {"a": (value,)}):

@@ -19,6 +19,7 @@ settings.register_profile("planish", deadline=None)
 settings.load_profile("planish")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file's tests share what they build, and all tests of the demos share one run of them."""
     for item in items:

@@ -19,13 +19,10 @@ settings.register_profile("planish", deadline=None)
 settings.load_profile("planish")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests share what they build, and all tests of the demos share one run of them."""
+    """Tests of the demonstrations have more time: the first one waits for all rooms."""
     for item in items:
-        demos = "every_demo" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("demos" if demos else str(item.path)))
-        if demos:  # under a minute a room on two cores, and the first test waits for all rooms
+        if "every_demo" in getattr(item, "fixturenames", ()):  # under a minute a room on two cores
             item.add_marker(pytest.mark.timeout(900))
 
 

@@ -14,8 +14,6 @@ of `records.jsonl` holds all of that for one program; what a model was asked and
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,8 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["AGAIN", "Plan", "diagnose"]
 
 AGAIN = "planish mistakes diagnose --resume"
-
-_DETECTING = "planish.methods.mistakes.detecting"
 
 QUEUE = "failures.jsonl"
 """Among the artifacts: the programs that failed, each once."""
@@ -165,12 +161,6 @@ def _check(plan: Plan) -> None:
             f"the detector {plan.detector} asks a model",
             where="--model",
             fix="give --model openai:MODEL@URL, or --detector rules",
-        )
-    if plan.detector != "rules" and importlib.util.find_spec(_DETECTING) is None:
-        raise BadInput(
-            f"the detector {plan.detector} is not part of this version",
-            where="--detector",
-            fix="give --detector rules",
         )
     if plan.detector == "rules" and plan.model is not None:
         raise BadInput(
@@ -318,15 +308,16 @@ def _speaker(
     if model is None:
         return None
     from planish.judges.resumable import kept
+    from planish.methods.mistakes.detecting.base import Failed
+    from planish.methods.mistakes.detecting.load import load_detector
 
-    base, load = (importlib.import_module(f"{_DETECTING}.{name}") for name in ("base", "load"))
     cached = stack.enter_context(kept(model, plan.cache or made.artifact("replies.jsonl"), screen))
-    detector = load.load_detector(plan.detector, cached, box, plan)
+    detector = load_detector(plan.detector, cached, box, plan)
 
     def speak(cases: Sequence[Diagnosed]) -> list[Diagnosis]:
-        told: list[Diagnosis] = detector.detect(
+        return detector.detect(
             [
-                base.Failed(
+                Failed(
                     tasks[case.run.task_id],
                     case.run,
                     case.observation,
@@ -336,7 +327,6 @@ def _speaker(
                 for case in cases
             ]
         )
-        return told
 
     return speak
 

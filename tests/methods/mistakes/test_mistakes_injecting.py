@@ -1,0 +1,217 @@
+"""Injected mistakes: what is made, what is kept, and how little of it one repair undoes."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planish.methods.mistakes.data import CATEGORIES, Category, CodeTask, Labelled
+from planish.methods.mistakes.injecting.combining import combine, combined
+from planish.methods.mistakes.injecting.editing import Code, expression, statements
+from planish.methods.mistakes.injecting.foreign import foreign
+from planish.methods.mistakes.injecting.inject import INJECTORS, inject, shape
+from planish.methods.mistakes.injecting.keeping import injected, wrong_ones
+from planish.methods.mistakes.own import hand_made, own_tasks
+from planish.methods.mistakes.repairing.mutants import digest, mutants
+from planish.tasks.sandbox import Sandbox
+
+TASKS = {each.task_id: each for each in own_tasks()}
+TRAIN = [each for each in TASKS.values() if each.split == "train"]
+PLAIN = [each for each in TRAIN if not each.template]
+
+UNDONE = 0.10
+"""Of the injected programs of a category, one step of the repairs may undo so many at most."""
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Sandbox]:
+    with Sandbox(accept="fork", workers=1) as made:
+        yield made
+
+
+# ---- candidates
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda each: each.task_id)
+def test_candidates_are_code_of_their_own(task: CodeTask) -> None:
+    made = inject(task, seed=1, per_category=3)
+    shapes = [shape(each.code) for each in made]
+    assert None not in shapes
+    assert len({*shapes, shape(task.reference)}) == len(made) + 1
+    assert max(Counter(each.category for each in made).values()) <= 3
+    for each in made:
+        code = Code.read(each.code, "")
+        right = Code.read(task.reference, "")
+        assert code is not None
+        assert right is not None
+        assert ast.dump(code.function.args) == ast.dump(right.function.args)
+        assert each.line is not None
+        assert 1 <= each.line <= len(each.code.splitlines())
+        assert each.note.endswith(".")
+
+
+def test_every_category_and_every_task_has_some() -> None:
+    made = [each for task in TRAIN for each in inject(task, seed=0, per_category=2)]
+    assert {each.category for each in made} == set(CATEGORIES)
+    assert {each.task_id for each in made} == {task.task_id for task in TRAIN}
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sampled_from(TRAIN), st.integers(0, 2**32))
+def test_the_seed_decides(task: CodeTask, seed: int) -> None:
+    once = inject(task, seed=seed, per_category=2)
+    assert inject(task, seed=seed, per_category=2) == once
+    assert [*_by_category(once)] == [each for each in CATEGORIES if each in _by_category(once)]
+
+
+def _by_category(made: Sequence[Labelled]) -> dict[Category, int]:
+    return dict(Counter(each.category for each in made))
+
+
+def test_the_seed_matters() -> None:
+    drawn = {
+        tuple(each.code for each in inject(PLAIN[0], seed=seed, per_category=1))
+        for seed in range(8)
+    }
+    assert len(drawn) > 1
+
+
+def test_what_is_no_code_has_no_mistakes() -> None:
+    broken = PLAIN[0].model_copy(update={"reference": "def f(:\n"})
+    assert inject(broken, seed=0, per_category=2) == []
+    bare = PLAIN[0].model_copy(update={"reference": "f = abs\n"})
+    assert inject(bare, seed=0, per_category=2) == []
+
+
+def test_bodies_come_from_the_same_split_only() -> None:
+    task = PLAIN[0]
+    every = list(TASKS.values())
+    by_other = {text for text, _, by in foreign(task, every) if by == "body of another task"}
+    others = [each for each in every if each.split != "train"]
+    assert not [1 for _, _, by in foreign(task, others) if by == "body of another task"]
+    assert by_other <= {text for text, _, _ in foreign(task, TRAIN)}
+
+
+def test_swapping_keeps_the_rest() -> None:
+    code = Code.read("def f(x):\n    if x:\n        return 1\n    return 2\n", "f")
+    assert code is not None
+    one = next(code.nodes(ast.Constant))
+    assert code.swapped({one: expression("$0 + 1", one)}).count("1 + 1") == 1
+    guard = next(code.nodes(ast.If))
+    assert "if" not in code.swapped({guard: []})
+    inside = code.swapped({guard: [*statements("y = x"), guard], one: ast.Constant(9)})
+    assert inside == "def f(x):\n    y = x\n    if x:\n        return 9\n    return 2\n"
+    assert ast.dump(code.tree) == ast.dump(ast.parse(code.swapped({})))
+
+
+def test_injectors_have_names_of_their_own() -> None:
+    names = [each.__name__ for group in INJECTORS.values() for each in group]
+    assert len(names) == len(set(names))
+    assert all(each.__doc__ for group in INJECTORS.values() for each in group)
+
+
+# ---- disjoint from the repairs
+
+
+def undone(made: Sequence[Labelled]) -> dict[Category, tuple[int, int]]:
+    """Category -> how many programs one step of the repairs makes the reference, and how many."""
+    counts: dict[Category, tuple[int, int]] = {}
+    for each in made:
+        task = TASKS[each.task_id]
+        code = Code.read(each.code, "")
+        right = Code.read(task.reference, "")
+        assert code is not None
+        assert right is not None
+        wanted = digest(right.swapped({}))
+        back = any(digest(x.code) == wanted for x in mutants(each.code, code.function.name))
+        before, whole = counts.get(each.category, (0, 0))
+        counts[each.category] = (before + back, whole + 1)
+    return counts
+
+
+def test_one_step_of_the_repairs_undoes_few() -> None:
+    chosen = [TASKS[f"own/{name}"] for name in ("text/page_slug", "grids/text_columns")]
+    made = [each for task in chosen for each in inject(task, seed=0, per_category=2)]
+    counts = undone(made)
+    assert sum(whole for _, whole in counts.values()) >= 20
+    assert all(back <= UNDONE * whole for back, whole in counts.values()), counts
+
+
+def test_what_one_step_does_undo_is_noticed() -> None:
+    task = TASKS["own/lists/duty_order"]
+    wrong = task.reference.replace("names[shift:]", "names[shift + 1:]")
+    assert undone([Labelled(task_id=task.task_id, category="IOM", code=wrong)]) == {"IOM": (1, 1)}
+
+
+# ---- kept
+
+
+def test_those_that_are_kept_fail_and_are_new(box: Sandbox) -> None:
+    tasks = [TASKS["own/text/page_slug"], TASKS["own/projects/inventory/reorder"]]
+    told: list[tuple[int, int]] = []
+    kept = injected(tasks, box, seed=0, per_category=1, progress=lambda *at: told.append(at))
+    assert told
+    assert told[-1][0] == told[-1][1]
+    assert max(Counter((each.task_id, each.category) for each in kept).values()) == 1
+    assert len(kept) >= 8
+    by_hand = {(each.task_id, shape(each.code)) for each in hand_made()}
+    assert not by_hand & {(each.task_id, shape(each.code)) for each in kept}
+    assert wrong_ones(tasks, kept, box, seed=0) == list(kept)
+    known = injected(tasks, box, seed=0, per_category=1, known=kept)
+    assert not {each.code for each in known} & {each.code for each in kept}
+
+
+def test_equal_and_broken_ones_are_not_kept(box: Sandbox) -> None:
+    task = TASKS["own/dates/bin_day"]
+
+    def made(body: str) -> Labelled:
+        code = f"def bin_day(day, weekday, collected_on):\n    {body}\n"
+        return Labelled(task_id=task.task_id, category="MFLE", code=code)
+
+    wrong = made("return day + (collected_on - weekday) % 7")
+    others = [
+        made("return day + ((collected_on - weekday - 1) % 7 + 1)"),
+        made("return day + waiting"),
+        made("raise ValueError"),
+        made("while True: pass"),
+        made("return day +"),
+    ]
+    assert wrong_ones([task], [others[0], wrong, *others[1:]], box, seed=0) == [wrong]
+
+
+# ---- two at once
+
+
+def test_two_mistakes_are_both_there(box: Sandbox) -> None:
+    tasks = [TASKS["own/records/top_sellers"]]
+    kept = injected(tasks, box, seed=0, per_category=1)
+    pairs = combined(tasks, kept, box, seed=0, per_task=2)
+    assert pairs
+    for each in pairs:
+        assert each.category != each.also
+        assert each.categories == {each.category, each.also}
+        assert each.code not in {one.code for one in kept}
+        assert " + " in each.by
+
+
+def test_mistakes_that_meet_are_not_combined() -> None:
+    task = TASKS["own/dates/bin_day"]
+    one = Labelled(
+        task_id=task.task_id, category="MFLE", code=task.reference.replace("% 7", "% 30")
+    )
+    two = one.model_copy(
+        update={"category": "CE", "code": task.reference.replace("weekday) % 7", "1) % 7")}
+    )
+    far = one.model_copy(
+        update={"category": "CE", "code": task.reference.replace("(wait or 7)", "wait")}
+    )
+    assert combine(task, one, two) is None
+    assert combine(task, one, one) is None
+    assert combine(task, one, far.model_copy(update={"category": "GC"})) is None
+    again = one.model_copy(update={"category": "IOM", "code": task.reference})
+    assert combine(task, one, again) is None

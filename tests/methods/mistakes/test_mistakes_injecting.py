@@ -61,7 +61,7 @@ def test_every_category_and_every_task_has_some() -> None:
     assert {each.task_id for each in made} == {task.task_id for task in TRAIN}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.sampled_from(TRAIN), st.integers(0, 2**32))
 def test_the_seed_decides(task: CodeTask, seed: int) -> None:
     once = inject(task, seed=seed, per_category=2)
@@ -135,10 +135,23 @@ def undone(made: Sequence[Labelled]) -> dict[Category, tuple[int, int]]:
 
 
 def test_one_step_of_the_repairs_undoes_few() -> None:
-    chosen = [TASKS[f"own/{name}"] for name in ("text/page_slug", "grids/text_columns")]
-    made = [each for task in chosen for each in inject(task, seed=0, per_category=2)]
+    chosen = [TASKS[f"own/{name}"] for name in ("dates/bin_day", "numbers/split_bill")]
+    made = [each for task in chosen for each in inject(task, seed=0, per_category=1)]
     counts = undone(made)
-    assert sum(whole for _, whole in counts.values()) >= 20
+    assert len(counts) >= 5
+    assert all(back <= UNDONE * whole for back, whole in counts.values()), counts
+
+
+@pytest.mark.slow
+def test_one_step_of_the_repairs_undoes_few_of_every_injector() -> None:
+    """About a second for each injector; the table is what a maintainer looks at."""
+    first: dict[str, Labelled] = {}
+    for task in TRAIN:
+        for each in inject(task, seed=0, per_category=8):
+            first.setdefault(each.by, each)
+    counts = undone(list(first.values()))
+    print(counts)
+    assert set(counts) == set(CATEGORIES)
     assert all(back <= UNDONE * whole for back, whole in counts.values()), counts
 
 
@@ -152,7 +165,7 @@ def test_what_one_step_does_undo_is_noticed() -> None:
 
 
 def test_those_that_are_kept_fail_and_are_new(box: Sandbox) -> None:
-    tasks = [TASKS["own/text/page_slug"], TASKS["own/projects/inventory/reorder"]]
+    tasks = [TASKS["own/text/page_slug"], TASKS["own/projects/boardgame/winner"]]
     told: list[tuple[int, int]] = []
     kept = injected(tasks, box, seed=0, per_category=1, progress=lambda *at: told.append(at))
     assert told

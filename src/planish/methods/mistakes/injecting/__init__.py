@@ -6,7 +6,7 @@
         wrong = injected(own_tasks(), box, seed=0, per_category=2)
 
 editing.py      code taken apart, and its text with some nodes swapped
-conditions.py, formulas.py, layouts.py, orders.py, uses.py, positions.py
+conditions.py, formulas.py, layouts.py, orders.py, turns.py, uses.py, positions.py
                 injectors of six categories
 foreign.py      bodies of other tasks and purposes, for the seventh
 inject.py       candidates of all of them

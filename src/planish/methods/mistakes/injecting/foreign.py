@@ -9,6 +9,7 @@ Bodies come from tasks of the same split, so that nothing of what is reported on
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator, Sequence
 
 from planish.methods.mistakes.data import CodeTask
@@ -91,7 +92,7 @@ def foreign(task: CodeTask, others: Sequence[CodeTask]) -> Iterator[tuple[str, s
     for other in others:
         if other.task_id == task.task_id or other.split != task.split:
             continue
-        donor = Code.read(other.reference, entry_of(other))
+        donor = _read(other.reference, entry_of(other))
         if donor is not None and _alike(task, code, other, donor):
             told = f"Does what belongs to {other.task_id}."
             yield _grafted(code, donor), told, "body of another task"
@@ -100,6 +101,11 @@ def foreign(task: CodeTask, others: Sequence[CodeTask]) -> Iterator[tuple[str, s
         for text, note in _PURPOSES[result_kind(code)]:
             swaps = _instead(code, statements(text, arguments))
             yield code.swapped(swaps), note, "body of another purpose"
+
+
+@functools.lru_cache(256)
+def _read(text: str, entry: str) -> Code | None:
+    return Code.read(text, entry)
 
 
 def _alike(task: CodeTask, code: Code, other: CodeTask, donor: Code) -> bool:

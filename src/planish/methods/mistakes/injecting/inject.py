@@ -22,6 +22,7 @@ from planish.methods.mistakes.injecting.formulas import FORMULAS
 from planish.methods.mistakes.injecting.layouts import LAYOUTS
 from planish.methods.mistakes.injecting.orders import ORDERS
 from planish.methods.mistakes.injecting.positions import POSITIONS
+from planish.methods.mistakes.injecting.turns import TURNS
 from planish.methods.mistakes.injecting.uses import USES
 from planish.methods.mistakes.own import own_tasks
 
@@ -31,7 +32,7 @@ INJECTORS: dict[Category, tuple[Injector, ...]] = {
     "CE": CONDITIONS,
     "MFLE": FORMULAS,
     "MOFE": LAYOUTS,
-    "MOOV": ORDERS,
+    "MOOV": ORDERS + TURNS,
     "MLA": USES,
     "IOM": POSITIONS,
 }

@@ -253,25 +253,6 @@ def chosen_before_added(code: Code) -> Iterator[Edit]:
                 yield swaps, "Asks single amounts whether they will do, not their sums."
 
 
-def pairs_of_statements(code: Code) -> Iterator[Edit]:
-    """Four statements in a row stand in another order."""
-    kinds = (ast.Assign, ast.AugAssign, ast.Expr)
-    seen: set[int] = set()
-    for each in code.nodes(ast.stmt):
-        if each not in code.parents or code.parents[each][1] not in ("body", "orelse"):
-            continue
-        block = code.block(each)
-        if id(block) in seen:
-            continue
-        seen.add(id(block))
-        for at in range(len(block) - 3):
-            four = block[at : at + 4]
-            if all(isinstance(one, kinds) for one in four):
-                turned: list[list[ast.AST]] = [[four[i]] for i in (2, 3, 0, 1)]
-                swaps: Swaps = dict(zip(four, turned, strict=True))
-                yield swaps, "Does the last two steps before the first two."
-
-
 def begun_anew_inside(code: Code) -> Iterator[Edit]:
     """What is set before two loops is set anew within the inner one, or within a branch."""
     for each in code.nodes(ast.Assign):
@@ -394,7 +375,6 @@ ORDERS: tuple[Injector, ...] = (
     rounded_before_added,
     taken_off_before_added,
     chosen_before_added,
-    pairs_of_statements,
     begun_anew_inside,
     done_after_loop,
     parts_of_text_in_turn,

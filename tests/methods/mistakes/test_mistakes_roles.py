@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from planish.methods.mistakes.repairing.roles import Roles, is_noise
+from planish.methods.mistakes.repairing.roles import Roles, noise
 from planish.methods.mistakes.repairing.source import Source
 
 
@@ -117,10 +117,30 @@ def test_a_value_that_flows_in_a_circle_ends() -> None:
     assert roles.ends(found(source, "b")) == {"condition", "return"}
 
 
+AROUND = """
+import random
+table = {}
+cases = [1, 2]
+
+
+def f(x):
+    case = x
+    return table.get(case, 0)
+
+
+"""
+
+
 @pytest.mark.parametrize(
-    ("line", "noise"),
+    ("line", "tries"),
     [
         ("print(f(1))", True),
+        ("for case in cases:\n    print(f(case))", True),
+        ("for x in range(3):\n    table[x] = x", False),
+        ("for x in range(3):\n    table[x] = f(x)", False),
+        ("table.update({1: 2})", False),
+        ("random.seed(0)", False),
+        ("if cases:\n    print(f(2))", True),
         ("assert f(1) == 2", True),
         ("for x in range(3):\n    f(x)", True),
         ('if __name__ == "__main__":\n    x = f(1)', True),
@@ -130,5 +150,6 @@ def test_a_value_that_flows_in_a_circle_ends() -> None:
         ("if LIMIT:\n    def f(x):\n        return x", False),
     ],
 )
-def test_what_only_tries_a_module_out_is_known(line: str, noise: bool) -> None:
-    assert is_noise(ast.parse(line).body[0]) is noise
+def test_what_only_tries_a_module_out_is_known(line: str, tries: bool) -> None:
+    module = ast.parse(f"{AROUND}{line}\n")
+    assert (module.body[-1] in noise(module)) is tries

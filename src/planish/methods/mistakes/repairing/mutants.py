@@ -25,7 +25,7 @@ from planish.methods.mistakes.repairing import (
     order,
     statements,
 )
-from planish.methods.mistakes.repairing.roles import is_noise
+from planish.methods.mistakes.repairing.roles import noise
 from planish.methods.mistakes.repairing.site import Change, Example, Site
 from planish.methods.mistakes.repairing.source import read
 
@@ -40,19 +40,19 @@ def isolated(code: str) -> str:
     source = read(code)
     if source is None:
         return code
-    noise = [each for each in source.tree.body if is_noise(each)]
+    tried = noise(source.tree)
     lines = source.lines
-    for each in noise:
+    for each in tried:
         last = each.end_lineno or each.lineno
         beside = [
             other
             for other in source.tree.body
-            if other not in noise
+            if other not in tried
             and not (last < other.lineno or (other.end_lineno or other.lineno) < each.lineno)
         ]
         if not beside:
             lines[each.lineno - 1 : last] = [""] * (last - each.lineno + 1)
-    return "\n".join(lines) if noise else code
+    return "\n".join(lines) if tried else code
 
 
 def mutants(

@@ -2,7 +2,7 @@
 
 ranked(found, suspicion)[0]
 
-Passing the tests is not being right: agreement with the reference counts before anything else, then
+Passing the tests is not being right: whether the tests pass counts first, then agreement with the reference,
 few edits, then how far-fetched the change is, how suspicious its line, how many other repairs speak
 for the same category, and how small it is. The weights are ours.
 """

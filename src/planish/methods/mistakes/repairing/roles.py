@@ -17,7 +17,7 @@ from typing import Literal
 
 from planish.methods.mistakes.repairing.source import Source
 
-__all__ = ["Role", "Roles", "function_name", "is_noise"]
+__all__ = ["Role", "Roles", "function_name", "noise"]
 
 Role = Literal[
     "index", "condition", "arithmetic", "call", "order", "format", "literal", "statement"
@@ -110,21 +110,70 @@ def function_name(call: ast.Call) -> str:
     return call.func.id if isinstance(call.func, ast.Name) else ""
 
 
-def is_noise(statement: ast.stmt) -> bool:
-    """Whether a statement of the module only tries out what the module defines."""
-    if isinstance(statement, ast.Expr):
-        return not isinstance(statement.value, ast.Constant)
-    return isinstance(
-        statement, ast.Assert | ast.For | ast.While | ast.With | ast.Delete | ast.Raise
-    ) or (isinstance(statement, ast.If) and not _defines(statement))
+_SHOWING = frozenset({"print", "pprint", "input", "exit", "quit", "testmod", "main"})
+"""Calls of a module that only show what it can do, or end it."""
 
 
-def _defines(statement: ast.stmt) -> bool:
-    test = statement.test if isinstance(statement, ast.If) else None
-    if test is not None and any(
-        isinstance(node, ast.Name) and node.id == "__name__" for node in ast.walk(test)
-    ):
+def noise(module: ast.Module) -> list[ast.stmt]:
+    """Statements of a module that only try out what it defines.
+
+    They call what the module defines, or show something, and touch no value of the module that a
+    function reads: a loop that fills a table is no such statement, and neither is a seed.
+    """
+    defined = {
+        each.name
+        for each in module.body
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    read = _read_inside(module) - defined
+    return [each for each in module.body if _only_tries(each, defined | _SHOWING, read)]
+
+
+def _only_tries(statement: ast.stmt, called: frozenset[str] | set[str], read: set[str]) -> bool:
+    names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    if isinstance(statement, ast.Assert):
+        return True
+    if isinstance(statement, ast.If):
+        test = {node.id for node in ast.walk(statement.test) if isinstance(node, ast.Name)}
+        if "__name__" in test:
+            return True
+        if _defines(statement):
+            return False
+    elif not isinstance(statement, ast.Expr | ast.For | ast.While | ast.With | ast.Raise):
         return False
+    calls = (node for node in ast.walk(statement) if isinstance(node, ast.Call))
+    return not names & read and any(function_name(call) in called for call in calls)
+
+
+def _read_inside(module: ast.Module) -> set[str]:
+    """Names of the module's values that some function reads."""
+    read: set[str] = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            inside = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
+            own = {each.id for each in inside if not isinstance(each.ctx, ast.Load)}
+            own |= {each.arg for each in ast.walk(node) if isinstance(each, ast.arg)}
+            own -= {
+                name
+                for each in ast.walk(node)
+                if isinstance(each, ast.Global)
+                for name in each.names
+            }
+            read |= {each.id for each in inside} - own
+    return read & _bound(module)
+
+
+def _bound(module: ast.Module) -> set[str]:
+    return {
+        node.id
+        for each in module.body
+        if isinstance(each, ast.Assign | ast.AnnAssign | ast.AugAssign)
+        for node in ast.walk(each)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+
+
+def _defines(statement: ast.If) -> bool:
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
     return any(isinstance(node, (*kinds, ast.Assign)) for node in ast.walk(statement))
 
@@ -344,15 +393,6 @@ class Roles:
         """Whether it is a test, or what a comparison compares."""
         parent, field = self.source.parents.get(node, (None, ""))
         return isinstance(parent, ast.Compare | ast.BoolOp) or field in ("test", "ifs")
-
-    def in_test(self, node: ast.AST) -> bool:
-        """Whether it is anywhere in a test."""
-        for each in [node, *self.source.up(node)]:
-            if isinstance(each, ast.stmt) and each is not node:
-                return False
-            if self.is_tested(each):
-                return True
-        return False
 
     def is_index(self, node: ast.AST) -> bool:
         """Whether it is a name whose value is used as an index."""

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from planish.methods.mistakes.data import Category
-from planish.methods.mistakes.repairing.roles import Role, Roles, function_name, is_noise
+from planish.methods.mistakes.repairing.roles import Role, Roles, function_name, noise
 from planish.methods.mistakes.repairing.source import Patch, Source
 
 __all__ = [
@@ -125,8 +125,9 @@ class Site:
 
     def statements(self) -> Iterator[ast.stmt]:
         """Every statement that may be at fault, outermost first; no docstrings, no imports."""
+        tried = noise(self.source.tree)
         for statement in self.source.tree.body:
-            if not is_noise(statement):
+            if statement not in tried:
                 yield from self._below(statement)
 
     def _below(self, statement: ast.stmt) -> Iterator[ast.stmt]:

@@ -2,8 +2,8 @@
 
 ranked(found, suspicion)[0]
 
-Passing the tests is not being right: whether the tests pass counts first, then agreement with the reference,
-few edits, then how far-fetched the change is, how suspicious its line, how many other repairs speak
+Passing the tests is not being right: after the tests, agreement with the reference counts, then few
+edits, then how far-fetched the change is, how suspicious its line, how many other repairs speak
 for the same category, and how small it is. The weights are ours.
 """
 

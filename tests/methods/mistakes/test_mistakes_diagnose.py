@@ -171,6 +171,25 @@ def test_two_processes_do_not_share_a_folder(capsys, tmp_path):
     assert "inputs = 12" in refused(capsys, tmp_path, "--resume", folder, "--inputs", "30")
 
 
+def test_a_preset_given_again_is_no_silent_wish(capsys, tmp_path):
+    tasks, runs = programs.write(tmp_path, "middle")
+    folder = told(capsys, tmp_path, runs, "--tasks", tasks, *QUICK)["run"]
+    assert "inputs = 12" in refused(capsys, tmp_path, "--resume", folder, "--preset", "paper")
+
+
+def test_a_run_brings_its_own_tasks(capsys, tmp_path):
+    tasks, runs = programs.write(tmp_path, "middle")
+    said = refused(capsys, tmp_path, "last", "--tasks", tasks)
+    assert "a run brings its own tasks" in said
+    assert "--tasks" in said
+    folder = told(capsys, tmp_path, runs, "--tasks", tasks, *QUICK)["run"]
+    for words in ((folder,), (str(folder).rpartition("/")[2],)):
+        assert "brings its own tasks" in refused(capsys, tmp_path, *words, "--tasks", "own")
+    # a diagnosis is no run to diagnose, though it is the last one
+    said = refused(capsys, tmp_path, "last")
+    assert "no run of planish mistakes verify or generate is there" in said
+
+
 def test_nothing_failed(capsys, tmp_path):
     tasks, runs = programs.write(tmp_path, "middle")
     write_jsonl(runs, [programs.runs("middle")[0]])

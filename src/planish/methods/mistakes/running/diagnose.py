@@ -20,13 +20,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from planish.methods.mistakes.config import Config, Detecting, Diagnosing, Sandboxing
+from planish.methods.mistakes.config import Detecting, Diagnosing, Sandboxing
 from planish.methods.mistakes.data import CodeTask, Diagnosis, ReasonReport, RunRecord
 from planish.methods.mistakes.jobs import References
 from planish.methods.mistakes.loading import load_runs, load_tasks
 from planish.methods.mistakes.running.diagnosing import Queued, Work, unique
 from planish.methods.mistakes.running.executing import opened, referenced
-from planish.methods.mistakes.running.reading import REFERENCE, TASKS, folder_of, read_failures
+from planish.methods.mistakes.running.reading import (
+    REFERENCE,
+    TASKS,
+    known_references,
+    named,
+    read_failures,
+)
 from planish.methods.mistakes.running.verify import Stage, whole
 from planish.methods.mistakes.showing.diagnosed import Diagnosed, Findings, show, write_report
 from planish.methods.mistakes.showing.pairs import made_pairs
@@ -35,9 +41,8 @@ from planish.runs import Run, read_rows
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of, read_info
 from planish.runs.options import RUNS, Count, Json, Seed
-from planish.runs.presets import Preset, digest, regiven
+from planish.runs.presets import Preset, digest, regiven, resolve
 from planish.runs.store import find
-from planish.tasks.sandbox.contract import ExecResult
 
 if TYPE_CHECKING:
     from planish.tasks.sandbox import Sandbox
@@ -115,7 +120,7 @@ def diagnose(
     if export is not None and export.is_dir():
         raise BadInput("is a folder", where=f"--export {export}", fix="name a file")
     given = {
-        "source": source if source is None or not Path(source).is_file() else whole(source),
+        "source": source,
         "tasks": None if tasks is None else whole(tasks),
         "model": model,
         "limit": limit,
@@ -128,18 +133,16 @@ def diagnose(
         plan = _new_plan(told, preset, config, detecting, sandbox)
     else:
         before = config_of(read_info(folder), "mistakes", "diagnose", Plan)
-        update = dict(told)
-        for part in (_dial(preset, config) if preset else config, detecting, sandbox):
+        update = regiven(before, config, preset).model_dump()
+        for part in (detecting, sandbox):
             update |= regiven(before, part, None).model_dump()
         plan = before.model_copy(update=update | told)
     _check(plan)
+    if folder is None or told.keys() & {"source", "tasks"}:
+        found, held = named(plan.source, plan.tasks, root)
+        plan = plan.model_copy(update={"source": found, "digest": held})
     effects = {} if reasons is None else _effects(root, reasons)
     return _carry_out(plan, folder, root, export, effects, Screen(json=json))
-
-
-def _dial(preset: Preset, given: Diagnosing) -> Diagnosing:
-    base: Diagnosing = getattr(Config, preset)().diagnosing
-    return base.model_copy(update={name: getattr(given, name) for name in given.model_fields_set})
 
 
 def _new_plan(
@@ -151,7 +154,7 @@ def _new_plan(
 ) -> Plan:
     if "source" not in told:
         raise BadInput("is missing", where="RUN", fix="give last, a run, or a file of runs")
-    dials = config if preset is None else _dial(preset, config)
+    dials = resolve(preset, config)
     return Plan(**dials.model_dump(), **detecting.model_dump(), **sandbox.model_dump(), **told)
 
 
@@ -200,9 +203,6 @@ def _carry_out(
 ) -> int:
     from planish.judges.resumable import resumable
 
-    is_file = plan.tasks != "" or Path(plan.source).is_file()
-    if folder is None:
-        plan = _named(plan, root, is_file)
     with contextlib.ExitStack() as stack:
         box = stack.enter_context(opened(plan))
         model = _model(plan)
@@ -217,7 +217,7 @@ def _carry_out(
             made = Run.resume(folder, plan, ignore=_FREE)
         stack.enter_context(made)
         stack.enter_context(resumable(made, screen))
-        tasks, queue = _failures(plan, made, box, root, is_file, screen)
+        tasks, queue = _failures(plan, made, box, root, screen)
         chosen = queue[: plan.limit]
         used = dict.fromkeys(each.run.task_id for each in chosen)
         references = _references([tasks[name] for name in used], made, box, plan, screen)
@@ -228,24 +228,13 @@ def _carry_out(
         return _close(plan, made, tasks, cases, export, effects, screen)
 
 
-def _named(plan: Plan, root: Path, is_file: bool) -> Plan:
-    """The plan with its source as it can be found again."""
-    if is_file:
-        if not plan.tasks:
-            raise BadInput(
-                "a file of runs needs its tasks", where=plan.source, fix="give --tasks FILE"
-            )
-        return plan.model_copy(update={"digest": digest(Path(plan.source))})
-    return plan.model_copy(update={"source": str(folder_of(plan.source, root).resolve())})
-
-
 def _failures(
-    plan: Plan, made: Run, box: Sandbox, root: Path, is_file: bool, screen: Screen
+    plan: Plan, made: Run, box: Sandbox, root: Path, screen: Screen
 ) -> tuple[dict[str, CodeTask], list[Queued]]:
     """Tasks by id, and the programs that failed; from the run's own folder once they are there."""
     path, home = made.artifact(QUEUE), made.artifact(TASKS)
     if not path.exists():
-        if is_file:
+        if plan.tasks:
             failed = _run_file(plan, made, box, screen)
         else:
             failures = read_failures(plan.source, root=root)
@@ -276,8 +265,7 @@ def _run_file(plan: Plan, made: Run, box: Sandbox, screen: Screen) -> list[RunRe
 def _references(
     tasks: Sequence[CodeTask], made: Run, box: Sandbox, plan: Plan, screen: Screen
 ) -> References:
-    known = {row.id: row.read(ExecResult) for row in read_rows(made.path, REFERENCE)}
-    references = referenced(tasks, box, plan, screen, known)
+    references = referenced(tasks, box, plan, screen, known_references(made.path))
     for name, result in references.results.items():
         if not made.done(name, REFERENCE):
             made.record(REFERENCE, result, id=name)

@@ -18,12 +18,12 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from planish.methods.mistakes.config import Config, Generating, Sandboxing
+from planish.methods.mistakes.config import Generating, Sandboxing
 from planish.methods.mistakes.data import CodeTask, RunRecord
 from planish.methods.mistakes.loading import chat_of, code_of, load_tasks
 from planish.methods.mistakes.running.coders import load_coder
 from planish.methods.mistakes.running.executing import digest_of, opened, referenced
-from planish.methods.mistakes.running.reading import REFERENCE, RUN
+from planish.methods.mistakes.running.reading import RUN, known_references
 from planish.methods.mistakes.running.verify import Stage, whole
 from planish.methods.mistakes.showing.generated import Rates, write_report
 from planish.methods.mistakes.showing.verified import Verified
@@ -33,9 +33,8 @@ from planish.runs import Run, read_rows
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of, read_info
 from planish.runs.options import RUNS, Count, Json
-from planish.runs.presets import Preset, regiven
+from planish.runs.presets import Preset, regiven, resolve
 from planish.runs.store import find
-from planish.tasks.sandbox.contract import ExecResult
 
 __all__ = ["AGAIN", "CHUNK", "Plan", "Reply", "generate"]
 
@@ -127,18 +126,10 @@ def generate(
         plan = make_plan(told, preset, config, sandbox)
     else:
         before = config_of(read_info(folder), "mistakes", "generate", Plan)
-        dials = dial(preset, config) if preset is not None else regiven(before, config, None)
+        dials = regiven(before, config, preset)
         boxed = regiven(before, sandbox, None)
         plan = before.model_copy(update={**dials.model_dump(), **boxed.model_dump(), **told})
     return _carry_out(plan, folder, root, Screen(json=json))
-
-
-def dial(preset: Preset | None, given: Generating) -> Generating:
-    """A preset of the room with the flags that were given on top of it."""
-    if preset is None:
-        return given
-    base: Generating = getattr(Config, preset)().generating
-    return base.model_copy(update={name: getattr(given, name) for name in given.model_fields_set})
 
 
 def make_plan(
@@ -158,7 +149,7 @@ def make_plan(
             )
     if preset is None and told["model"].startswith("embedded:"):
         preset = "tiny"
-    dials = dial(preset, config)
+    dials = resolve(preset, config)
     return Plan(**dials.model_dump(), **sandbox.model_dump(), **told)
 
 
@@ -167,12 +158,7 @@ def _carry_out(plan: Plan, folder: Path | None, root: Path, screen: Screen) -> i
 
     tasks = load_tasks(plan.tasks)[: plan.limit]
     with opened(plan) as box:
-        known = (
-            {}
-            if folder is None
-            else {row.id: row.read(ExecResult) for row in read_rows(folder, REFERENCE)}
-        )
-        references = referenced(tasks, box, plan, screen, known)
+        references = referenced(tasks, box, plan, screen, known_references(folder))
         model = load_coder(plan.model)
         plan = plan.model_copy(
             update={"revision": model.revision, "tasks_digest": digest_of(tasks)}

@@ -21,13 +21,24 @@ from planish.methods.mistakes.running.executing import execute
 from planish.runs import read_rows
 from planish.runs.info import read_info
 from planish.runs.options import RUNS
+from planish.runs.presets import digest
 from planish.runs.store import find, list_runs
 from planish.tasks.sandbox.contract import ExecResult
 
 if TYPE_CHECKING:
     from planish.tasks.sandbox import Sandbox
 
-__all__ = ["RESULT", "RUN", "STAGES", "TASKS", "Failures", "folder_of", "read_failures"]
+__all__ = [
+    "RESULT",
+    "RUN",
+    "STAGES",
+    "TASKS",
+    "Failures",
+    "folder_of",
+    "known_references",
+    "named",
+    "read_failures",
+]
 
 STAGES = ("verify", "generate")
 """Those that leave runs with results."""
@@ -93,6 +104,46 @@ def read_failures(
     return _failed(known, ((run, results[key]) for key, run in runs.items() if key in results))
 
 
+def named(
+    source: str | os.PathLike[str], tasks: str = "", root: str | os.PathLike[str] = RUNS
+) -> tuple[str, str]:
+    """Where failures come from, as it can be found again, and SHA-256 of what it holds.
+
+    Args:
+        source: a run folder (path, name, or "last"), or a file of runs.
+        tasks: of a file of runs; a run folder brings its own.
+        root: folder that holds the runs.
+
+    Returns:
+        An absolute path, and the digest of a file; "" of a run folder, which may still grow.
+
+    Raises:
+        BadInput: no such run or file, a file without its tasks, or a run together with tasks.
+    """
+    path = Path(source)
+    if path.is_file():
+        if not tasks:
+            raise BadInput(
+                "a file of runs needs its tasks", where=str(source), fix="give --tasks FILE"
+            )
+        return str(path.resolve()), digest(path)
+    if not tasks:
+        return str(folder_of(source, root).resolve()), ""
+    if os.fspath(source) != "last":
+        try:
+            find(root, source)
+        except BadInput:
+            return str(path), digest(path)  # says what is wrong with a file that is not there
+    raise BadInput("a run brings its own tasks", where="--tasks", fix="leave it out")
+
+
+def known_references(folder: Path | None) -> dict[str, ExecResult]:
+    """What came of the references that a run has kept, by task; nothing of a new run (None)."""
+    if folder is None:
+        return {}
+    return {row.id: row.read(ExecResult) for row in read_rows(folder, REFERENCE)}
+
+
 def folder_of(source: str | os.PathLike[str], root: str | os.PathLike[str] = RUNS) -> Path:
     """The run folder that a path, a name or "last" stands for.
 
@@ -103,6 +154,11 @@ def folder_of(source: str | os.PathLike[str], root: str | os.PathLike[str] = RUN
         for stored in list_runs(root, "mistakes"):
             if stored.info is not None and stored.info.stage in STAGES:
                 return stored.path
+        raise BadInput(
+            f"no run of planish mistakes {' or '.join(STAGES)} is there",
+            where=os.fspath(root),
+            fix="make one, or give --runs-dir",
+        )
     folder = find(root, source).path
     info = read_info(folder)
     if info.room != "mistakes" or info.stage not in STAGES:

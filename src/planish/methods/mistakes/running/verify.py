@@ -31,7 +31,13 @@ from planish.methods.mistakes.running.executing import (
     opened,
     referenced,
 )
-from planish.methods.mistakes.running.reading import REFERENCE, RESULT, RUN, TASKS
+from planish.methods.mistakes.running.reading import (
+    REFERENCE,
+    RESULT,
+    RUN,
+    TASKS,
+    known_references,
+)
 from planish.methods.mistakes.showing.verified import Verified, write_report
 from planish.records import BadInput, write_jsonl
 from planish.runs import Run, read_rows
@@ -132,7 +138,7 @@ def _carry_out(
         }
     )
     with opened(plan) as box:
-        known = {} if folder is None else _references(folder)
+        known = known_references(folder)
         references = referenced(tasks.values(), box, plan, screen, known)
         if folder is None:
             slug = f"verify-{Path(plan.recorded).name.partition('.')[0]}"[:40]
@@ -144,10 +150,6 @@ def _carry_out(
             stage.keep_references()
             stage.run()
             return _close(stage, plan, out)
-
-
-def _references(folder: Path) -> dict[str, ExecResult]:
-    return {row.id: row.read(ExecResult) for row in read_rows(folder, REFERENCE)}
 
 
 @dataclass

@@ -164,6 +164,29 @@ def test_a_message_without_end_is_refused(first: Sandbox) -> None:
     assert result.status == "exception"
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        '"status": "value", "value": "5", "used": "%s"',
+        '"status": "exception", "exception": "E", "kinds": [], "message": "%s"',
+    ],
+)
+def test_no_message_of_a_candidate_is_too_long_for_its_verdict(first: Sandbox, told: str) -> None:
+    head, tail = ("{" + told + "}").split("%s")
+    code = (
+        "import os, struct\n"
+        "def f(x):\n"
+        f"    data = ({head!r} + '\\u00e9' * 8_000_000 + {tail!r}).encode()\n"
+        "    data = struct.pack('>I', len(data)) + data\n"
+        "    while data:\n"
+        "        data = data[os.write(3, data):]\n"
+        "    return 5\n"
+    )
+    (result,) = first.run([with_tests(code)])
+    assert result.status in ("wrong_value", "exception")
+    assert result.score == 0.0
+
+
 def test_nothing_of_a_program_outlives_it(box: Sandbox) -> None:
     box.run([with_tests(RIGHT), with_tests(RIGHT)])
     before = below(os.getpid())

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from planish.tasks.sandbox import candidate, tester
 from planish.tasks.sandbox.contract import CallResult
+from planish.tasks.sandbox.speech import MAX_FRAME, used
 from planish.tasks.sandbox.values import dumps, loads
 
 ROOT = "/nowhere"
@@ -409,6 +410,82 @@ def test_no_answer_wins_or_breaks_the_tests(answer: dict[str, Any]) -> None:
     for one in result["per_input"]:
         CallResult(**one)
     json.dumps(result)
+
+
+LONG = "\u00e9" * 2_000_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status": "exception", "exception": LONG, "kinds": [], "message": LONG},
+        {"status": "unknown_type", "message": LONG},
+        {"status": "value", "value": "5", "exception": LONG, "message": LONG},
+        {"status": "value", "value": "5", "line": 10**4000, "lines": [10**9] * 3_000_000},
+        {"status": "value", "value": "5", "lines": [-1, 10**4000, True, 7]},
+    ],
+)
+def test_what_is_told_of_a_call_stays_small_whatever_the_candidate_says(answer: Any) -> None:
+    tests = "def check(candidate):\n    for _ in range(5):\n        assert candidate(1) == 5\n"
+    result = tester.check(tests, "", 0, lambda _: dict(answer))
+    assert len(json.dumps(result)) < MAX_FRAME
+    for one in result["per_input"]:
+        assert len(one["message"]) <= candidate.MESSAGE_CHARS
+        assert all(0 <= line < 1 << 31 for line in one["lines"])
+    if answer.get("lines", [])[-1:] == [7]:
+        assert result["per_input"][0]["lines"] == [7]
+
+
+def test_a_call_with_large_arguments_and_a_large_value_can_be_told() -> None:
+    large = dumps('"' * 3_900_000)
+    tests = "def check(candidate):\n    assert candidate(candidate(1)) == 3\n"
+    result = tester.check(tests, "", 0, lambda _: {"status": "value", "value": large})
+    assert result["status"] == "wrong_value"
+    assert len(json.dumps(result)) < MAX_FRAME
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        ([1, 2.5], (1.0, 2.5)),
+        ("x" * 100, None),
+        ([1], None),
+        ([1, "x"], None),
+        ([-1, 1], None),
+        ([10**400, 1], None),
+        ([float("nan"), 1], None),
+        ([float("inf"), 1], None),
+        ([True, 1], None),
+        (None, None),
+    ],
+)
+def test_only_two_small_numbers_are_time_and_memory(told: Any, meant: Any) -> None:
+    assert used(told) == meant
+
+
+def test_a_number_too_long_to_be_written_is_the_candidates_fault() -> None:
+    code = "def f(x):\n    return 10**5000\n"
+    assert tried(code, "y = candidate(1)\nassert y == 4, y")["status"] == "wrong_value"
+
+
+def test_the_end_of_an_iteration_does_not_end_a_loop_of_the_tests() -> None:
+    code = "def f(x):\n    raise StopIteration\n"
+    body = "assert all(map(lambda x: candidate(x) == x, [1, 2]))"
+    failed = tried(code, body)
+    assert (failed["status"], failed["exception"]) == ("exception", "StopIteration")
+
+
+def test_a_name_that_an_empty_value_leaves_unbound_is_the_candidates_fault() -> None:
+    body = "for one in candidate(1):\n    last = one\nassert all(last >= x for x in [0])"
+    failed = tried("def f(x):\n    return []\n", body)
+    assert (failed["status"], failed["exception"]) == ("wrong_value", "NameError")
+
+
+def test_a_value_that_is_too_deep_to_be_handed_back_is_wrong() -> None:
+    code = "def f(x):\n    y = []\n    for _ in range(100):\n        y = [y]\n    return y\n"
+    failed = tried(code, "assert candidate(candidate('ab')) == 'ab'")
+    assert failed["status"] == "wrong_value"
+    assert "nested deeper" in failed["why"]
 
 
 def test_endless_calls_are_told_up_to_a_limit_with_the_last() -> None:

@@ -15,10 +15,13 @@ import struct
 import time
 from typing import Any
 
-__all__ = ["MAX_FRAME", "Channel", "Line"]
+__all__ = ["MAX_FRAME", "MAX_LINES", "Channel", "Line", "lines", "used", "whole"]
 
 MAX_FRAME = 32 << 20
 """Bytes of one message."""
+
+MAX_LINES = 100_000
+"""Lines that one call is said to have run."""
 
 
 class Channel:
@@ -110,7 +113,8 @@ class Line:
         self.asked = False
         self.fate = ""
         """ "timeout" or "ended", once there is no answer."""
-        self.used: Any = None
+        self.used: tuple[float, float] | None = None
+        """Seconds of processor time and MiB that the candidate last told of itself."""
 
     def ask(self, arguments: str) -> dict[str, Any]:
         """The candidate's answer to arguments, as text; what it holds is not checked here."""
@@ -125,7 +129,7 @@ class Line:
             self.candidate.send({"ask": arguments}, max(allowed, 0.001))
             taken = time.monotonic() - started
             answer = self.candidate.receive(max(allowed - taken, 0.001))
-            self.used = answer.pop("used", None)
+            self.used = used(answer.pop("used", None))
         except TimeoutError:
             self.fate = "timeout"
             answer = {"status": "timeout"}
@@ -134,3 +138,24 @@ class Line:
             answer = {"status": "ended", "message": "the process ended"}
         self.left -= time.monotonic() - started
         return answer
+
+
+def used(value: Any) -> tuple[float, float] | None:
+    """Seconds and MiB as a process told them; None where they are no such thing."""
+    if type(value) is not list or len(value) != 2:
+        return None
+    if not all(type(one) in (int, float) and 0 <= one < 1 << 31 for one in value):
+        return None
+    return float(value[0]), float(value[1])
+
+
+def whole(value: Any) -> int | None:
+    """A line, or any other small number; None where it is none."""
+    return value if type(value) is int and 0 <= value < 1 << 31 else None
+
+
+def lines(value: Any) -> list[int]:
+    """The lines that a call ran, as a process told them, without what cannot be one."""
+    if type(value) is not list:
+        return []
+    return [one for one in value[:MAX_LINES] if whole(one) is not None]

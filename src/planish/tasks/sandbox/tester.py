@@ -16,7 +16,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from planish.tasks.sandbox.values import UnknownType, dumps, loads, same
+from planish.tasks.sandbox.speech import lines, whole
+from planish.tasks.sandbox.values import MAX_CHARS, UnknownType, dumps, loads, same
 
 __all__ = ["MAX_CALLS", "check"]
 
@@ -25,6 +26,7 @@ MAX_CALLS = 1000
 
 _MAX_TOLD = 2_000_000  # characters of all calls that are told
 _MAX_WHY = 400
+_MAX_TEXT = 500  # of an exception, as its own process shortens it
 _FILE = "<tests>"
 
 Ask = Callable[[str], dict[str, Any]]
@@ -79,8 +81,7 @@ def _judge(error: BaseException, proxy: _Proxy, tests: str) -> dict[str, Any]:
     if not proxy.calls:
         return _fault("the tests failed before they called the candidate", error, tests, _FILE)
     # no value of the candidate's makes a name or a module go missing
-    missing = isinstance(error, NameError) and not isinstance(error, UnboundLocalError)
-    if missing or isinstance(error, ImportError):
+    if _is_missing(error) or isinstance(error, ImportError):
         return _fault("the tests failed by themselves", error, tests, _FILE)
     why = _where(error, tests, _FILE)
     if not isinstance(error, AssertionError):
@@ -88,9 +89,18 @@ def _judge(error: BaseException, proxy: _Proxy, tests: str) -> dict[str, Any]:
     return {
         "status": "wrong_value",
         "exception": type(error).__name__,
-        "message": _short(str(error)),
+        "message": _words(error),
         "why": why,
     }
+
+
+def _is_missing(error: BaseException) -> bool:
+    """Whether a name is not there at all; one that was only not bound yet may be so because of an
+    empty value, say.
+    """
+    if not isinstance(error, NameError) or isinstance(error, UnboundLocalError):
+        return False
+    return "free variable" not in _words(error)
 
 
 def _fault(what: str, error: BaseException, source: str, file: str) -> dict[str, Any]:
@@ -98,13 +108,20 @@ def _fault(what: str, error: BaseException, source: str, file: str) -> dict[str,
     return {
         "status": "harness",
         "exception": type(error).__name__,
-        "message": _short(str(error)),
+        "message": _words(error),
         "why": _short(f"{what}: {_told(error)}" + (f", {where}" if where else "")),
     }
 
 
 def _told(error: BaseException) -> str:
-    return _short(f"{type(error).__name__}: {error}")
+    return _short(f"{type(error).__name__}: {_words(error)}")
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return _short(str(error))
+    except Exception:  # such as of a number that is too long to be written
+        return ""
 
 
 def _short(text: str) -> str:
@@ -170,7 +187,9 @@ class _Proxy:
         try:
             arguments = dumps([positional, named] if named else positional)
         except UnknownType as error:
-            raise self._end("harness", {}, f"the tests pass {error}") from None
+            # tests that have values of the candidate's may hand it what it made too deep
+            status = "wrong_value" if self.calls else "harness"
+            raise self._end(status, {}, f"the tests pass {error}") from None
         self.calls += 1
         try:
             answer = _read(self.ask(arguments))
@@ -210,11 +229,14 @@ class _Proxy:
     def _keep(self, answer: dict[str, Any]) -> None:
         kept = {key: one for key, one in answer.items() if key not in _PRIVATE}
         size = len(kept["arguments"]) + len(kept["value"] or "") + 8 * len(kept["lines"])
+        size += len(kept["exception"] or "") + len(kept["message"])
         if len(self._first) < MAX_CALLS - 1 and self._size + size <= _MAX_TOLD:
             self._first.append(kept)
             self._size += size
-        else:
-            self._last = kept
+            return
+        if size > MAX_CHARS:  # one message must hold all that is told, escaped
+            kept.update(status="unknown_type", value=None, message="a value too large to be told")
+        self._last = kept
 
 
 _PRIVATE = ("changed", "kinds", "raised")
@@ -232,25 +254,27 @@ def _ending(answer: dict[str, Any]) -> tuple[str, dict[str, Any], str]:
 def _read(answer: dict[str, Any]) -> dict[str, Any]:
     """The answer with the types that it should have: it comes from the candidate's process."""
     status = answer.get("status")
-    line, lines, kinds = answer.get("line"), answer.get("lines"), answer.get("kinds")
+    kinds = answer.get("kinds")
     known = ("value", "exception", "timeout", "oom", "unknown_type")
     if status not in known:
         kinds = None
     return {
         "status": status if status in known else "exception",
         "value": _text(answer.get("value")),
-        "exception": _text(answer.get("exception")),
-        "message": _text(answer.get("message")) or "",
-        "line": line if type(line) is int else None,
-        "lines": [one for one in lines if type(one) is int] if type(lines) is list else [],
+        "exception": _text(answer.get("exception"), _MAX_TEXT),
+        "message": _text(answer.get("message"), _MAX_TEXT) or "",
+        "line": whole(answer.get("line")),
+        "lines": lines(answer.get("lines")),
         "changed": _text(answer.get("changed")),
         "kinds": [one for one in kinds if type(one) is str] if type(kinds) is list else None,
         "raised": _text(answer.get("raised")),
     }
 
 
-def _text(value: Any) -> str | None:
-    return value.encode("utf-8", "replace").decode("utf-8") if type(value) is str else None
+def _text(value: Any, most: int | None = None) -> str | None:
+    if type(value) is not str:
+        return None
+    return value[:most].encode("utf-8", "replace").decode("utf-8")
 
 
 def _exception(answer: dict[str, Any]) -> BaseException:
@@ -261,6 +285,9 @@ def _exception(answer: dict[str, Any]) -> BaseException:
         if isinstance(found, type) and issubclass(found, BaseException):
             kind = found
             break
+    if issubclass(kind, StopIteration):
+        # it would end a loop of the tests as if all were well; as in PEP 479, it must not
+        kind = RuntimeError
     try:
         raised = loads(answer["raised"] or "")
         if type(raised) is tuple:

@@ -24,6 +24,7 @@ from planish.tasks.sandbox.contract import (
 )
 from planish.tasks.sandbox.pair import Pair
 from planish.tasks.sandbox.process import Child, Gone, Late, SandboxError, Used
+from planish.tasks.sandbox.speech import lines, used, whole
 from planish.tasks.sandbox.values import dumps, loads
 
 __all__ = ["MAX_FRESH", "limits_for", "run_job"]
@@ -220,9 +221,9 @@ class _Trial:
         return answer
 
     def _note(self, child: Child, answer: dict[str, Any]) -> None:
-        used = answer.get("used")
-        if self.shared and type(used) is list and len(used) == 2:
-            child.sofar = (float(used[0]), float(used[1]))
+        told = used(answer.get("used"))
+        if self.shared and told is not None:
+            child.sofar = told
 
     def _leave(self, child: Child) -> None:
         """Ends a process, or leaves it to the next job."""
@@ -237,21 +238,21 @@ class _Trial:
 
     def _died(self, child: Child, gone: Gone) -> dict[str, Any]:
         self.pair.forget(child)
-        used = child.fate()
-        self.used.append(used)
+        end = child.fate()
+        self.used.append(end)
         if self.reused:
             raise _Again
         limits = self.job.limits
-        if not used.by_itself:
+        if not end.by_itself:
             how = f"the process closed its connection, or {gone}"
-        elif used.status == -9:
+        elif end.status == -9:
             # of its own it cannot be killed so: time or memory of the machine ran out
-            over = used.cpu_s >= limits.seconds
+            over = end.cpu_s >= limits.seconds
             return {"status": "timeout" if over else "oom", "message": "the process was killed"}
-        elif used.status != 0 and used.max_rss_mb > limits.memory_mb / 2:
-            return {"status": "oom", "message": f"the process ended with {used.status}"}
+        elif end.status != 0 and end.max_rss_mb > limits.memory_mb / 2:
+            return {"status": "oom", "message": f"the process ended with {end.status}"}
         else:
-            how = f"the process ended with status {used.status}"
+            how = f"the process ended with status {end.status}"
         return {"status": "exception", "exception": "ProcessEnded", "message": how, "kinds": None}
 
     def _bill(self) -> dict[str, Any]:
@@ -301,7 +302,7 @@ def _verdict(message: dict[str, Any], why: str) -> dict[str, Any]:
         "per_input": calls,
         "exception": _text(verdict.get("exception")),
         "message": _text(verdict.get("message")) or "",
-        "line": _whole(verdict.get("line")),
+        "line": whole(verdict.get("line")),
         "why": _text(verdict.get("why")) or "",
     }
 
@@ -319,20 +320,15 @@ def _call_result(arguments: str, answer: dict[str, Any]) -> CallResult:
             value = dumps(loads(answer["value"]))
         except (ValueError, TypeError, KeyError):
             status, message = "unknown_type", "an answer that cannot be read"
-    lines = answer.get("lines")
     return CallResult(
         arguments=arguments,
         status=cast(CallStatus, status) if status in _CALL_STATUSES[:5] else "exception",
         value=value,
         exception=_text(answer.get("exception")),
         message=message,
-        line=_whole(answer.get("line")),
-        lines=tuple(one for one in lines if type(one) is int) if type(lines) is list else (),
+        line=whole(answer.get("line")),
+        lines=tuple(lines(answer.get("lines"))),
     )
-
-
-def _whole(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value < 1 << 31 else None
 
 
 def _text(value: Any) -> str | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -10,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from planish.tasks.sandbox import Job, Limits, Sandbox, SourceFile, dumps, limits_for
+from planish.tasks.sandbox import Job, Limits, Sandbox, SourceFile, dumps, limits_for, loads
 from planish.tasks.sandbox.levels import why_not
 from planish.tasks.sandbox.pair import Pair
 from planish.tasks.sandbox.process import SandboxError, Server
@@ -222,10 +224,10 @@ def test_what_timed_out_is_run_once_more_alone(
     running: list[str] = []
     alone: list[bool] = []
 
-    def watched(pair: Pair, job: Job, *, shared: bool) -> object:
+    def watched(pair: Pair, job: Job, **given: bool) -> object:
         running.append(job.key)
         try:
-            return run_job(pair, job, shared=shared)
+            return run_job(pair, job, **given)
         finally:
             running.remove(job.key)
             alone.append(not running)
@@ -238,6 +240,17 @@ def test_what_timed_out_is_run_once_more_alone(
     assert len(alone) == 3
     assert alone[2]
     assert not first.run(jobs[:1], retry=False)[0].retried
+
+
+@pytest.mark.skipif(bool(why_not("fork")), reason="the level fork is not to be had here")
+def test_what_the_machine_killed_is_run_once_more_alone() -> None:
+    killed = "import os\ndef f(x):\n    os.kill(os.getpid(), 9)\n"
+    bursting = "def f(x):\n    return [0] * 10**9\n"
+    with Sandbox(accept="fork", level="fork", workers=1) as box:  # behind walls it cannot do that
+        jobs = [with_tests(killed), with_inputs(killed, 1), with_tests(bursting), with_tests(RIGHT)]
+        results = box.run(jobs)
+    assert [one.status for one in results] == ["oom", "oom", "oom", "pass"]
+    assert [one.retried for one in results] == [True, True, False, False]
 
 
 def test_a_fault_of_our_own_is_a_result_and_nobody_waits(
@@ -330,6 +343,101 @@ def test_printed_text_is_kept_to_its_end_only(first: Sandbox) -> None:
     assert silent.stdout_tail == ""
 
 
+def test_printed_text_of_all_processes_together_stays_within_the_limit(first: Sandbox) -> None:
+    code = "import os\ndef f(x):\n    print('\u00e9' * 500, flush=True)\n    os._exit(0)\n"
+    job = with_inputs(code, 1, 2, 3, 4, limits=Limits(seconds=10, output_bytes=101))
+    (result,) = first.run([job])
+    assert result.stdout_tail == "\u00e9" * 50 + "\n"
+    assert len(result.stdout_tail.encode()) <= 101
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"seconds": 0},
+        {"seconds": math.inf},
+        {"seconds": math.nan},
+        {"seconds": 86_401},
+        {"call_seconds": -1},
+        {"memory_mb": 0},
+        {"memory_mb": 1 << 50},
+        {"output_bytes": -1},
+        {"output_bytes": 65_537},
+        {"processes": 0},
+    ],
+)
+def test_limits_that_limit_nothing_are_refused(fields: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        Limits(**fields)  # type: ignore[arg-type]
+
+
+def test_answers_that_fill_the_hosts_memory_are_not_kept(
+    first: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("planish.tasks.sandbox.work.MAX_KEPT", 2500)
+    code = "def f(x):\n    if x == 3:\n        raise ValueError(x)\n    return 'x' * 1000\n"
+    (result,) = first.run([with_inputs(code, *range(5))])
+    statuses = [one.status for one in result.per_input]
+    assert statuses == ["value", "value", "unknown_type", "exception", "unknown_type"]
+    assert "2,500 characters" in result.per_input[2].message
+    assert result.score == 0.0
+
+
+def test_what_reading_an_answer_takes_is_the_candidates_time(
+    first: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(text: str) -> object:
+        time.sleep(0.4)
+        return loads(text)
+
+    monkeypatch.setattr("planish.tasks.sandbox.work.loads", slow)
+    job = with_inputs("def f(x):\n    return x\n", *range(8), limits=Limits(seconds=1))
+    (result,) = first.run([job], retry=False)
+    statuses = [one.status for one in result.per_input]
+    assert result.status == "timeout"
+    assert statuses[0] == "value"
+    assert statuses.count("value") <= 3
+    assert statuses[-1] == "not_run"
+
+
+PROJECT = (
+    SourceFile(path="shop/__init__.py", text=""),
+    SourceFile(path="shop/data.py", text="ROWS = [1, 2, 3]\n"),
+)
+LENGTH = "def f(x):\n    return len(x)\n"
+EMPTIES = "def f(x):\n    n = len(x)\n    x.clear()\n    return n\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "rows", "files"),
+    [
+        ("from shop import data", "data.ROWS", PROJECT),
+        ("import calendar", "calendar.mdays", ()),
+        ("import os\nos.mkdir('scratch')", "[1]", ()),
+    ],
+)
+def test_tests_start_afresh_for_every_candidate(
+    first: Sandbox, head: str, rows: str, files: tuple[SourceFile, ...]
+) -> None:
+    size = {"data.ROWS": 3, "calendar.mdays": 13, "[1]": 1}[rows]
+    tests = f"{head}\ndef check(candidate):\n    assert candidate({rows}) == {size}\n"
+    jobs = [
+        Job(key="1", code=code, entry_point="f", tests=tests, files=files, limits=Limits(seconds=9))
+        for code in (LENGTH, EMPTIES, LENGTH)
+    ]
+    assert [one.status for one in first.run(jobs)] == ["pass"] * 3
+
+
+def test_plain_tests_share_a_process_and_others_end_with_their_job(first: Sandbox) -> None:
+    shared = first._pairs[0]._shared
+    first.run([with_tests(RIGHT)])
+    tester = shared["tester"].child
+    first.run([with_tests(RIGHT)])
+    assert first._pairs[0]._shared["tester"].child is tester
+    first.run([with_tests(RIGHT).model_copy(update={"tests": "import os\n" + TESTS})])
+    assert "tester" not in first._pairs[0]._shared
+
+
 def test_a_stream_keeps_the_order_and_progress_counts(first: Sandbox) -> None:
     jobs = [
         Job(key=str(number), code=RIGHT, entry_point="f", inputs=(dumps((number,)),))
@@ -346,6 +454,7 @@ def test_a_stream_keeps_the_order_and_progress_counts(first: Sandbox) -> None:
 def test_a_slow_reference_raises_the_limit_and_a_fast_one_does_not() -> None:
     assert limits_for(0.1, Limits(seconds=4)).seconds == 4
     assert limits_for(3, Limits(seconds=4)).seconds == 12
+    assert limits_for(1e9, Limits(seconds=4)).seconds == 86_400
 
 
 def test_closing_ends_what_runs_and_what_waits() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import enum
+import itertools
 import json
 import math
 from typing import Any
@@ -218,6 +219,17 @@ def test_members_made_to_collide_are_refused_at_once() -> None:
     text = ",".join(str(number * step) for number in range(1, 30_000))
     with pytest.raises(ValueError, match="collide"):
         loads('{"set":[' + text + "]}")
+
+
+def test_few_members_made_to_collide_are_refused_too_and_honest_ones_are_not() -> None:
+    step = (1 << 61) - 1
+    alike = ",".join(str(number * step) for number in range(1, 66))
+    others = ",".join(map(str, range(1000)))  # most of the members may be as they should
+    for text in ('{"set":[' + alike + "]}", '{"set":[' + alike + "," + others + "]}"):
+        with pytest.raises(ValueError, match="collide"):
+            loads(text)
+    honest = set(itertools.product([-2, -1, 0, 1, 2], repeat=4))  # -1 and -2 share a hash
+    assert loads(dumps(honest)) == honest
 
 
 def test_same_is_typed() -> None:

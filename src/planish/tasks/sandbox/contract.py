@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from planish.records import Record
 
 __all__ = [
     "LEVELS",
+    "MAX_OUTPUT",
+    "MAX_SECONDS",
     "STATUSES",
     "CallResult",
     "CallStatus",
@@ -53,22 +55,28 @@ nothing about the candidate."""
 CallStatus = Literal["value", "exception", "timeout", "oom", "unknown_type", "not_run"]
 
 
+MAX_SECONDS = 86_400
+MAX_OUTPUT = 65_536
+
+
 class Limits(Record):
     """What one job may use.
 
     Args:
-        seconds: of wall clock and of processor time, for the whole job.
+        seconds: of wall clock and of processor time, for the whole job; a day at most.
         call_seconds: for one call; None: whatever is left of `seconds`.
         memory_mb: address space of the candidate's process, MiB.
-        output_bytes: printed text that is kept; the rest is thrown away as it comes.
-        processes: that may live at once, threads counted.
+        output_bytes: printed text that is kept, 65,536 at most; the rest is thrown away as it
+            comes.
+        processes: that may live at once, threads counted. At the level `fork`, nothing counts
+            those of an ordinary user.
     """
 
-    seconds: float = 4.0
-    call_seconds: float | None = None
-    memory_mb: int = 1024
-    output_bytes: int = 65_536
-    processes: int = 32
+    seconds: float = Field(4.0, gt=0, le=MAX_SECONDS, allow_inf_nan=False)
+    call_seconds: float | None = Field(None, gt=0, le=MAX_SECONDS, allow_inf_nan=False)
+    memory_mb: int = Field(1024, ge=64, le=1 << 30)
+    output_bytes: int = Field(MAX_OUTPUT, ge=0, le=MAX_OUTPUT)
+    processes: int = Field(32, ge=1, le=1 << 20)
 
 
 class SourceFile(Record):
@@ -144,10 +152,12 @@ class ExecResult(Record):
         exception: of the candidate, or of the tests; message, line: as in `CallResult`.
         why: what the tests found, or what the sandbox or the harness suffered.
         stdout_tail: the last of what the candidate printed.
-        wall_s, cpu_s: seconds; max_rss_mb: MiB, of the candidate's process.
+        wall_s, cpu_s: seconds.
+        max_rss_mb: MiB, of the candidate's process; where it has served other programs before,
+            the most that any of them took.
         sandbox_level: how well it was locked up.
         python: version that ran it.
-        retried: it timed out at first, and was run again alone.
+        retried: at first it timed out or was killed, and it was run again alone.
     """
 
     key: str

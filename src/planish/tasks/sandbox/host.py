@@ -22,7 +22,7 @@ from planish.tasks.sandbox.contract import ExecResult, Job, Level
 from planish.tasks.sandbox.levels import choose
 from planish.tasks.sandbox.pair import Pair
 from planish.tasks.sandbox.tame import tame
-from planish.tasks.sandbox.work import run_job
+from planish.tasks.sandbox.work import KILLED, run_job
 
 __all__ = ["Sandbox"]
 
@@ -40,7 +40,17 @@ class _Batch:
         self.stopped = False
 
 
-_Task = tuple[_Batch, int, Job, bool]
+_Task = tuple[_Batch, int, Job, bool, bool]
+
+
+def _disturbed(result: ExecResult) -> bool:
+    """Whether other processes of the machine may be why it failed."""
+    if result.status == "timeout":
+        return True
+    return result.status == "oom" and KILLED in (
+        result.message,
+        *(call.message for call in result.per_input),
+    )
 
 
 class Sandbox:
@@ -94,9 +104,10 @@ class Sandbox:
 
         Args:
             jobs: to run.
-            progress: called with (done, total) after each job, in the calling thread.
-            retry: what timed out is run once more at the end, alone, so that a busy machine makes
-                no failures.
+            progress: called with (done, total) after each job, in the calling thread; what is
+                run once more comes after (total, total), and is not told of.
+            retry: what timed out, or was killed for want of memory on the machine, is run once
+                more at the end, alone, so that a busy machine makes no failures.
         """
         todo = list(jobs)
         with self._one_batch:
@@ -107,8 +118,8 @@ class Sandbox:
             order = [places.setdefault(job.tests, len(places)) for job in todo]
             ordered = sorted(enumerate(todo), key=lambda one: order[one[0]])
             self._work(ordered, done, len(todo), progress)
-            late = [i for i in range(len(todo)) if done[i].status == "timeout"] if retry else []
-            for index in late:
+            again_alone = [i for i in range(len(todo)) if _disturbed(done[i])] if retry else []
+            for index in again_alone:
                 again: dict[int, ExecResult] = {}
                 self._work([(index, todo[index])], again, 1, None)
                 done[index] = again[index].model_copy(update={"retried": True})
@@ -148,15 +159,15 @@ class Sandbox:
     def _serve(self, pair: Pair) -> None:
         try:
             while (task := self._tasks.get()) is not None:
-                batch, index, job, shared = task
+                batch, index, job, shared, plain = task
                 if not batch.stopped:
-                    batch.results.put((index, self._result(pair, job, shared)))
+                    batch.results.put((index, self._result(pair, job, shared, plain)))
         finally:
             pair.close()
 
-    def _result(self, pair: Pair, job: Job, shared: bool) -> ExecResult:
+    def _result(self, pair: Pair, job: Job, shared: bool, plain: bool) -> ExecResult:
         try:
-            return run_job(pair, job, shared=shared)
+            return run_job(pair, job, shared=shared, plain_tests=plain)
         except Exception as error:  # a thread that ended would leave its batch waiting for ever
             pair.close()
             return ExecResult(
@@ -177,10 +188,15 @@ class Sandbox:
     ) -> None:
         batch = _Batch()
         count = 0
+        plain: dict[tuple[str, str], bool] = {}  # jobs mostly come with the same tests
         try:
             for index, job in jobs:
                 # here, and not by the workers: threads that read code disturb one another
-                self._tasks.put((batch, index, job, not job.files and tame(job.code)))
+                shared = not job.files and tame(job.code)
+                tests = (job.tests, job.support)
+                if tests not in plain:
+                    plain[tests] = all(map(tame, tests))
+                self._tasks.put((batch, index, job, shared, not job.files and plain[tests]))
                 count += 1
             for number in range(count):
                 index, result = batch.results.get()

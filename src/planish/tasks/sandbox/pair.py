@@ -4,7 +4,7 @@
     child = pair.candidate(job, message, tame=False)
 
 A process is only shared by programs that leave nothing behind in it (`tame.py`), or by tests that
-are the same.
+are the same and leave nothing behind either.
 """
 
 from __future__ import annotations
@@ -78,18 +78,21 @@ class Pair:
 
         return self._one("candidate", what, long, again)
 
-    def tester(self, job: Job, candidate: Child, seconds: float) -> Child:
+    def tester(self, job: Job, candidate: Child, seconds: float, plain: bool) -> Child:
         """A process that runs the tests of a job, and asks the candidate itself.
 
         Args:
             job: whose tests are run.
             candidate: a process that has loaded its code.
             seconds: that all answers may take together.
+            plain: the tests are tame: their process may have served other jobs.
 
         Raises:
             Gone: it has ended; SandboxError: none can be started.
         """
-        what = (job.tests, job.support, job.seed, job.files, job.limits.memory_mb)
+        if not plain:
+            self.let_go("tester")
+        what = (job.tests, job.support, job.seed, job.limits.memory_mb)
         message = {
             "tests": job.tests,
             "support": job.support,

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as _quote
 from typing import Any, NoReturn
@@ -30,7 +31,7 @@ MAX_ITEMS = 1_000_000
 MAX_CHARS = 8_000_000
 
 _PLAIN_BITS = 4096  # beyond about 14,000 bits Python refuses to write a number in decimal
-_CROWD = 1000  # so many members may share hashes before anybody waits for them
+_CROWD = 64  # so many members may share one hash before anybody waits for them
 
 
 class UnknownType(TypeError):
@@ -297,7 +298,9 @@ def _collection(held: Any) -> set[Any]:
 
 def _check_hashes(members: list[Any]) -> None:
     # members that all share one hash would take hours to put together
-    if len(members) > _CROWD and len({hash(one) for one in members}) < len(members) // 2:
+    if len(members) <= _CROWD:
+        return
+    if max(Counter(map(hash, members)).values()) > _CROWD:
         raise ValueError("not a plain value: members made to collide")
 
 

@@ -15,6 +15,7 @@ from typing import Any, cast, get_args
 from pydantic import ValidationError
 
 from planish.tasks.sandbox.contract import (
+    MAX_SECONDS,
     CallResult,
     CallStatus,
     ExecResult,
@@ -27,10 +28,16 @@ from planish.tasks.sandbox.process import Child, Gone, Late, SandboxError, Used
 from planish.tasks.sandbox.speech import lines, used, whole
 from planish.tasks.sandbox.values import dumps, loads
 
-__all__ = ["MAX_FRESH", "limits_for", "run_job"]
+__all__ = ["KILLED", "MAX_FRESH", "MAX_KEPT", "limits_for", "run_job"]
 
 MAX_FRESH = 3
 """So many times the inputs go on in a new process after one that did not live."""
+
+MAX_KEPT = 16_000_000
+"""Characters of all answers of one job that are kept."""
+
+KILLED = "the process was killed"
+"""Message of a call that may only have been in the way of another process of the machine."""
 
 _TEXT = 500
 _CALL_STATUSES = get_args(CallStatus)
@@ -39,14 +46,16 @@ _STATUSES = get_args(Status)
 
 def limits_for(reference_seconds: float, limits: Limits) -> Limits:
     """Limits under which a program may take four times as long as the reference does."""
-    return limits.model_copy(update={"seconds": max(limits.seconds, 4 * reference_seconds)})
+    seconds = min(max(limits.seconds, 4 * reference_seconds), MAX_SECONDS)
+    return limits.model_copy(update={"seconds": seconds})
 
 
-def run_job(pair: Pair, job: Job, *, shared: bool = False) -> ExecResult:
+def run_job(pair: Pair, job: Job, *, shared: bool = False, plain_tests: bool = False) -> ExecResult:
     """Runs a job on a pair of servers; whatever happens comes back as a result.
 
     Args:
         shared: its process may have served other jobs, and may serve more: `tame` says so.
+        plain_tests: the process of its tests may serve other jobs with the same tests.
     """
     wrong = _bad_path(job)
     if wrong is not None:
@@ -55,7 +64,7 @@ def run_job(pair: Pair, job: Job, *, shared: bool = False) -> ExecResult:
     told: dict[str, Any] = {}
     for attempt in range(3):
         try:
-            trial = _Trial(pair, job, shared)
+            trial = _Trial(pair, job, shared, plain_tests)
             told = trial.test() if job.tests else trial.try_inputs()
             break
         except _Again:
@@ -88,12 +97,14 @@ class _Again(Exception):
 class _Trial:
     """One job while it runs."""
 
-    def __init__(self, pair: Pair, job: Job, shared: bool) -> None:
+    def __init__(self, pair: Pair, job: Job, shared: bool, plain_tests: bool) -> None:
         self.pair = pair
         self.job = job
         self.shared = shared
+        self.plain_tests = plain_tests
         self.reused = False
         self.before = 0.0
+        self.kept = 0
         self.left = job.limits.seconds
         self.used: list[Used] = []
         self.calls: list[CallResult] = []
@@ -106,7 +117,7 @@ class _Trial:
         patience = max(10.0, 2 * self.job.limits.seconds)
         message, why, asked = {"fate": "timeout"}, "", False
         try:
-            tester = self.pair.tester(self.job, candidate, max(self.left, 0.001))
+            tester = self.pair.tester(self.job, candidate, max(self.left, 0.001), self.plain_tests)
             deadline = time.monotonic() + patience
             message = tester.receive(deadline)
             if "asked" in message:
@@ -119,7 +130,7 @@ class _Trial:
         told = _verdict(message, why)
         if why == "the tests did not end" and asked:
             told["status"] = "timeout"  # what the candidate returned keeps them from ending
-        if why or told["status"] == "harness":
+        if why or told["status"] == "harness" or not self.plain_tests:
             self.pair.let_go("tester")
         self._note(candidate, message)
         if message.get("fate") == "ended":
@@ -144,7 +155,10 @@ class _Trial:
             while candidate is not None and len(self.calls) < len(inputs):
                 arguments = inputs[len(self.calls)]
                 candidate, answer = self._answer(candidate)
-                self.calls.append(_call_result(arguments, answer))
+                started = time.monotonic()
+                self.calls.append(self._kept(_call_result(arguments, answer)))
+                # to read what a candidate sends may take long, and it must not take for ever
+                self.left -= time.monotonic() - started
             if candidate is not None:
                 self._leave(candidate)
             fresh += 1
@@ -200,7 +214,9 @@ class _Trial:
         if self.job.limits.call_seconds is not None:
             allowed = min(allowed, self.job.limits.call_seconds)
         try:
-            answer = self._hear(child, started + max(allowed, 0.001))
+            if allowed <= 0:  # an answer that is there already comes too late
+                raise Late
+            answer = self._hear(child, started + allowed)
         except Late:
             self._end(child)
             return None, {"status": "timeout"}
@@ -214,6 +230,20 @@ class _Trial:
         if self.reused:
             raise _Again
         return None, answer
+
+    def _kept(self, call: CallResult) -> CallResult:
+        """The call, or what can be told of it once a candidate has filled enough memory here."""
+        size = len(call.value or "") + 8 * len(call.lines) + len(call.message)
+        if self.kept + size <= MAX_KEPT:
+            self.kept += size
+            return call
+        if call.status != "value":
+            return call.model_copy(update={"lines": ()})
+        return CallResult(
+            arguments=call.arguments,
+            status="unknown_type",
+            message=f"more than {MAX_KEPT:,} characters in all answers",
+        )
 
     def _hear(self, child: Child, deadline: float) -> dict[str, Any]:
         answer = child.receive(deadline)
@@ -248,7 +278,7 @@ class _Trial:
         elif end.status == -9:
             # of its own it cannot be killed so: time or memory of the machine ran out
             over = end.cpu_s >= limits.seconds
-            return {"status": "timeout" if over else "oom", "message": "the process was killed"}
+            return {"status": "timeout" if over else "oom", "message": KILLED}
         elif end.status != 0 and end.max_rss_mb > limits.memory_mb / 2:
             return {"status": "oom", "message": f"the process ended with {end.status}"}
         else:
@@ -257,7 +287,9 @@ class _Trial:
 
     def _bill(self) -> dict[str, Any]:
         return {
-            "stdout_tail": _clean("".join(one.tail for one in self.used)),
+            "stdout_tail": _last(
+                _clean("".join(one.tail for one in self.used)), self.job.limits.output_bytes
+            ),
             "cpu_s": max(sum(one.cpu_s for one in self.used) - self.before, 0.0),
             "max_rss_mb": max((one.max_rss_mb for one in self.used), default=0.0),
         }
@@ -333,6 +365,12 @@ def _call_result(arguments: str, answer: dict[str, Any]) -> CallResult:
 
 def _text(value: Any) -> str | None:
     return _clean(value[:_TEXT]) if type(value) is str else None
+
+
+def _last(text: str, most: int) -> str:
+    """So many bytes of the end of a text, without a character that is cut."""
+    data = text.encode()
+    return text if len(data) <= most else data[len(data) - most :].decode("utf-8", "ignore")
 
 
 def _clean(text: str) -> str:

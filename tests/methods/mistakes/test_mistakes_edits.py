@@ -8,14 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planish.methods.mistakes.data import REASONS, CodeTask
+from planish.methods.mistakes.data import MARKER, REASONS, CodeTask
+from planish.methods.mistakes.own.elements import CLEAN, rename
 from planish.methods.mistakes.reasoning.boundaries import boundaries, special
 from planish.methods.mistakes.reasoning.edits import (
-    CLEAN,
+    NoEdit,
     PromptEdit,
     RuleEditor,
     asked_task,
     code_in,
+    relevance,
 )
 from planish.methods.mistakes.reasoning.facts import api_facts, facts_about
 from planish.methods.mistakes.reasoning.failures import Call, Failures
@@ -25,13 +27,13 @@ from planish.methods.mistakes.reasoning.prompts import (
     add_demonstration,
     add_sentence,
     demonstrations,
-    rename,
     sentences,
     to_front,
 )
 from planish.methods.mistakes.reasoning.writing import ModelEditor
 from planish.models.scripted import ScriptedModel
 from planish.records import Completion
+from planish.tasks.sandbox.contract import SourceFile
 from planish.tasks.sandbox.values import dumps
 
 PROMPT = '''def spread(numbers: list[int]) -> int:
@@ -85,6 +87,30 @@ def test_a_boundary_is_stated_in_words() -> None:
     assert "negative" in made.prompt
     assert made.prompt.index("may be empty") < made.prompt.index(">>>")
     ast.parse(made.prompt)
+
+
+PROJECT = TASK.model_copy(
+    update={
+        "entry_point": "shop.driver:run",
+        "module": "shop/sums.py",
+        "template": f"{MARKER}\n",
+        "files": (
+            SourceFile(
+                path="shop/driver.py", text="def run(rows, numbers):\n    return spread(rows)"
+            ),
+        ),
+    }
+)
+
+
+def test_of_a_projects_function_nothing_is_said_about_its_callers_arguments() -> None:
+    calls = (call(0, [], 3), call(2, [1], 3))
+    failures = Failures(PROJECT, calls=calls, failing=calls[:1], passing=calls[1:])
+    assert failures.names == ("rows", "numbers")
+    assert RuleEditor().edit(PROJECT, "EC", failures) is None
+    assert RuleEditor().edit(PROJECT, "IOD", failures) is None
+    assert relevance("Where numbers are empty the rows are, too.", failures) == 0.0
+    assert relevance("Where it is empty the spread is 0.", FAILURES) > 0.0
 
 
 def test_a_demonstration_is_one_that_no_test_uses_and_has_failed() -> None:
@@ -174,24 +200,28 @@ def test_a_model_rewords_and_never_sees_reference_or_tests() -> None:
         return f"Sure.\n<prompt>\n{PROMPT.replace('less', 'minus')}</prompt>"
 
     made = ModelEditor(ScriptedModel("m", script), RuleEditor()).edit(TASK, "MCQS", FAILURES)
-    assert made is not None
+    assert isinstance(made, PromptEdit)
     assert made.prompt == PROMPT.replace("less", "minus")
     assert "max(numbers)" not in seen[0]
     assert "917" not in seen[0]
 
 
 @pytest.mark.parametrize(
-    "reply",
+    ("reply", "why"),
     [
-        "I would not change it.",
-        "<prompt>\nSomething else.\n</prompt>",
-        f"<prompt>\n{PROMPT}</prompt>",
-        Completion(text="", finish="error"),
-        Completion(text=f"<prompt>\n{PROMPT}!</prompt>", finish="length"),
+        ("I would not change it.", "holds no <prompt>"),
+        ("<prompt>\nSomething else.\n</prompt>", "no longer names spread"),
+        (f"<prompt>\n{PROMPT}</prompt>", "as it is"),
+        (Completion(text="", finish="error"), "gave no reply"),
+        (Completion(text=f"<prompt>\n{PROMPT}!</prompt>", finish="length"), "cut off (length)"),
     ],
 )
-def test_a_model_that_edits_nothing_useful_makes_no_edit(reply: str | Completion) -> None:
-    assert ModelEditor(model(reply), RuleEditor()).edit(TASK, "MCQS", FAILURES) is None
+def test_a_model_that_edits_nothing_useful_makes_no_edit(reply: str | Completion, why: str) -> None:
+    made = ModelEditor(model(reply), RuleEditor()).edit(TASK, "MCQS", FAILURES)
+    assert isinstance(made, NoEdit)
+    assert why in made.why
+    assert "--editor" not in made.why
+    assert made.lost == (why == "gave no reply")
 
 
 def test_rules_edit_for_the_other_reasons() -> None:
@@ -258,6 +288,17 @@ def test_a_demonstration_of_a_tested_input_leaks() -> None:
     prompt = add_demonstration(PROMPT, "spread", "[-5, 912]", "0")
     made = PromptEdit("IOD", prompt, "", "demonstration", shown=(dumps(([-5, 912],)),))
     assert "input of the tests" in gives_away(TASK, made, FAILURES)
+
+
+@pytest.mark.parametrize(
+    ("shown", "leaks"),
+    [("spread([]) == 1", True), ("spread([1, 5]) == 4", False), ("spread([3, 47]) == 44", False)],
+)
+def test_a_models_demonstration_of_a_tested_input_leaks_though_nobody_says_so(
+    shown: str, leaks: bool
+) -> None:
+    made = PromptEdit("IOD", add_sentence(PROMPT, f"So {shown}."), "", "rewrite")
+    assert ("input of the tests" in gives_away(TASK, made, FAILURES)) == leaks
 
 
 VALUES = st.recursive(

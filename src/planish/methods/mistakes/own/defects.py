@@ -28,6 +28,7 @@ from typing import Any
 from planish.methods.mistakes.data import CodeTask, Reason
 from planish.methods.mistakes.own import hand_made, own_tasks
 from planish.methods.mistakes.own.elements import (
+    CLEAN,
     Element,
     asked_name,
     asked_part,
@@ -38,10 +39,6 @@ from planish.models.scripted import ScriptedModel
 from planish.records import BadInput, Chat, Record
 
 __all__ = ["CLEAN", "Defect", "Element", "Placebo", "ScriptedCoder", "defects", "placebos"]
-
-CLEAN = "clean_prompt"
-"""Key of a task's `meta`: its prompt put into other words; without the defect where those were it.
-"""
 
 OTHER_RATE = 0.5
 """How often any other own task is passed (ours)."""
@@ -151,7 +148,7 @@ def _defect(row: dict[str, Any], each: dict[str, Any]) -> Defect:
         task_id=f"own/defects/{name}/{each['reason']}",
         entry_point=named,
         prompt=defective,
-        reference=rename(row["reference"], name, named),
+        reference=rename(row["reference"].lstrip("\n"), name, named),
         tests=row["tests"],
         strategy=row["strategy"],
         precondition=row.get("precondition", ""),
@@ -166,7 +163,7 @@ def _defect(row: dict[str, Any], each: dict[str, Any]) -> Defect:
         clean=clean,
         reworded=reworded,
         element=tuple(Element(kind=kind, pattern=pattern) for kind, pattern in elements),
-        wrong=rename(each["wrong"], name, named),
+        wrong=rename(each["wrong"].lstrip("\n"), name, named),
     )
 
 

@@ -1,4 +1,5 @@
-"""Looks at a prompt: whether it has what a defect lacks, and which function it asks for.
+"""Looks at a prompt: whether it has what a defect lacks, which function it asks for, and how to
+call that by another name.
 
 >>> Element(kind="lacks", pattern="sort_down").stands("def sort_up(values):")
 True
@@ -9,11 +10,15 @@ from __future__ import annotations
 import io
 import re
 import tokenize
+from collections.abc import Iterator
 from typing import Literal
 
 from planish.records import Record
 
-__all__ = ["Element", "asked_name", "asked_part", "rename", "rename_words"]
+__all__ = ["CLEAN", "Element", "asked_name", "asked_part", "rename", "rename_words", "words_of"]
+
+CLEAN = "clean_prompt"
+"""Key of a task's `meta`: its prompt in other words, without a defect that it is known to have."""
 
 _DEFINED = re.compile(r"^[ \t]*(?:>>> )?(?:async )?def\s+(\w+)\s*\(", re.MULTILINE)
 _QUOTES = re.compile(r"[rR]?(\"\"\"|''')")
@@ -33,7 +38,8 @@ class Element(Record):
 
     def stands(self, prompt: str) -> bool:
         """Whether the prompt is like that."""
-        line = " ".join(_description(prompt).split() if self.kind == "first" else prompt.split())
+        start, end = words_of(prompt) if self.kind == "first" else (0, len(prompt))
+        line = " ".join(prompt[start:end].split())
         found = re.search(self.pattern, line)
         if self.kind == "first":
             return found is not None and _prominent(line[: found.start()])
@@ -45,11 +51,14 @@ def asked_part(prompt: str) -> str:
     return prompt[max((found.start() for found in _DEFINED.finditer(prompt)), default=0) :]
 
 
-def _description(prompt: str) -> str:
-    """What stands in the docstring of the last function, or all of it."""
-    asked = asked_part(prompt)
-    opened = _QUOTES.search(asked)
-    return prompt if opened is None else asked[opened.end() :].partition(opened[1])[0]
+def words_of(prompt: str) -> tuple[int, int]:
+    """Where the description stands: inside the last function's docstring, or the whole prompt."""
+    begin = max(prompt.rfind("\ndef "), prompt.rfind("\nasync def "), prompt.find("def "))
+    opening = _QUOTES.search(prompt, begin) if begin >= 0 else None
+    if opening is None:
+        return 0, len(prompt)
+    closing = prompt.find(opening[1], opening.end())
+    return opening.end(), len(prompt) if closing < 0 else closing
 
 
 def _prominent(before: str) -> bool:
@@ -58,19 +67,27 @@ def _prominent(before: str) -> bool:
 
 
 def rename_words(text: str, old: str, new: str) -> str:
-    """The text with another word wherever it stands alone."""
+    """Every whole word `old`, wherever it stands."""
     return re.sub(rf"(?<!\w){re.escape(old)}(?!\w)", lambda _: new, text)
 
 
 def rename(code: str, old: str, new: str) -> str:
-    """The code with another name for its function; texts and comments stay."""
-    lines = code.lstrip("\n").split("\n")
-    tokens = tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline)
-    places = [each.start for each in tokens if each.type == tokenize.NAME and each.string == old]
+    """Every name `old` in the code, not in its texts and comments; broken code by whole words."""
+    try:
+        places = list(_names(code, old))
+    except (tokenize.TokenError, SyntaxError, ValueError):
+        return rename_words(code, old, new)
+    lines = code.split("\n")
     for row, column in reversed(places):
         line = lines[row - 1]
         lines[row - 1] = line[:column] + new + line[column + len(old) :]
     return "\n".join(lines)
+
+
+def _names(code: str, name: str) -> Iterator[tuple[int, int]]:
+    for token in tokenize.generate_tokens(io.StringIO(code).readline):
+        if token.type == tokenize.NAME and token.string == name:
+            yield token.start
 
 
 def asked_name(prompt: str, default: str) -> str:

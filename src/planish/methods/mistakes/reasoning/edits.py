@@ -12,7 +12,9 @@
 | PS | the sentence that speaks of what fails is moved to the front, and flagged |
 | ITK | what the called built-ins and library functions really do is stated |
 
-The reasons are arXiv 2411.01414's; the edits for ITK and all rules are ours.
+Where a project calls the function, its caller's arguments are not the function's: then there is
+neither a demonstration nor a boundary. The reasons are arXiv 2411.01414's; the edits for ITK and
+all rules are ours.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Protocol
 
 from planish.methods.mistakes.data import CodeTask, Reason
 from planish.methods.mistakes.loading.replies import code_of
+from planish.methods.mistakes.own.elements import CLEAN, rename, rename_words
 from planish.methods.mistakes.reasoning.boundaries import boundaries, special
 from planish.methods.mistakes.reasoning.facts import ApiFact, facts_about
 from planish.methods.mistakes.reasoning.failures import Call, Failures, canonical, unpacked
@@ -32,17 +35,21 @@ from planish.methods.mistakes.reasoning.prompts import (
     add_demonstration,
     add_sentence,
     demonstrations,
-    rename,
-    rename_words,
     sentences,
     to_front,
 )
 from planish.tasks.sandbox.values import loads, same
 
-__all__ = ["CLEAN", "NEUTRAL_NAMES", "Editor", "PromptEdit", "RuleEditor", "asked_task", "code_in"]
-
-CLEAN = "clean_prompt"
-"""Key of a task's `meta`: the same task without the defect that its prompt is known to have."""
+__all__ = [
+    "CLEAN",
+    "NEUTRAL_NAMES",
+    "Editor",
+    "NoEdit",
+    "PromptEdit",
+    "RuleEditor",
+    "asked_task",
+    "code_in",
+]
 
 NEUTRAL_NAMES = ("solution", "task_function", "target_function", "function_to_write")
 
@@ -72,11 +79,25 @@ class PromptEdit:
     added: str = ""
 
 
+@dataclass(frozen=True)
+class NoEdit:
+    """Why an edit that should be there is not.
+
+    Args:
+        why: in one line; lost: no reply came, so that another try may bring one.
+    """
+
+    why: str
+    lost: bool = False
+
+
 class Editor(Protocol):
     """Makes edits."""
 
-    def edit(self, task: CodeTask, reason: Reason, failures: Failures) -> PromptEdit | None:
-        """The edit that tests this reason, or None where there is nothing to edit."""
+    def edit(
+        self, task: CodeTask, reason: Reason, failures: Failures
+    ) -> PromptEdit | NoEdit | None:
+        """The edit that tests this reason; None where there is nothing to edit, or why not."""
         ...
 
 
@@ -232,6 +253,9 @@ def _without(prompt: str, demo: Demonstration) -> str:
 
 
 def _boundary(task: CodeTask, failures: Failures) -> PromptEdit | None:
+    # The parameters of a project's caller are not in the prompt, and mean nothing there.
+    if not failures.own_calls:
+        return None
     found = boundaries(
         [unpacked(call.arguments) for call in failures.failing],
         [unpacked(call.arguments) for call in failures.passing],
@@ -267,7 +291,12 @@ _USUAL = frozenset(
 
 
 def relevance(sentence: str, failures: Failures) -> float:
-    """How much a sentence speaks of what is special about the failing inputs."""
+    """How much a sentence speaks of what is special about the failing inputs.
+
+    0 where those are inputs of a project's caller, of which the prompt does not speak.
+    """
+    if not failures.own_calls:
+        return 0.0
     marks = boundaries(
         [unpacked(call.arguments) for call in failures.failing],
         [unpacked(call.arguments) for call in failures.passing],

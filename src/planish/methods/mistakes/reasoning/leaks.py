@@ -123,12 +123,30 @@ def gives_away(task: CodeTask, edit: PromptEdit, failures: Failures) -> str:
     for call in failures.failing:
         if call.arguments in tested and _mentions(call, old, new):
             return f"the edit holds the expected output of a failing test: {call.value[:80]}"
-    if given := tested & set(edit.shown):
+    if given := tested & (set(edit.shown) | _demonstrated(task, edit)):
         return f"the edit shows an input of the tests: {min(given)[:80]}"
     for line in _lines(task.reference):
         if _plain(line) in new and _plain(line) not in old:
             return f"the edit holds a line of the reference: {line[:80]}"
     return ""
+
+
+def _demonstrated(task: CodeTask, edit: PromptEdit) -> set[str]:
+    """Arguments of what the edit demonstrates, and the prompt did not, or with another result."""
+    failures = Failures(task)
+    if not failures.own_calls:
+        return set()
+
+    old = [
+        (canonical(demo.arguments), demo.result)
+        for demo in demonstrations(task.prompt, failures.name)
+    ]
+    return {
+        given
+        for demo in demonstrations(edit.prompt, edit.name or failures.name)
+        for given in [canonical(demo.arguments)]
+        if (given, demo.result) not in old
+    }
 
 
 def _mentions(call: Call, old: str, new: str) -> bool:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from itertools import cycle
 
 from planish.methods.mistakes.data import CodeTask
+from planish.methods.mistakes.own.elements import rename_words
 from planish.methods.mistakes.reasoning.edits import (
     FLAG,
     PromptEdit,
@@ -33,7 +34,6 @@ from planish.methods.mistakes.reasoning.failures import Failures
 from planish.methods.mistakes.reasoning.prompts import (
     add_sentence,
     demonstrations,
-    rename_words,
     sentences,
     to_front,
 )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from planish.methods.mistakes.data import REASONS, Arm, CodeTask, Reason
 from planish.methods.mistakes.jobs import Box, References
 from planish.methods.mistakes.loading.replies import chat_of
-from planish.methods.mistakes.reasoning.edits import Editor, PromptEdit, asked_task
+from planish.methods.mistakes.reasoning.edits import Editor, NoEdit, PromptEdit, asked_task
 from planish.methods.mistakes.reasoning.failures import Call, Failures
 from planish.methods.mistakes.reasoning.leaks import breaks, gives_away, held_out
 from planish.methods.mistakes.reasoning.placebos import placebo_of
@@ -81,6 +81,7 @@ class TaskPlan:
     Args:
         arms: those to draw, the unchanged prompt first; refused: edits that leak or break.
         why: reason -> why it is not tried; calls: reason -> inputs that it is scored on.
+        lost: edits for which no reply of the editor came.
     """
 
     failures: Failures
@@ -88,6 +89,7 @@ class TaskPlan:
     refused: tuple[ArmPlan, ...] = ()
     why: dict[Reason, str] = field(default_factory=dict)
     calls: dict[Reason, tuple[Call, ...]] = field(default_factory=dict)
+    lost: int = 0
 
     @property
     def task(self) -> CodeTask:
@@ -109,18 +111,20 @@ def make_plans(
 ) -> list[TaskPlan]:
     """Edits and placebos of these tasks, checked; the sandbox checks all at once."""
     edits: list[dict[Reason, PromptEdit]] = []
+    none: list[dict[Reason, NoEdit]] = []
     for each in failures:
         made = {reason: editor.edit(each.task, reason, each) for reason in reasons}
-        edits.append({reason: edit for reason, edit in made.items() if edit is not None})
+        edits.append({name: edit for name, edit in made.items() if isinstance(edit, PromptEdit)})
+        none.append({name: edit for name, edit in made.items() if isinstance(edit, NoEdit)})
     asked = [
         (each.task, edit)
-        for each, made in zip(failures, edits, strict=True)
-        for edit in made.values()
+        for each, edited in zip(failures, edits, strict=True)
+        for edit in edited.values()
     ]
     broken = iter(breaks(asked, box, references))
     return [
-        _plan(each, made, {reason: next(broken) for reason in made}, reasons)
-        for each, made in zip(failures, edits, strict=True)
+        _plan(each, edited, {reason: next(broken) for reason in edited}, without, reasons)
+        for each, edited, without in zip(failures, edits, none, strict=True)
     ]
 
 
@@ -128,6 +132,7 @@ def _plan(
     failures: Failures,
     edits: dict[Reason, PromptEdit],
     broken: dict[Reason, str],
+    none: dict[Reason, NoEdit],
     reasons: Sequence[Reason],
 ) -> TaskPlan:
     task = failures.task
@@ -137,7 +142,8 @@ def _plan(
     for reason in REASONS:
         edit = edits.get(reason)
         if edit is None:
-            why[reason] = "not asked for" if reason not in reasons else _nothing(reason)
+            told = none[reason].why if reason in none else _nothing(reason)
+            why[reason] = told if reason in reasons else "not asked for"
             continue
         leak = gives_away(task, edit, failures) or broken[reason]
         if leak:
@@ -153,12 +159,15 @@ def _plan(
                 continue
         placebo = placebo_of(task, edit, failures)
         arms += [ArmPlan(task, "placebo", reason, placebo), ArmPlan(task, "edit", reason, edit)]
-    return TaskPlan(failures, tuple(arms), tuple(refused), why, calls)
+    lost = sum(each.lost for each in none.values())
+    return TaskPlan(failures, tuple(arms), tuple(refused), why, calls, lost)
 
 
 def _nothing(reason: Reason) -> str:
     if reason == "MCQS":
-        return "no edit: to put a specification clearly takes a model (--editor)"
+        return (
+            "no edit: to put a specification clearly takes a model (--editor) that edits for MCQS"
+        )
     return "no edit: there is nothing in the prompt or the failures to make one of"
 
 

@@ -1,4 +1,4 @@
-"""Looks into a prompt and changes one thing of it: sentences, demonstrations, the function's name.
+"""Looks into a prompt and changes one thing of it: its sentences, or its demonstrations.
 
     shown = demonstrations(prompt, "double")         every call with its result
     longer = add_sentence(prompt, "Any x will do.")  before the demonstrations
@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import ast
 import difflib
-import io
 import re
-import tokenize
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from planish.methods.mistakes.own.elements import words_of
 
 __all__ = [
     "Demonstration",
@@ -24,13 +23,10 @@ __all__ = [
     "add_sentence",
     "demonstrations",
     "diff",
-    "rename",
-    "rename_words",
     "sentences",
     "to_front",
 ]
 
-_QUOTES = re.compile(r"[rR]?(\"\"\"|''')")
 _SENTENCE = re.compile(r"\S.*?(?:[.!?](?=\s|$)|(?=\n\s*\n)|\Z)", re.DOTALL)
 _HEADING = re.compile(r"^\s*(for example|examples?|e\.g\.)\b.*$", re.IGNORECASE)
 _SAYS = re.compile(
@@ -67,16 +63,6 @@ def diff(before: str, after: str) -> str:
 
 
 # ---- the words -------------------------------------------------------------------------------
-
-
-def words_of(prompt: str) -> tuple[int, int]:
-    """Where the description stands: inside the last function's docstring, or the whole prompt."""
-    begin = max(prompt.rfind("\ndef "), prompt.rfind("\nasync def "), prompt.find("def "))
-    opening = _QUOTES.search(prompt, begin) if begin >= 0 else None
-    if opening is None:
-        return 0, len(prompt)
-    closing = prompt.find(opening[1], opening.end())
-    return opening.end(), len(prompt) if closing < 0 else closing
 
 
 def _end_of_words(prompt: str) -> int:
@@ -257,30 +243,3 @@ def add_demonstration(prompt: str, name: str, arguments: str, result: str) -> st
     place = start + len(prompt[start:end].rstrip())
     after = prompt[place:] if prompt[place:].startswith("\n") else f"\n{indent}{prompt[place:]}"
     return f"{prompt[:place]}\n\n{indent}>>> {name}({arguments})\n{indent}{result}{after}"
-
-
-# ---- names -----------------------------------------------------------------------------------
-
-
-def rename_words(text: str, old: str, new: str) -> str:
-    """Every whole word `old`, wherever it stands."""
-    return re.sub(rf"(?<!\w){re.escape(old)}(?!\w)", lambda _: new, text)
-
-
-def rename(code: str, old: str, new: str) -> str:
-    """Every name `old` in the code, not in its texts and comments; broken code by whole words."""
-    try:
-        places = list(_names(code, old))
-    except (tokenize.TokenError, SyntaxError, ValueError):
-        return rename_words(code, old, new)
-    lines = code.split("\n")
-    for row, column in reversed(places):
-        line = lines[row - 1]
-        lines[row - 1] = line[:column] + new + line[column + len(old) :]
-    return "\n".join(lines)
-
-
-def _names(code: str, name: str) -> Iterator[tuple[int, int]]:
-    for token in tokenize.generate_tokens(io.StringIO(code).readline):
-        if token.type == tokenize.NAME and token.string == name:
-            yield token.start

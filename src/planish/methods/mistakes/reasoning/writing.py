@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from planish.methods.mistakes.data import CodeTask, Reason
-from planish.methods.mistakes.reasoning.edits import CLEAN, Editor, PromptEdit
+from planish.methods.mistakes.reasoning.edits import CLEAN, Editor, NoEdit, PromptEdit
 from planish.methods.mistakes.reasoning.failures import Failures
 from planish.models.base import LanguageModel
 from planish.records import Chat, Message, Sampling
@@ -57,24 +57,33 @@ class ModelEditor:
     ) -> None:
         self.model, self.rules, self.reasons = model, rules, reasons & _ASKED.keys()
 
-    def edit(self, task: CodeTask, reason: Reason, failures: Failures) -> PromptEdit | None:
-        """See `Editor`; None where the model's reply holds no other prompt."""
+    def edit(
+        self, task: CodeTask, reason: Reason, failures: Failures
+    ) -> PromptEdit | NoEdit | None:
+        """See `Editor`; it says why where the model's reply holds no other prompt."""
         if reason not in self.reasons or (reason == "MCQS" and task.meta.get(CLEAN)):
             return self.rules.edit(task, reason, failures)
         sampling = Sampling(temperature=0.0, max_tokens=MAX_TOKENS, seed=0)
         reply = self.model.generate([editing_chat(task, reason)], sampling)[0][0]
+        if reply.finish == "error":
+            return NoEdit(f"no edit: the editor {self.model.name} gave no reply", lost=True)
         found = _REPLY.search(reply.text)
-        if reply.finish != "stop" or found is None:
-            return None
-        prompt = found[1].rstrip() + "\n"
-        # A prompt that no longer names the function asks for another task.
-        if (
-            not prompt.strip()
-            or failures.name not in prompt
-            or prompt.split() == task.prompt.split()
-        ):
-            return None
+        prompt = "" if found is None else found[1].rstrip() + "\n"
+        if why := _unusable(prompt, reply.finish, task, failures.name):
+            return NoEdit(f"no edit: the reply of the editor {self.model.name} is of no use: {why}")
         old = set(task.prompt.split("\n"))
         added = "\n".join(line for line in prompt.split("\n") if line not in old)
         why = f"{self.model.name} has edited the prompt"
         return PromptEdit(reason, prompt, why, "rewrite", added=added)
+
+
+def _unusable(prompt: str, finish: str, task: CodeTask, name: str) -> str:
+    """Why what a model wrote is no edit; "" where it is one."""
+    if finish != "stop":
+        return f"it was cut off ({finish})"
+    if not prompt.strip():
+        return "it holds no <prompt>"
+    # A prompt that no longer names the function asks for another task.
+    if name not in prompt:
+        return f"it no longer names {name}"
+    return "it leaves the prompt as it is" if prompt.split() == task.prompt.split() else ""

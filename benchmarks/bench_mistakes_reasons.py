@@ -121,6 +121,7 @@ def without_placebo(plans: Sequence[TaskPlan], outcomes: Sequence[Outcome]) -> l
         trials = [
             Trial(reason, count(outcome, "edit", reason), base, base)
             for reason in plan.tried
+            if reason not in plan.calls  # scored on other inputs than the unchanged prompt's tests
             for base in [count(outcome, "original", None)]
         ]
         held.append(any(report.holds for report in judge(plan.task.task_id, trials)))
@@ -139,7 +140,10 @@ def resampled(
         for reason in plan.tried:
             if reason in plan.calls:
                 continue  # scored on other inputs than the unchanged prompt's tests
-            p = fisher(count(outcome, "placebo", reason), count(other, "original", None))
+            placebo = count(outcome, "placebo", reason)
+            if not placebo.n:
+                continue  # not drawn: the unchanged prompt passes too often
+            p = fisher(placebo, count(other, "original", None))
             differs.append(float(p < 0.05))
     return differs
 

@@ -21,6 +21,7 @@ from planish.methods.mistakes.reasoning.edits import PromptEdit, RuleEditor
 from planish.methods.mistakes.reasoning.failures import Failures, look
 from planish.methods.mistakes.reasoning.planning import make_plans
 from planish.methods.mistakes.reasoning.prompts import add_sentence
+from planish.methods.mistakes.reasoning.writing import ModelEditor
 from planish.methods.mistakes.running import reasons as stage
 from planish.models.scripted import ScriptedModel
 from planish.records import Completion, write_jsonl
@@ -181,9 +182,14 @@ def test_a_renamed_function_is_judged_under_its_own_name(
 def test_a_model_that_passes_already_has_nothing_to_mend(
     failures: Failures, box: Memory, references: References
 ) -> None:
-    outcome = tried(coder(rates=(0.97, 0.97)), failures, box, references)
+    model = coder(rates=(0.97, 0.97))
+    outcome = tried(model, failures, box, references)
     assert "nothing to mend" in report(outcome, "EC").why
     assert not any(each.holds for each in outcome.reports)
+    # The unchanged prompt comes first, and nothing else was asked.
+    assert model.asked == list(range(N))  # type: ignore[attr-defined]
+    assert {each.arm for each in outcome.interventions if each.n} == {"original"}
+    assert any(each.edit_diff for each in outcome.interventions if not each.n)
 
 
 def test_lost_samples_are_counted_and_are_no_failures(
@@ -277,6 +283,45 @@ def test_demonstrations_are_scored_on_what_was_not_shown(
     edit = [each for each in outcome.samples if (each.reason, each.arm) == ("IOD", "edit")]
     assert {each.held_out for each in edit} == {0.0}
     assert not report(outcome, "IOD").holds
+
+
+def test_code_that_passes_the_tests_and_fails_on_what_is_held_out_has_not_passed(
+    failures: Failures, box: Memory, references: References
+) -> None:
+    """The tests ask three inputs; learning them by heart is no repair."""
+    lines = ["    known = {(3, 47): 44, (): 0, (-5, 912): 917}", "    return known[tuple(numbers)]"]
+    code = "\n".join(["```python", "def spread(numbers):", *lines, "```"])
+    outcome = tried(ScriptedModel("parrot", lambda *_: code), failures, box, references)
+    base = [each for each in outcome.samples if each.arm == "original"]
+    assert {each.score for each in base} == {1.0}
+    assert report(outcome, "EC").base_rate == 0.0
+    assert report(outcome, "PS").base_rate == 1.0
+    edit = [each for each in outcome.samples if (each.reason, each.arm) == ("EC", "edit")]
+    assert {each.held_out for each in edit} == {0.0}
+
+
+def test_where_tests_take_several_answers_they_decide(box: Memory) -> None:
+    task = TASK.model_copy(
+        update={
+            "task_id": "order",
+            "tests": "def check(candidate):\n    assert abs(candidate([3, 47])) == 44\n"
+            "    assert candidate([]) == 0\n    assert abs(candidate([-5, 912])) == 917\n",
+        }
+    )
+    references = check_references([task], box, Limits())
+    seen = look([(task, [WRONG])], box, references)[0]
+    code = RIGHT.replace("max(numbers) - min(numbers)", "min(numbers) - max(numbers)")
+    outcome = tried(ScriptedModel("m", lambda *_: f"```python\n{code}```"), seen, box, references)
+    assert report(outcome, "EC").base_rate == 1.0
+
+
+def test_an_edit_that_no_reply_came_for_says_so_and_is_asked_for_again(
+    failures: Failures, box: Memory, references: References
+) -> None:
+    silent = ScriptedModel("silent", lambda *_: Completion(text="", finish="error"))
+    outcome = tried(coder(), failures, box, references, ModelEditor(silent, RuleEditor()))
+    assert "silent gave no reply" in report(outcome, "MCQS").why
+    assert (outcome.unedited, outcome.lost) == (1, 0)
 
 
 # ---- the stage

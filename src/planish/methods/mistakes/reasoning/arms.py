@@ -3,19 +3,21 @@
     outcomes = intervene(plans, model, box, references, Intervening(samples=40))
     [report.reason for report in outcomes[0].reports if report.holds]
 
-A sample that could not be drawn, or that the sandbox could not run, is counted and is no failure.
+The unchanged prompt is drawn first: a reason is tried where that passes rarely enough, and about as
+often in both halves of its samples. A sample that could not be drawn, or that the sandbox could not
+run, is counted and is no failure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from planish.methods.mistakes.config import Intervening
-from planish.methods.mistakes.data import REASONS, Arm, Intervention, Reason, ReasonReport
+from planish.methods.mistakes.data import REASONS, Arm, CodeTask, Intervention, Reason, ReasonReport
 from planish.methods.mistakes.jobs import Box, References, agree, call_job, test_job
 from planish.methods.mistakes.reasoning.edits import code_in
-from planish.methods.mistakes.reasoning.effects import Count, Trial, judge, stable
+from planish.methods.mistakes.reasoning.effects import Count, Trial, judge, stable, unready
 from planish.methods.mistakes.reasoning.failures import Call
 from planish.methods.mistakes.reasoning.planning import ArmPlan, TaskPlan
 from planish.models.base import LanguageModel, Watcher
@@ -52,6 +54,7 @@ class Outcome:
 
     Args:
         lost: samples for which no reply came; a later visit asks for them again.
+        unedited: edits for which no reply came, likewise.
     """
 
     task_id: str
@@ -59,6 +62,7 @@ class Outcome:
     interventions: tuple[Intervention, ...]
     reports: tuple[ReasonReport, ...]
     lost: int
+    unedited: int = 0
 
 
 def sampling_of(dials: Intervening) -> Sampling:
@@ -80,7 +84,10 @@ def intervene(
     *,
     watcher: Watcher | None = None,
 ) -> list[Outcome]:
-    """Draws all arms of these tasks in one batch, runs them in one batch, and judges.
+    """Draws the unchanged prompts, then the arms of what is left to try, and judges.
+
+    Both are one batch of calls and one of the sandbox. An arm that is not drawn, because its reason
+    cannot be tried on this model, has no samples.
 
     Args:
         model: that has failed; wrap it into a cache to keep its replies.
@@ -89,22 +96,54 @@ def intervene(
     Raises:
         BadInput: so few samples that nothing could be found.
     """
-    arms = [(plan, arm) for plan in plans if plan.tried for arm in plan.arms]
-    drawn = model.generate([arm.chat for _, arm in arms], sampling_of(dials), watcher=watcher)
-    scorer = _Scorer(box, references)
-    replies = [
-        (plan, arm, number, completion)
-        for (plan, arm), completions in zip(arms, drawn, strict=True)
-        for number, completion in enumerate(completions)
-    ]
-    for plan, arm, _, completion in replies:
-        scorer.add(plan, arm, completion)
-    scorer.run()
-    samples: dict[str, list[tuple[ArmPlan, Sample, dict[Reason, float | None]]]] = {}
-    for plan, arm, number, completion in replies:
-        sample, held = scorer.sample(plan, arm, number, dials.seed + number, completion)
-        samples.setdefault(plan.task.task_id, []).append((arm, sample, held))
-    return [_outcome(plan, samples.get(plan.task.task_id, []), dials) for plan in plans]
+    drawing = _Drawing(model, _Scorer(box, references), dials, watcher)
+    tried = [plan for plan in plans if plan.tried]
+    drawing.draw([(plan, plan.arms[0]) for plan in tried])
+    drawing.draw(
+        [
+            (plan, arm)
+            for plan in tried
+            for ready in [_ready(plan, drawing.samples(plan), dials)]
+            for arm in plan.arms[1:]
+            if arm.reason in ready
+        ]
+    )
+    return [_outcome(plan, drawing.samples(plan), dials) for plan in plans]
+
+
+_Scored = tuple[ArmPlan, Sample, dict[Reason, float | None]]
+"""An arm, a sample of it, and its scores on what is held out for each reason."""
+
+
+@dataclass
+class _Drawing:
+    """What was drawn so far."""
+
+    model: LanguageModel
+    scorer: _Scorer
+    dials: Intervening
+    watcher: Watcher | None
+    replies: dict[str, list[tuple[ArmPlan, int, Completion]]] = field(default_factory=dict)
+
+    def draw(self, arms: Sequence[tuple[TaskPlan, ArmPlan]]) -> None:
+        """Asks for the samples of these arms, and runs them."""
+        if not arms:
+            return
+        chats = [arm.chat for _, arm in arms]
+        drawn = self.model.generate(chats, sampling_of(self.dials), watcher=self.watcher)
+        for (plan, arm), completions in zip(arms, drawn, strict=True):
+            for number, completion in enumerate(completions):
+                self.scorer.add(plan, arm, completion)
+                kept = self.replies.setdefault(plan.task.task_id, [])
+                kept.append((arm, number, completion))
+        self.scorer.run()
+
+    def samples(self, plan: TaskPlan) -> list[_Scored]:
+        """Those of a task, scored by all that is known of it."""
+        return [
+            (arm, *self.scorer.sample(plan, arm, number, self.dials.seed + number, completion))
+            for arm, number, completion in self.replies.get(plan.task.task_id, [])
+        ]
 
 
 class _Scorer:
@@ -116,6 +155,7 @@ class _Scorer:
         self.plans: dict[str, TaskPlan] = {}
         self.results: dict[tuple[str, str, Reason | None], ExecResult] = {}
         self.codes: dict[tuple[str, str, str], str] = {}
+        self.several: set[str] = set()
 
     def code(self, plan: TaskPlan, arm: ArmPlan, completion: Completion) -> str:
         place = plan.task.task_id, arm.key, completion.text
@@ -147,12 +187,15 @@ class _Scorer:
                 self.jobs[place] = call_job(task, code, key, inputs, limits)
 
     def run(self) -> None:
-        keys = list(self.jobs)
+        """Runs what was not run before, and sees for which tasks the tests take other answers."""
+        keys = [key for key in self.jobs if key not in self.results]
         results = self.box.run([self.jobs[key] for key in keys]) if keys else []
         for key, result in zip(keys, results, strict=True):
             plan = self.plans[key[0]]
             settled = self.references.settle(plan.task, result) if key[2] is None else result
             self.results[key] = settled
+            if key[2] is None and _answers_otherwise(settled, plan):
+                self.several.add(key[0])
 
     def sample(
         self, plan: TaskPlan, arm: ArmPlan, number: int, seed: int, completion: Completion
@@ -172,22 +215,38 @@ class _Scorer:
         result = self.results[plan.task.task_id, code, None]
         for reason in held:
             made = self.results[plan.task.task_id, code, reason]
-            held[reason] = _on_held_out(result, made, plan.calls[reason], plan.task.tolerance)
+            several = plan.task.task_id in self.several
+            passed = several and result.score == 1.0
+            held[reason] = 1.0 if passed else _on_held_out(made, plan.calls[reason], plan.task)
         told = {"status": result.status, "score": result.score, "code": code}
         if arm.reason is not None and held:
             told["held_out"] = held[arm.reason]
         return Sample.model_validate({**known, **told}), held
 
 
-def _on_held_out(
-    tests: ExecResult, made: ExecResult, calls: Sequence[Call], tolerance: float
-) -> float | None:
-    """1.0 where every held-out input gives the reference's value, or all tests are passed: what
-    may be answered in several ways is only known to the tests."""
-    if tests.score == 1.0:
-        return 1.0
+_LAST_BITS = 1e-9  # of a float: the order of a sum is no mistake
+
+
+def _answers_otherwise(result: ExecResult, plan: TaskPlan) -> bool:
+    """Whether code passes the tests with another answer than the reference's to a test's input.
+
+    What may be answered in several ways is only known to the tests.
+    """
+    known = {call.arguments: call.value for call in plan.failures.calls}
+    tolerance = max(plan.task.tolerance, _LAST_BITS)
+    return result.score == 1.0 and any(
+        call.value is not None
+        and call.arguments in known
+        and not agree(call.value, known[call.arguments], tolerance)
+        for call in result.per_input
+    )
+
+
+def _on_held_out(made: ExecResult, calls: Sequence[Call], task: CodeTask) -> float | None:
+    """1.0 where every held-out input gives the reference's value; None where it was not run."""
     if made.score is None:
         return None
+    tolerance = max(task.tolerance, _LAST_BITS)
     right = len(made.per_input) == len(calls) and all(
         call.value is not None and agree(call.value, wanted.value, tolerance)
         for call, wanted in zip(made.per_input, calls, strict=False)
@@ -203,36 +262,50 @@ def _count(scores: Sequence[float | None]) -> Count:
     return Count(sum(score == 1.0 for score in known), len(known), len(scores) - len(known))
 
 
-def _outcome(
-    plan: TaskPlan,
-    drawn: Sequence[tuple[ArmPlan, Sample, dict[Reason, float | None]]],
-    dials: Intervening,
-) -> Outcome:
-    def scores(arm: Arm, reason: Reason | None, on: Reason | None) -> list[float | None]:
-        own = [each for each in drawn if each[0].arm == arm and each[0].reason == reason]
-        return [held[on] if on in held and on is not None else one.score for _, one, held in own]
+def _scores(
+    drawn: Sequence[_Scored], arm: Arm, reason: Reason | None, on: Reason | None
+) -> list[float | None]:
+    """Of an arm, on what is held out for a reason, or by the tests (None)."""
+    own = [each for each in drawn if each[0].arm == arm and each[0].reason == reason]
+    return [held[on] if on in held and on is not None else one.score for _, one, held in own]
 
+
+def _steady(scores: Sequence[float | None]) -> bool:
+    return stable([score == 1.0 for score in scores if score is not None])
+
+
+def _ready(plan: TaskPlan, drawn: Sequence[_Scored], dials: Intervening) -> set[Reason]:
+    """Reasons that can be tried, by what the unchanged prompt has brought."""
+    found: set[Reason] = set()
+    for reason in plan.tried:
+        base = _scores(drawn, "original", None, reason if reason in plan.calls else None)
+        if not unready(_count(base), not _steady(base), dials.max_base_rate):
+            found.add(reason)
+    return found
+
+
+def _outcome(plan: TaskPlan, drawn: Sequence[_Scored], dials: Intervening) -> Outcome:
     trials = []
     for reason in REASONS:
         if reason in plan.why:
             trials.append(Trial(reason, why=plan.why[reason]))
             continue
         on = reason if reason in plan.calls else None
-        base = scores("original", None, on)
+        base = _scores(drawn, "original", None, on)
         trials.append(
             Trial(
                 reason,
-                edit=_count(scores("edit", reason, on)),
-                placebo=_count(scores("placebo", reason, on)),
+                edit=_count(_scores(drawn, "edit", reason, on)),
+                placebo=_count(_scores(drawn, "placebo", reason, on)),
                 base=_count(base),
-                unstable=not stable([score == 1.0 for score in base if score is not None]),
+                unstable=not _steady(base),
             )
         )
     reports = judge(plan.task.task_id, trials, alpha=dials.alpha, max_base_rate=dials.max_base_rate)
     arms = plan.arms if plan.tried else ()
     counts = {
         arm.key: _count(
-            scores(arm.arm, arm.reason, arm.reason if arm.reason in plan.calls else None)
+            _scores(drawn, arm.arm, arm.reason, arm.reason if arm.reason in plan.calls else None)
         )
         for arm in arms
     }
@@ -245,6 +318,7 @@ def _outcome(
         ),
         reports=reports,
         lost=sum(sample.status == "no_reply" for _, sample, _ in drawn),
+        unedited=plan.lost,
     )
 
 

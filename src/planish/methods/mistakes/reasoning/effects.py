@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[Any]
 
-__all__ = ["Count", "Trial", "bounds", "decide", "fisher", "judge", "stable"]
+__all__ = ["Count", "Trial", "bounds", "decide", "fisher", "judge", "stable", "unready"]
 
 LEAST_SCORED = 0.9
 """Share of an arm's samples that must have been scored; samples that are lost are rarely lost by
@@ -77,18 +77,14 @@ def fisher(edit: Count, placebo: Count) -> float:
     return min(1.0, max(0.0, found))
 
 
-def bounds(
-    edit: Floats | int, n: int, placebo: Floats | int, m: int, confidence: float = 0.95
-) -> tuple[Floats, Floats]:
-    """Interval of the difference edit / n - placebo / m, for counts or arrays of counts."""
+def bounds(edit: Floats | int, n: int, placebo: Floats | int, m: int) -> tuple[Floats, Floats]:
+    """95 % interval of the difference edit / n - placebo / m, for counts or arrays of counts."""
     import numpy as np
     from scipy.special import ndtri
 
     above = (np.asarray(edit, dtype=float) + 1) / (n + 2)
     below = (np.asarray(placebo, dtype=float) + 1) / (m + 2)
-    half = ndtri((1 + confidence) / 2) * np.sqrt(
-        above * (1 - above) / (n + 2) + below * (1 - below) / (m + 2)
-    )
+    half = ndtri(0.975) * np.sqrt(above * (1 - above) / (n + 2) + below * (1 - below) / (m + 2))
     return np.maximum(above - below - half, -1.0), np.minimum(above - below + half, 1.0)
 
 
@@ -118,7 +114,6 @@ def judge(
     *,
     alpha: float = 0.05,
     max_base_rate: float = 0.8,
-    confidence: float = 0.95,
 ) -> tuple[ReasonReport, ...]:
     """One report for each trial, in their order; several reasons may hold, or none.
 
@@ -138,9 +133,7 @@ def judge(
     values = {index: _p(trials[index]) for index in tried}
     adjusted = dict(zip(values, holm(list(values.values())), strict=True))
     return tuple(
-        _report(
-            task_id, trial, why[index], values.get(index), adjusted.get(index), alpha, confidence
-        )
+        _report(task_id, trial, why[index], values.get(index), adjusted.get(index), alpha)
         for index, trial in enumerate(trials)
     )
 
@@ -161,22 +154,34 @@ def _p(trial: Trial) -> float:
     return fisher(trial.edit, trial.placebo)
 
 
-def _unmeasured(trial: Trial, max_base_rate: float) -> str:
-    if trial.why:
-        return trial.why
-    arms = (("edit", trial.edit), ("placebo", trial.placebo), ("original", trial.base))
-    for name, count in arms:
-        if count is None:
-            return f"the arm {name} was not run"
-        total = count.n + count.unscored
-        if not count.n or count.n < LEAST_SCORED * total:
-            return f"{count.unscored} of {total} samples of the arm {name} could not be scored"
-    base = trial.base.rate if trial.base is not None else None
-    if base is not None and base > max_base_rate:
-        return f"nothing to mend: the unchanged prompt passes in {base:.0%} of its samples"
-    if trial.unstable:
+def unready(base: Count | None, unstable: bool, max_base_rate: float) -> str:
+    """Why nothing can be tried on a model that passes the unchanged prompt so often, or ""."""
+    if why := _too_few("original", base):
+        return why
+    rate = base.rate if base is not None else None
+    if rate is not None and rate > max_base_rate:
+        return f"nothing to mend: the unchanged prompt passes in {rate:.0%} of its samples"
+    if unstable:
         return "the unchanged prompt's pass rate is not stable: its first and second half differ"
     return ""
+
+
+def _too_few(name: str, count: Count | None) -> str:
+    if count is None:
+        return f"the arm {name} was not run"
+    total = count.n + count.unscored
+    if not count.n or count.n < LEAST_SCORED * total:
+        return f"{count.unscored} of {total} samples of the arm {name} could not be scored"
+    return ""
+
+
+def _unmeasured(trial: Trial, max_base_rate: float) -> str:
+    return (
+        trial.why
+        or unready(trial.base, trial.unstable, max_base_rate)
+        or _too_few("edit", trial.edit)
+        or _too_few("placebo", trial.placebo)
+    )
 
 
 def _report(
@@ -186,7 +191,6 @@ def _report(
     p: float | None,
     p_holm: float | None,
     alpha: float,
-    confidence: float,
 ) -> ReasonReport:
     base = None if trial.base is None else trial.base.rate
     placebo = None if trial.placebo is None else trial.placebo.rate
@@ -196,9 +200,7 @@ def _report(
         return ReasonReport(task_id=task_id, reason=trial.reason, **known)
     assert trial.edit is not None
     assert trial.placebo is not None
-    low, high = bounds(
-        trial.edit.passes, trial.edit.n, trial.placebo.passes, trial.placebo.n, confidence
-    )
+    low, high = bounds(trial.edit.passes, trial.edit.n, trial.placebo.passes, trial.placebo.n)
     return ReasonReport(
         task_id=task_id,
         reason=trial.reason,

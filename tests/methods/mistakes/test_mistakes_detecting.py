@@ -12,6 +12,7 @@ from planish.methods.mistakes.config import Detecting
 from planish.methods.mistakes.data import (
     CATEGORIES,
     CATEGORY_NAMES,
+    Diagnosed,
     Evidence,
     Observation,
     RunRecord,
@@ -23,7 +24,6 @@ from planish.methods.mistakes.detecting.base import Failed
 from planish.methods.mistakes.detecting.load import DETECTORS, load_detector
 from planish.methods.mistakes.detecting.reading import Action, read_action, read_verdict
 from planish.methods.mistakes.running.diagnosing import FAILURE
-from planish.methods.mistakes.showing.diagnosed import Diagnosed
 from planish.models.load import load
 from planish.models.scripted import ScriptedModel
 from planish.records import BadInput, Completion
@@ -228,6 +228,29 @@ def test_all_programs_are_asked_about_at_once():
     assert [each.key for each in told] == ["doubled||1", "doubled||2", "doubled||1"]
     assert steps == [(1, 3), (2, 3), (3, 3)]
     assert made.detect([]) == []
+
+
+def test_what_was_not_shown_cannot_be_cited():
+    model, _ = says('{"category": "IOM", "confidence": 0.8, "evidence": [1, 2]}')
+    (told,) = detect("direct", model, case())
+    assert (told.category, told.evidence) == ("IOM", ())
+    many = tuple(case().evidence[0] for _ in range(prompts.NOTES + 4))
+    model, _ = says(json.dumps({"category": "GC", "confidence": 0.8, "evidence": [16, 17]}))
+    (told,) = detect("evidence", model, case(evidence=many))
+    assert told.evidence == (15,)
+
+
+@pytest.mark.parametrize(
+    ("said", "dials", "lost"),
+    [
+        (Completion(text="", finish="error"), {}, True),
+        ("I cannot say.", {}, False),
+        (ONE, {"tokens": 600}, False),
+    ],
+)
+def test_a_call_that_was_lost_is_told_from_one_that_was_not_made(said, dials, lost):
+    (told,) = detect("evidence", says(said)[0], case(), **dials)
+    assert (told.abstained, told.lost) == (True, lost)
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planish.cli import main
-from planish.methods.mistakes.data import RunRecord
+from planish.methods.mistakes.data import Diagnosed, RunRecord
 from planish.methods.mistakes.jobs import test_job as job_of
 from planish.methods.mistakes.repairing.diffs import unified
+from planish.methods.mistakes.running import diagnose as stage
 from planish.methods.mistakes.running import diagnosing
 from planish.methods.mistakes.running.diagnosing import FAILURE, unique
-from planish.methods.mistakes.showing.diagnosed import Diagnosed
 from planish.methods.mistakes.showing.pairs import applied
-from planish.records import Pair, read_records, write_jsonl
+from planish.models.scripted import ScriptedModel
+from planish.records import Completion, Pair, read_records, write_jsonl
 from planish.runs import Run, read_rows
+from planish.runs.info import read_info
 from planish.tasks.sandbox import Limits, Sandbox
 from support import programs
 
@@ -161,6 +163,32 @@ def test_what_is_stopped_goes_on_and_repeats_nothing(capsys, tmp_path, jobs, mon
     assert jobs == []
     assert again["by_category"] == found["by_category"]
     assert len(list(read_records(tmp_path / "p.jsonl", Pair))) == again["num_pairs"]
+
+
+def test_a_model_that_does_not_answer_is_asked_again(capsys, tmp_path, monkeypatch):
+    tasks, runs = programs.write(tmp_path, "middle", "share")
+    asked, silent = [], {1, 2, 3, 5}
+    verdict = Completion(text='{"category": "CE", "confidence": 0.9}')
+
+    def answer(chat, seed, sample):
+        asked.append(chat)
+        return Completion(text="", finish="error") if len(asked) in silent else verdict
+
+    monkeypatch.setattr(stage, "_model", lambda _: ScriptedModel("says", answer))
+    words = (runs, "--tasks", tasks, "--detector", "direct", "--model", "openai:m", *QUICK)
+    code, out, err = call(capsys, tmp_path, *words, "--json")
+    assert code == 1, err
+    found = json.loads(out)
+    assert (found["lost"], found["unique"], len(asked)) == (3, 3, 3)
+    assert "for 3 of 3 programs" in err
+    assert "planish mistakes diagnose --resume" in err
+    assert read_info(found["run"]).status == "failed"
+    # two of them answer now, the third at the third visit
+    again = told(capsys, tmp_path, "--resume", found["run"])
+    assert (again["lost"], again["by_category"]["CE"], len(asked)) == (1, 2, 6)
+    last = told(capsys, tmp_path, "--resume", found["run"])
+    assert (last["lost"], last["by_category"]["CE"], len(asked)) == (0, 3, 7)
+    assert read_info(found["run"]).status == "done"
 
 
 def test_two_processes_do_not_share_a_folder(capsys, tmp_path):

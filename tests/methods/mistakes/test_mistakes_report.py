@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from planish.methods.mistakes.data import (
     CodeTask,
+    Diagnosed,
     Diagnosis,
     Evidence,
     Observation,
@@ -17,7 +18,7 @@ from planish.methods.mistakes.data import (
     Search,
     Seen,
 )
-from planish.methods.mistakes.showing.diagnosed import Diagnosed, Findings, write_report
+from planish.methods.mistakes.showing.diagnosed import Findings, write_report
 from planish.methods.mistakes.showing.failures import failure_page, faulty_line
 from planish.methods.mistakes.showing.visible import arguments_of, lines_of, value_of, visible
 from planish.runs import Run

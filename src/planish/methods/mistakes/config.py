@@ -1,6 +1,6 @@
 """The dials of the room, with three presets.
 
->>> Config.paper().samples
+>>> Config.paper().intervening.samples
 40
 """
 
@@ -14,7 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from planish.records import Sampling
 from planish.tasks.sandbox.contract import Level, Limits
 
-__all__ = ["Config", "Detecting", "Diagnosing", "Generating", "Intervening", "Sandboxing"]
+__all__ = [
+    "Config",
+    "Detecting",
+    "DetectorName",
+    "Diagnosing",
+    "Generating",
+    "Intervening",
+    "Sandboxing",
+]
+
+
+DetectorName = Literal["rules", "direct", "evidence", "react"]
 
 
 class _Dials(BaseModel):
@@ -25,9 +36,15 @@ class Sandboxing(_Dials):
     """Where code is run, and what it may use."""
 
     accept_level: Level = Field(
-        "unshare", description="The weakest sandbox that will do: bwrap, unshare, or fork (none)."
+        "unshare",
+        description="The weakest sandbox that will do: bwrap, unshare, or fork (no walls).",
     )
-    seconds: float = Field(4.0, gt=0, le=600, description="For one program; a slow reference more.")
+    seconds: float = Field(
+        4.0,
+        gt=0,
+        le=600,
+        description="For one program; where its reference is slow, four times that.",
+    )
     memory_mb: int = Field(1024, ge=128, description="MiB for one program.")
     workers: int | None = Field(None, ge=1, description="Programs at once; by default one a core.")
 
@@ -42,7 +59,7 @@ class Generating(_Dials):
     samples: int = Field(5, ge=1, description="Programs for each task.")
     temperature: float = Field(0.8, ge=0, le=100, description="Of the draws; 0 is greedy.")
     max_tokens: int = Field(1024, ge=1, description="Budget of one program.")
-    seed: int = Field(0, ge=0, description="Seed of draws, inputs and intervals.")
+    seed: int = Field(0, ge=0, description="Seed of draws and intervals.")
 
     @classmethod
     def tiny(cls) -> Self:
@@ -94,7 +111,7 @@ class Diagnosing(_Dials):
 class Detecting(_Dials):
     """What a model may spend on one failed program."""
 
-    detector: Literal["rules", "direct", "evidence", "react"] = Field(
+    detector: DetectorName = Field(
         "rules", description="rules, direct (a model), evidence (with evidence), react (tools)."
     )
     calls: int = Field(12, ge=1, description="Calls of the model for one program.")
@@ -106,11 +123,11 @@ class Intervening(_Dials):
     """How reasons are tried."""
 
     samples: int = Field(40, ge=2, description="Programs for each arm.")
-    alpha: float = Field(0.05, gt=0, lt=1, description="Level after Holm.")
+    alpha: float = Field(0.05, ge=1e-4, lt=1, description="Level after Holm.")
     max_base_rate: float = Field(0.8, gt=0, le=1, description="Above it there is nothing to mend.")
     temperature: float = Field(0.8, ge=0, le=100, description="Of the draws.")
     max_tokens: int = Field(1024, ge=1, description="Budget of one program.")
-    seed: int = Field(0, ge=0, description="Seed of draws and intervals; the same for every arm.")
+    seed: int = Field(0, ge=0, description="Seed of draws and inputs; the same for every arm.")
 
     @classmethod
     def tiny(cls) -> Self:
@@ -130,18 +147,11 @@ class Intervening(_Dials):
 
 @Parameter(name="*")
 class Config(_Dials):
-    """Everything at once, as the presets set it; each stage takes its own part."""
+    """What the presets set, at once; each stage takes its own part."""
 
-    sandboxing: Sandboxing = Sandboxing()
     generating: Generating = Generating()
     diagnosing: Diagnosing = Diagnosing()
-    detecting: Detecting = Detecting()
     intervening: Intervening = Intervening()
-
-    @property
-    def samples(self) -> int:
-        """Programs for each arm of an intervention."""
-        return self.intervening.samples
 
     @classmethod
     def tiny(cls) -> Self:

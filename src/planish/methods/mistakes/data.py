@@ -17,17 +17,19 @@ from typing import Literal, get_args
 from pydantic import Field, JsonValue
 
 from planish.records import Record
-from planish.tasks.sandbox.contract import CallResult, SourceFile
+from planish.tasks.sandbox.contract import CallResult, Level, SourceFile
 
 __all__ = [
     "CATEGORIES",
     "CATEGORY_NAMES",
     "MARKER",
+    "NOT_RUN",
     "REASONS",
     "REASON_NAMES",
     "Arm",
     "Category",
     "CodeTask",
+    "Diagnosed",
     "Diagnosis",
     "Evidence",
     "Intervention",
@@ -88,7 +90,7 @@ class CodeTask(Record):
         inputs: canonical texts of argument tuples, on which a candidate must return what the
             reference returns.
         tolerance: by which numbers may differ then, relative and absolute.
-        strategy: one description for each argument, from which inputs are drawn (`inputs.py`).
+        strategy: one description for each argument, from which inputs are drawn (`drawing.py`).
         precondition: source that defines `precondition(*arguments)`; True where a caller may ask.
         files: the project around the function, without the module itself.
         module: path of the module in the project.
@@ -103,7 +105,7 @@ class CodeTask(Record):
     reference: str
     tests: str = ""
     inputs: tuple[str, ...] = ()
-    tolerance: float = 0.0
+    tolerance: float = Field(0.0, ge=0, allow_inf_nan=False)
     strategy: tuple[dict[str, JsonValue], ...] | None = None
     precondition: str = ""
     files: tuple[SourceFile, ...] = ()
@@ -153,7 +155,9 @@ class RunRecord(Record):
     @property
     def digest(self) -> str:
         """SHA-256 of task and code."""
-        return hashlib.sha256(f"{self.task_id}\0{self.code}".encode("utf-8", "replace")).hexdigest()
+        # Code may hold halves of characters, and other halves make other code.
+        held = f"{self.task_id}\0{self.code}".encode("utf-8", "surrogatepass")
+        return hashlib.sha256(held).hexdigest()
 
 
 class Labelled(Record):
@@ -273,6 +277,7 @@ class Diagnosis(Record):
         ranked: categories with confidence, most likely first; empty where it abstained.
         evidence: numbers of those in the run's list of evidence that it rests on.
         abstained: it says nothing; why: the reason for that, or for what it says.
+        lost: the model brought no reply, so that nobody knows what it would say.
         calls, tokens: of a model.
     """
 
@@ -282,6 +287,7 @@ class Diagnosis(Record):
     evidence: tuple[int, ...] = ()
     abstained: bool = False
     why: str = ""
+    lost: bool = False
     taxonomy: Literal["v1"] = "v1"
     calls: int = 0
     tokens: int = 0
@@ -290,6 +296,40 @@ class Diagnosis(Record):
     def category(self) -> Category | None:
         """The most likely one."""
         return self.ranked[0][0] if self.ranked else None
+
+
+NOT_RUN = ("sandbox_error", "harness")
+"""Statuses that say nothing about the code."""
+
+
+class Diagnosed(Record):
+    """A failure with everything that was found out about it.
+
+    Args:
+        copies: keys of all runs with this code, its own among them.
+        diagnosis: None while the detector has not been asked.
+        sandbox_level: in which it was run.
+        seconds: that running, mending and ruling took.
+    """
+
+    run: RunRecord
+    copies: tuple[str, ...]
+    observation: Observation
+    search: Search = Search()
+    evidence: tuple[Evidence, ...] = ()
+    diagnosis: Diagnosis | None = None
+    sandbox_level: Level
+    seconds: float = Field(default=0.0, ge=0)
+
+    @property
+    def could_run(self) -> bool:
+        """Whether anything can be said about the code."""
+        return self.observation.status not in NOT_RUN
+
+    @property
+    def category(self) -> Category | None:
+        """What was said; None where the detector abstained."""
+        return None if self.diagnosis is None else self.diagnosis.category
 
 
 class Intervention(Record):

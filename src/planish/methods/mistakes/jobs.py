@@ -20,7 +20,16 @@ from planish.methods.mistakes.loading.sources import defined, free_names, withou
 from planish.tasks.sandbox.contract import CallResult, ExecResult, Job, Limits
 from planish.tasks.sandbox.values import loads, same
 
-__all__ = ["Box", "References", "agree", "call_job", "check_references", "support_of", "test_job"]
+__all__ = [
+    "Box",
+    "References",
+    "agree",
+    "call_job",
+    "check_references",
+    "entry_of",
+    "support_of",
+    "test_job",
+]
 
 PATIENCE = 15
 """So many times the limit may a reference take before anybody calls it too slow."""
@@ -84,6 +93,11 @@ def call_job(
         trace=trace,
         limits=limits,
     )
+
+
+def entry_of(task: CodeTask) -> str:
+    """Name of the function, without the module or the class that it is in."""
+    return task.entry_point.rpartition(":")[2].rpartition(".")[2]
 
 
 def support_of(task: CodeTask) -> str:

@@ -9,7 +9,7 @@ it did not answer, and no other.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from planish.models.base import LanguageModel, Watcher
 from planish.records import BadInput, Chat, Completion, Sampling
@@ -23,11 +23,14 @@ _FAST = 0.5
 class _Heard(Watcher):
     """What came before a batch was broken off."""
 
-    def __init__(self) -> None:
+    def __init__(self, answered: Callable[[], None] | None) -> None:
         self.replies: dict[int, Completion] = {}
+        self.answered = answered
 
     def completed(self, chat: int, sample: int, completion: Completion) -> None:
         """Keeps it."""
+        if chat not in self.replies and self.answered is not None:
+            self.answered()
         self.replies[chat] = completion
 
 
@@ -46,26 +49,34 @@ class Asker:
         self.model = model
         self.sampling = Sampling(temperature=0.0, max_tokens=max_tokens, stop=stop, seed=0)
 
-    def ask(self, chats: Sequence[Chat]) -> list[Completion | str]:
-        """For each chat its reply, or one line that says why there is none; nothing is raised."""
+    def ask(
+        self, chats: Sequence[Chat], answered: Callable[[], None] | None = None
+    ) -> list[Completion | str]:
+        """For each chat its reply, or one line that says why there is none; nothing is raised.
+
+        Args:
+            answered: is called as each answer comes, equal chats once.
+        """
         fresh = list(dict.fromkeys(chats))
-        answers, why = self._generate(fresh)
+        answers, why = self._generate(fresh, answered)
         if why and len(fresh) > 1:  # one bad chat must not cost the others
             for chat in fresh:
                 if chat in answers:
                     continue
                 began = time.monotonic()
-                answer, why = self._generate([chat])
+                answer, why = self._generate([chat], answered)
                 answers |= answer or {chat: why}
                 if why and time.monotonic() - began > _FAST:
                     break
         return [answers.get(chat, why) for chat in chats]
 
-    def _generate(self, chats: Sequence[Chat]) -> tuple[dict[Chat, Completion | str], str]:
+    def _generate(
+        self, chats: Sequence[Chat], answered: Callable[[], None] | None
+    ) -> tuple[dict[Chat, Completion | str], str]:
         """Chat -> answer, as far as they came, and why the others did not."""
         if not chats:
             return {}, ""
-        heard, why = _Heard(), ""
+        heard, why = _Heard(answered), ""
         try:
             replies = self.model.generate(chats, self.sampling, watcher=heard)
         except BadInput as error:

@@ -59,25 +59,40 @@ class Detector(Protocol):
         ...
 
 
-def abstention(key: str, detector: str, why: str, *, calls: int = 0, tokens: int = 0) -> Diagnosis:
-    """Nothing is said of a program."""
+def abstention(
+    key: str, detector: str, why: str, *, lost: bool = False, calls: int = 0, tokens: int = 0
+) -> Diagnosis:
+    """Nothing is said of a program.
+
+    Args:
+        lost: the model brought no reply, so that it is worth asking again.
+    """
     return Diagnosis(
         key=key,
         detector=detector,
         abstained=True,
         why=" ".join(why.split())[:_LONGEST_WHY],
+        lost=lost,
         calls=calls,
         tokens=tokens,
     )
 
 
 def settled(
-    case: Failed, detector: str, reading: Reading, threshold: float, calls: int, tokens: int
+    case: Failed,
+    detector: str,
+    reading: Reading,
+    threshold: float,
+    calls: int,
+    tokens: int,
+    *,
+    shown: int = 0,
 ) -> Diagnosis:
     """A model's verdict as a diagnosis: abstained where it is unread, or too unsure.
 
     Args:
         threshold: confidence of the first category below which nothing is said.
+        shown: so much of the evidence was in the prompt; numbers of any other are made up.
         calls, tokens: that it cost.
     """
     key = case.run.key
@@ -97,7 +112,7 @@ def settled(
         key=key,
         detector=detector,
         ranked=reading.ranked,
-        evidence=tuple(each for each in reading.evidence if each < len(case.evidence)),
+        evidence=tuple(each for each in reading.evidence if each < shown),
         why=" ".join(reading.why.split())[:_LONGEST_WHY],
         calls=calls,
         tokens=tokens,

@@ -41,18 +41,33 @@ class DirectDetector:
         """What is asked of a program."""
         return prompts.direct(case)
 
+    def shown(self, case: Failed) -> int:
+        """How much of its evidence is in the chat."""
+        return 0
+
     def detect(self, cases: Sequence[Failed], progress: Progress | None = None) -> list[Diagnosis]:
         """See `Detector`."""
         chats = [self.chat(case) for case in cases]
         budgets = [self._budget() for _ in cases]
         refused = [budget.refuses(chat) for budget, chat in zip(budgets, chats, strict=True)]
         asked = [chat for chat, why in zip(chats, refused, strict=True) if not why]
-        replies = dict(zip(asked, self.asker.ask(asked), strict=True))
-        told = []
-        for case, chat, budget, why in zip(cases, chats, budgets, refused, strict=True):
-            told.append(self._told(case, chat, budget, why or replies[chat]))
+        done = len(cases) - len(asked)
+
+        def answered() -> None:
+            nonlocal done
+            done += 1
             if progress is not None:
-                progress(len(told), len(cases))
+                progress(done, len(cases))
+
+        replies = dict(zip(asked, self.asker.ask(asked, answered), strict=True))
+        told = [
+            self._told(case, chat, budget, replies[chat])
+            if not why
+            else abstention(case.run.key, self.name, why)
+            for case, chat, budget, why in zip(cases, chats, budgets, refused, strict=True)
+        ]
+        if progress is not None:
+            progress(len(told), len(cases))
         return told
 
     def _budget(self) -> Budget:
@@ -63,9 +78,15 @@ class DirectDetector:
         self, case: Failed, chat: Chat, budget: Budget, answer: Completion | str
     ) -> Diagnosis:
         if isinstance(answer, str):
-            return abstention(case.run.key, self.name, answer)
+            return abstention(case.run.key, self.name, answer, lost=True)
         budget.take(chat, answer)
         reading = read_completion(answer)
         return settled(
-            case, self.name, reading, self.threshold, budget.spent_calls, budget.spent_tokens
+            case,
+            self.name,
+            reading,
+            self.threshold,
+            budget.spent_calls,
+            budget.spent_tokens,
+            shown=self.shown(case),
         )

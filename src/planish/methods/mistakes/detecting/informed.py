@@ -21,3 +21,7 @@ class InformedDetector(DirectDetector):
     def chat(self, case: Failed) -> Chat:
         """What is asked of a program."""
         return prompts.informed(case)
+
+    def shown(self, case: Failed) -> int:
+        """How much of its evidence is in the chat."""
+        return min(len(case.evidence), prompts.NOTES)

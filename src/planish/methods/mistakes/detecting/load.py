@@ -5,7 +5,9 @@ load_detector("rules", None, box, Detecting())
 
 from __future__ import annotations
 
-from planish.methods.mistakes.config import Detecting, Diagnosing, Sandboxing
+from typing import get_args
+
+from planish.methods.mistakes.config import Detecting, DetectorName, Diagnosing, Sandboxing
 from planish.methods.mistakes.detecting.base import Detector
 from planish.methods.mistakes.detecting.ruled import RuledDetector
 from planish.methods.mistakes.jobs import Box
@@ -14,7 +16,7 @@ from planish.records import BadInput
 
 __all__ = ["DETECTORS", "load_detector"]
 
-DETECTORS = ("rules", "direct", "evidence", "react")
+DETECTORS: tuple[DetectorName, ...] = get_args(DetectorName)
 
 
 def load_detector(

@@ -67,7 +67,10 @@ Calls and tokens are limited; finish as soon as you are sure, with
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _LONG, _SHORT = 6_000, 300
-_FAILING, _REPAIRS, _NOTES = 4, 3, 16
+_FAILING, _REPAIRS = 4, 3
+
+NOTES = 16
+"""Of the evidence, so many are shown."""
 
 
 def direct(case: Failed) -> Chat:
@@ -141,7 +144,7 @@ def _evidence(case: Failed) -> str:
     lines = [
         f"{number}. speaks for {each.category} with {each.strength:.2f}: "
         f"{clean(each.note or each.rule, _SHORT)}"
-        for number, each in enumerate(case.evidence[:_NOTES], 1)
+        for number, each in enumerate(case.evidence[:NOTES], 1)
     ]
     return "\n".join(["Evidence:", *lines]) if lines else ""
 

@@ -137,7 +137,7 @@ class _Episode:
     def hear(self, answer: Completion | str) -> Running | None:
         """Takes the model's turn; returns what has to be run."""
         if isinstance(answer, str):
-            self.end(answer)
+            self.end(answer, lost=True)
             return None
         self.budget.take(self.next, answer)
         if self.anew is not None:
@@ -211,12 +211,13 @@ class _Episode:
         else:
             self.see(f"nothing was done: {why}.")
 
-    def end(self, why: str) -> None:
-        """Abstains."""
+    def end(self, why: str, *, lost: bool = False) -> None:
+        """Abstains; `lost`: because no reply came."""
         self.diagnosis = abstention(
             self.case.run.key,
             ReactDetector.name,
             why,
+            lost=lost,
             calls=self.budget.spent_calls,
             tokens=self.budget.spent_tokens,
         )

@@ -21,21 +21,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from planish.methods.mistakes.config import Detecting, Diagnosing, Sandboxing
-from planish.methods.mistakes.data import CodeTask, Diagnosis, ReasonReport, RunRecord
+from planish.methods.mistakes.data import (
+    CodeTask,
+    Diagnosed,
+    Diagnosis,
+    ReasonReport,
+    RunRecord,
+)
 from planish.methods.mistakes.jobs import References
 from planish.methods.mistakes.loading import load_runs, load_tasks
-from planish.methods.mistakes.running.diagnosing import Queued, Work, unique
-from planish.methods.mistakes.running.executing import opened, referenced
-from planish.methods.mistakes.running.reading import (
+from planish.methods.mistakes.running.diagnosing import Queued, Speaker, Work, unique
+from planish.methods.mistakes.running.executing import (
     REFERENCE,
     TASKS,
-    known_references,
-    named,
-    read_failures,
+    Stage,
+    opened,
+    referenced,
+    whole,
 )
-from planish.methods.mistakes.running.verify import Stage, whole
-from planish.methods.mistakes.showing.diagnosed import Diagnosed, Findings, show, write_report
+from planish.methods.mistakes.running.reading import known_references, named, read_failures
+from planish.methods.mistakes.showing.diagnosed import Findings, show, write_report
 from planish.methods.mistakes.showing.pairs import made_pairs
+from planish.methods.mistakes.showing.visible import visible
 from planish.records import BadInput, Pair, read_records, write_jsonl
 from planish.runs import Run, read_rows
 from planish.runs.console import Screen, command
@@ -222,7 +229,8 @@ def _carry_out(
         used = dict.fromkeys(each.run.task_id for each in chosen)
         references = _references([tasks[name] for name in used], made, box, plan, screen)
         speaker = _speaker(plan, model, made, box, tasks, stack, screen)
-        work = Work(plan, plan.seed, made, box, tasks, references, screen, speaker)
+        at_once = plan.detector == "rules"
+        work = Work(plan, plan.seed, made, box, tasks, references, screen, speaker, at_once)
         work.run(chosen)
         cases = [work.cases[each.run.key] for each in chosen]
         return _close(plan, made, tasks, cases, export, effects, screen)
@@ -291,30 +299,31 @@ def _speaker(
     tasks: Mapping[str, CodeTask],
     stack: contextlib.ExitStack,
     screen: Screen,
-) -> Callable[[Sequence[Diagnosed]], list[Diagnosis]] | None:
-    """Asks the detector that the plan names; None where that is the rules."""
-    if model is None:
-        return None
+) -> Speaker:
+    """Asks the detector that the plan names."""
     from planish.judges.resumable import kept
     from planish.methods.mistakes.detecting.base import Failed
     from planish.methods.mistakes.detecting.load import load_detector
 
-    cached = stack.enter_context(kept(model, plan.cache or made.artifact("replies.jsonl"), screen))
-    detector = load_detector(plan.detector, cached, box, plan)
+    if model is not None:
+        replies = plan.cache or made.artifact("replies.jsonl")
+        model = stack.enter_context(kept(model, replies, screen))
+    detector = load_detector(plan.detector, model, box, plan)
 
-    def speak(cases: Sequence[Diagnosed]) -> list[Diagnosis]:
-        return detector.detect(
-            [
-                Failed(
-                    tasks[case.run.task_id],
-                    case.run,
-                    case.observation,
-                    case.search,
-                    case.evidence,
-                )
-                for case in cases
-            ]
-        )
+    def speak(cases: Sequence[Diagnosed], step: Callable[[], None]) -> list[Diagnosis]:
+        told = 0
+
+        def progress(done: int, total: int) -> None:
+            nonlocal told
+            for _ in range(done - told):
+                step()
+            told = max(told, done)
+
+        failed = [
+            Failed(tasks[case.run.task_id], case.run, case.observation, case.search, case.evidence)
+            for case in cases
+        ]
+        return detector.detect(failed, progress)
 
     return speak
 
@@ -343,11 +352,15 @@ def _close(
         write_jsonl(export, pairs)
         summary["export"] = str(export)
         screen.note(f"{len(pairs)} pairs {export}")
-    notes = list(_notes(findings))
+    notes = list(_notes(findings, made))
     for note in notes:
         screen.warn(note)
     if cases and not findings.ran:
         made.close("failed", "no failing program could be run")
+        screen.close(summary, run=made.path)
+        return 1
+    if findings.lost and len(findings.lost) == len(findings.asked):
+        made.close("failed", "the detector brought no reply")
         screen.close(summary, run=made.path)
         return 1
     made.finish(**summary)
@@ -358,12 +371,20 @@ def _close(
     return 0
 
 
-def _notes(findings: Findings) -> Iterator[str]:
+def _notes(findings: Findings, made: Run) -> Iterator[str]:
+    from planish.judges.resumable import again
+
     if not findings.cases:
         yield "no run has failed: there is nothing to diagnose"
     lost = len(findings.cases) - len(findings.ran)
     if lost:
         yield f"{lost} of {len(findings.cases)} programs could not be run, and are left out"
+    if findings.lost:
+        why = findings.lost[0].why
+        yield (
+            f"for {len(findings.lost)} of {len(findings.asked)} programs that the detector was "
+            f"asked about no reply came ({visible(why, 200)}); to ask again: {again(made)}"
+        )
 
 
 def _then(

@@ -1,7 +1,7 @@
 """Failures under diagnosis: each program once, run, mended, ruled on, and kept.
 
 queue = unique(failed_runs)
-work = Work(plan, made, box, tasks, references, screen)
+work = Work(plan, 0, made, box, tasks, references, screen, speaker, at_once=True)
 work.run(queue)
 work.cases          # key of the run -> Diagnosed
 """
@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import ast
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from planish.methods.mistakes.config import Diagnosing
 from planish.methods.mistakes.data import (
     CodeTask,
+    Diagnosed,
     Diagnosis,
-    Evidence,
     Observation,
     RunRecord,
     Search,
@@ -28,25 +28,24 @@ from planish.methods.mistakes.loading.sources import parse
 from planish.methods.mistakes.observing.observe import Known, observe_many
 from planish.methods.mistakes.observing.shrinking import Answers
 from planish.methods.mistakes.repairing.search import repair
-from planish.methods.mistakes.ruling.confidence import rank
 from planish.methods.mistakes.ruling.signals import signals
-from planish.methods.mistakes.showing.diagnosed import Diagnosed
 from planish.records import Record
 from planish.runs import Run, read_rows
 from planish.runs.console import Screen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from planish.tasks.sandbox import Sandbox
 
-__all__ = ["CHUNK", "FAILURE", "Queued", "Work", "unique"]
+__all__ = ["CHUNK", "FAILURE", "Queued", "Speaker", "Work", "unique"]
 
 CHUNK = 16
 """Programs that are observed together, and of which a model is asked together."""
 
 FAILURE = "failure"
 """Kind of record; of several with one id the last counts."""
+
+Speaker = Callable[[Sequence[Diagnosed], Callable[[], None]], list[Diagnosis]]
+"""Cases, and what to call as each is settled -> what each is."""
 
 _NOTHING_TO_CALL = {
     "syntax": "it is no Python: the categories are of code that runs",
@@ -90,7 +89,9 @@ class Work:
     Args:
         dials: how much is run; seed: of the inputs.
         made: its folder.
-        speaker: says what seen programs are, in order; None: the rules do.
+        speaker: says what programs are that were looked at, in order; calls its second argument as
+            each is settled.
+        at_once: it costs nothing, and speaks of each program as soon as that was looked at.
         cases: what came so far, by key.
     """
 
@@ -101,7 +102,8 @@ class Work:
     tasks: Mapping[str, CodeTask]
     references: References
     screen: Screen
-    speaker: Callable[[Sequence[Diagnosed]], list[Diagnosis]] | None = None
+    speaker: Speaker
+    at_once: bool
     cases: dict[str, Diagnosed] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -122,7 +124,7 @@ class Work:
 
     def _finished(self, key: str) -> bool:
         case = self.cases.get(key)
-        return case is not None and case.diagnosis is not None and case.could_run
+        return case is not None and case.could_run and not _open(case)
 
     def _seen(self, key: str) -> bool:
         return key in self.cases and self.cases[key].could_run
@@ -144,14 +146,13 @@ class Work:
             self._keep(case)
             if case.diagnosis is not None:
                 step()
-        waiting = [case for each in chunk if (case := self.cases[each.run.key]).diagnosis is None]
-        if waiting and self.speaker is not None:
-            for case, diagnosis in zip(waiting, self.speaker(waiting), strict=True):
+        waiting = [case for each in chunk if _open(case := self.cases[each.run.key])]
+        if waiting:
+            for case, diagnosis in zip(waiting, self.speaker(waiting, step), strict=True):
                 self._keep(case.model_copy(update={"diagnosis": diagnosis}))
-                step()
 
     def _look(self, queued: Queued, observation: Observation, seconds: float) -> Diagnosed:
-        """Looks for repairs, and lets the rules speak where no model is to."""
+        """Looks for repairs and evidence, and lets a speaker speak that costs nothing."""
         task, code, key = self.tasks[queued.run.task_id], queued.run.code, queued.run.key
         began = time.monotonic()
         case = Diagnosed(
@@ -161,33 +162,31 @@ class Work:
             sandbox_level=self.box.level,
         )
         if why := _silent(observation):
-            diagnosis: Diagnosis | None = _abstention(key, why)
-            return case.model_copy(update={"diagnosis": diagnosis, "seconds": seconds})
+            return case.model_copy(update={"diagnosis": _abstention(key, why), "seconds": seconds})
         limits = self.references.limits(task)
         search = repair(task, code, observation, self.box, dials=self.dials, limits=limits)
         evidence = signals(task, code, observation, search)
-        if self.speaker is None or _beside(search):
-            diagnosis = self._ruled(key, search, evidence)
-        else:
-            diagnosis = None
-        found = {
-            "search": search,
-            "evidence": evidence,
-            "diagnosis": diagnosis,
-            "seconds": seconds + time.monotonic() - began,
-        }
-        return case.model_copy(update=found)
-
-    def _ruled(self, key: str, search: Search, evidence: tuple[Evidence, ...]) -> Diagnosis:
+        case = case.model_copy(update={"search": search, "evidence": evidence})
         if _beside(search):
-            return _abstention(
-                key, "the function is right: what fails is code of the module that only tries it"
-            )
-        return rank(key, evidence, threshold=self.dials.threshold)
+            why = "the function is right: what fails is code of the module that only tries it"
+            diagnosis: Diagnosis | None = _abstention(key, why)
+        else:
+            diagnosis = self.speaker([case], _nothing)[0] if self.at_once else None
+        spent = seconds + time.monotonic() - began
+        return case.model_copy(update={"diagnosis": diagnosis, "seconds": spent})
 
     def _keep(self, case: Diagnosed) -> None:
         self.made.record(FAILURE, case, id=case.run.key)
         self.cases[case.run.key] = case
+
+
+def _open(case: Diagnosed) -> bool:
+    """Whether the detector is still to be asked: it was not, or brought no reply."""
+    return case.diagnosis is None or case.diagnosis.lost
+
+
+def _nothing() -> None:
+    """A step that nobody sees."""
 
 
 def _silent(observation: Observation) -> str:

@@ -10,20 +10,43 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planish.methods.mistakes.config import Sandboxing
 from planish.methods.mistakes.data import CodeTask, RunRecord
 from planish.methods.mistakes.jobs import References, check_references, test_job
-from planish.records import to_json
+from planish.methods.mistakes.loading.tasks import OWN
+from planish.records import to_json, write_jsonl
+from planish.runs import Run, read_rows
 from planish.runs.console import Screen
 from planish.tasks.sandbox.contract import ExecResult
 
 if TYPE_CHECKING:
     from planish.tasks.sandbox import Sandbox
 
-__all__ = ["digest_of", "distinct", "execute", "opened", "referenced"]
+__all__ = [
+    "REFERENCE",
+    "RESULT",
+    "RUN",
+    "TASKS",
+    "Stage",
+    "digest_of",
+    "distinct",
+    "execute",
+    "opened",
+    "referenced",
+    "whole",
+]
+
+TASKS = "tasks.jsonl"
+"""Among the artifacts of a run: its tasks, as they were."""
+
+RUN, RESULT, REFERENCE = "run", "result", "reference"
+"""Kinds of records."""
 
 KEPT_CALLS = 20
 """Calls of one program that are kept where a task has thousands of inputs for tests."""
@@ -106,3 +129,83 @@ def digest_of(tasks: Iterable[CodeTask]) -> str:
     for task in tasks:
         found.update(to_json(task).encode() + b"\n")
     return found.hexdigest()
+
+
+def whole(source: str) -> str:
+    """The tasks as they can be found again from elsewhere."""
+    return source if source in OWN or source.startswith("own:") else str(Path(source).resolve())
+
+
+@dataclass
+class Stage:
+    """Runs whatever of a run folder has no result yet.
+
+    Args:
+        made: its folder.
+        todo: every run that is to have a result.
+        results: what came so far, by key.
+        programs, seconds: of this visit.
+    """
+
+    made: Run
+    tasks: Mapping[str, CodeTask]
+    todo: tuple[RunRecord, ...]
+    references: References
+    box: Sandbox
+    screen: Screen
+    results: dict[str, ExecResult] = field(default_factory=dict)
+    programs: int = 0
+    seconds: float = 0.0
+
+    def keep_references(self) -> None:
+        """Keeps the tasks and how their references did, for later visits and other stages."""
+        path = self.made.artifact(TASKS)
+        if not path.exists():
+            write_jsonl(path, self.tasks.values())
+        for name, result in self.references.results.items():
+            if not self.made.done(name, REFERENCE):
+                self.made.record(REFERENCE, result, id=name)
+        for row in read_rows(self.made.path, RESULT):
+            self.results[row.id] = row.read(ExecResult)
+
+    def run(self, *, quiet: bool = False) -> None:
+        """Runs whatever has no result yet; what the sandbox failed at is tried again.
+
+        Args:
+            quiet: without a bar.
+        """
+        left = [run for run in self.todo if not self._finished(run.key)]
+        if len(left) < len(self.todo) and not quiet:
+            self.screen.note(f"{len(self.todo) - len(left)} of {len(self.todo)} runs were there")
+        finished = {run.digest: run for run in self.todo if self._finished(run.key)}
+        for run in left:
+            if run.digest in finished:  # the same code, stopped between the two
+                before = self.results[finished[run.digest].key]
+                self._keep(run, before.model_copy(update={"key": run.key}))
+        left = [run for run in left if run.digest not in finished]
+        programs, began = len(distinct(left)), time.monotonic()
+        bar: contextlib.AbstractContextManager[Callable[[], None]] = contextlib.nullcontext(
+            _nothing
+        )
+        if not quiet:
+            bar = self.screen.progress("code is run", len(left))
+        with bar as step:
+            for run, result in execute(left, self.tasks, self.references, self.box):
+                self._keep(run, result)
+                step()
+        self.programs += programs
+        self.seconds += time.monotonic() - began
+
+    def _finished(self, key: str) -> bool:
+        return key in self.results and self.results[key].status != "sandbox_error"
+
+    def _keep(self, run: RunRecord, result: ExecResult) -> None:
+        if not self.made.done(run.key, RUN):
+            self.made.record(RUN, run, id=run.key)
+        self.made.record(RESULT, result, id=run.key)
+        self.made.record("score", {"passed": result.score}, id=run.key)
+        self.results[run.key] = result
+
+
+def _nothing() -> None:
+    """A step that nobody sees."""

@@ -22,9 +22,15 @@ from planish.methods.mistakes.config import Generating, Sandboxing
 from planish.methods.mistakes.data import CodeTask, RunRecord
 from planish.methods.mistakes.loading import chat_of, code_of, load_tasks
 from planish.methods.mistakes.running.coders import load_coder
-from planish.methods.mistakes.running.executing import digest_of, opened, referenced
-from planish.methods.mistakes.running.reading import RUN, known_references
-from planish.methods.mistakes.running.verify import Stage, whole
+from planish.methods.mistakes.running.executing import (
+    RUN,
+    Stage,
+    digest_of,
+    opened,
+    referenced,
+    whole,
+)
+from planish.methods.mistakes.running.reading import known_references
 from planish.methods.mistakes.showing.generated import Rates, write_report
 from planish.methods.mistakes.showing.verified import Verified
 from planish.models.base import LanguageModel, Watcher

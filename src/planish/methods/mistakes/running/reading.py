@@ -17,7 +17,7 @@ from planish.methods.mistakes.config import Sandboxing
 from planish.methods.mistakes.data import CodeTask, RunRecord
 from planish.methods.mistakes.jobs import check_references
 from planish.methods.mistakes.loading import load_runs, load_tasks
-from planish.methods.mistakes.running.executing import execute
+from planish.methods.mistakes.running.executing import REFERENCE, RESULT, RUN, TASKS, execute
 from planish.runs import read_rows
 from planish.runs.info import read_info
 from planish.runs.options import RUNS
@@ -29,10 +29,7 @@ if TYPE_CHECKING:
     from planish.tasks.sandbox import Sandbox
 
 __all__ = [
-    "RESULT",
-    "RUN",
     "STAGES",
-    "TASKS",
     "Failures",
     "folder_of",
     "known_references",
@@ -42,12 +39,6 @@ __all__ = [
 
 STAGES = ("verify", "generate")
 """Those that leave runs with results."""
-
-TASKS = "tasks.jsonl"
-"""Among the artifacts of a run: its tasks, as they were."""
-
-RUN, RESULT, REFERENCE = "run", "result", "reference"
-"""Kinds of records."""
 
 
 class Failures(NamedTuple):

@@ -30,9 +30,8 @@ from planish.methods.mistakes.reasoning.planning import make_plans
 from planish.methods.mistakes.reasoning.power import check_samples
 from planish.methods.mistakes.reasoning.writing import ModelEditor
 from planish.methods.mistakes.running.coders import load_coder
-from planish.methods.mistakes.running.executing import digest_of, opened, referenced
+from planish.methods.mistakes.running.executing import digest_of, opened, referenced, whole
 from planish.methods.mistakes.running.reading import read_failures
-from planish.methods.mistakes.running.verify import whole
 from planish.methods.mistakes.showing.reasons import Findings, show, write_report
 from planish.models.base import LanguageModel, Steps
 from planish.models.load import load

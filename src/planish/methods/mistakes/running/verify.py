@@ -10,46 +10,31 @@ it was. The same code of a task is run once and told for each run that has it.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from planish.methods.mistakes.config import Sandboxing
-from planish.methods.mistakes.data import CodeTask, RunRecord
-from planish.methods.mistakes.jobs import References
+from planish.methods.mistakes.data import RunRecord
 from planish.methods.mistakes.loading import load_runs, load_tasks
-from planish.methods.mistakes.loading.tasks import OWN
 from planish.methods.mistakes.running.executing import (
+    Stage,
     digest_of,
-    distinct,
-    execute,
     opened,
     referenced,
+    whole,
 )
-from planish.methods.mistakes.running.reading import (
-    REFERENCE,
-    RESULT,
-    RUN,
-    TASKS,
-    known_references,
-)
+from planish.methods.mistakes.running.reading import known_references
 from planish.methods.mistakes.showing.verified import Verified, write_report
 from planish.records import BadInput, write_jsonl
-from planish.runs import Run, read_rows
+from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of, read_info
 from planish.runs.options import RUNS, Json
 from planish.runs.presets import digest, regiven
 from planish.runs.store import find
 from planish.tasks.sandbox.contract import ExecResult
-
-if TYPE_CHECKING:
-    from planish.tasks.sandbox import Sandbox
 
 __all__ = ["AGAIN", "Plan", "verify"]
 
@@ -117,11 +102,6 @@ def verify(
     return _carry_out(plan, folder, root, out, Screen(json=json))
 
 
-def whole(source: str) -> str:
-    """The tasks as they can be found again from elsewhere."""
-    return source if source in OWN or source.startswith("own:") else str(Path(source).resolve())
-
-
 def _carry_out(
     plan: Plan, folder: Path | None, root: Path, out: Path | None, screen: Screen
 ) -> int:
@@ -150,79 +130,6 @@ def _carry_out(
             stage.keep_references()
             stage.run()
             return _close(stage, plan, out)
-
-
-@dataclass
-class Stage:
-    """A run under way.
-
-    Args:
-        made: its folder.
-        todo: every run that is to have a result.
-        results: what came so far, by key.
-        programs, seconds: of this visit.
-    """
-
-    made: Run
-    tasks: Mapping[str, CodeTask]
-    todo: tuple[RunRecord, ...]
-    references: References
-    box: Sandbox
-    screen: Screen
-    results: dict[str, ExecResult] = field(default_factory=dict)
-    programs: int = 0
-    seconds: float = 0.0
-
-    def keep_references(self) -> None:
-        """Keeps the tasks and how their references did, for later visits and other stages."""
-        path = self.made.artifact(TASKS)
-        if not path.exists():
-            write_jsonl(path, self.tasks.values())
-        for name, result in self.references.results.items():
-            if not self.made.done(name, REFERENCE):
-                self.made.record(REFERENCE, result, id=name)
-        for row in read_rows(self.made.path, RESULT):
-            self.results[row.id] = row.read(ExecResult)
-
-    def run(self, *, quiet: bool = False) -> None:
-        """Runs whatever has no result yet; what the sandbox failed at is tried again.
-
-        Args:
-            quiet: without a bar.
-        """
-        left = [run for run in self.todo if not self._finished(run.key)]
-        if len(left) < len(self.todo) and not quiet:
-            self.screen.note(f"{len(self.todo) - len(left)} of {len(self.todo)} runs were there")
-        finished = {run.digest: run for run in self.todo if self._finished(run.key)}
-        for run in left:
-            if run.digest in finished:  # the same code, stopped between the two
-                before = self.results[finished[run.digest].key]
-                self._keep(run, before.model_copy(update={"key": run.key}))
-        left = [run for run in left if run.digest not in finished]
-        programs, began = len(distinct(left)), time.monotonic()
-        bar: AbstractContextManager[Callable[[], None]] = (
-            nullcontext(_nothing) if quiet else self.screen.progress("code is run", len(left))
-        )
-        with bar as step:
-            for run, result in execute(left, self.tasks, self.references, self.box):
-                self._keep(run, result)
-                step()
-        self.programs += programs
-        self.seconds += time.monotonic() - began
-
-    def _finished(self, key: str) -> bool:
-        return key in self.results and self.results[key].status != "sandbox_error"
-
-    def _keep(self, run: RunRecord, result: ExecResult) -> None:
-        if not self.made.done(run.key, RUN):
-            self.made.record(RUN, run, id=run.key)
-        self.made.record(RESULT, result, id=run.key)
-        self.made.record("score", {"passed": result.score}, id=run.key)
-        self.results[run.key] = result
-
-
-def _nothing() -> None:
-    """A step that nobody sees."""
 
 
 def _close(stage: Stage, plan: Plan, out: Path | None) -> int:

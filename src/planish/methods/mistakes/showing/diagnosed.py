@@ -17,24 +17,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
 from planish.methods.mistakes.data import (
     CATEGORIES,
     CATEGORY_NAMES,
     Category,
     CodeTask,
+    Diagnosed,
     Diagnosis,
-    Evidence,
-    Observation,
     ReasonReport,
     Repair,
-    RunRecord,
     Search,
 )
 from planish.methods.mistakes.showing.verified import MEANINGS
 from planish.methods.mistakes.showing.visible import visible
-from planish.records import Record
 from planish.stats import Estimate, ratio
 from planish.tasks.sandbox.contract import LEVELS, STATUSES, Level
 
@@ -43,48 +38,7 @@ if TYPE_CHECKING:
     from planish.runs.console import Screen
     from planish.runs.report import Report
 
-__all__ = ["NOT_RUN", "Diagnosed", "Findings", "mended_by", "show", "sure", "write_report"]
-
-NOT_RUN = ("sandbox_error", "harness")
-"""Statuses that say nothing about the code."""
-
-
-class Diagnosed(Record):
-    """A failure with everything that was found out about it.
-
-    Args:
-        copies: keys of all runs with this code, its own among them.
-        diagnosis: None while the detector has not been asked.
-        sandbox_level: in which it was run.
-        seconds: that running, mending and ruling took.
-    """
-
-    run: RunRecord
-    copies: tuple[str, ...]
-    observation: Observation
-    search: Search = Search()
-    evidence: tuple[Evidence, ...] = ()
-    diagnosis: Diagnosis | None = None
-    sandbox_level: Level
-    seconds: float = Field(default=0.0, ge=0)
-
-    @property
-    def could_run(self) -> bool:
-        """Whether anything can be said about the code."""
-        return self.observation.status not in NOT_RUN
-
-    @property
-    def category(self) -> Category | None:
-        """What was said; None where the detector abstained."""
-        return None if self.diagnosis is None else self.diagnosis.category
-
-    @property
-    def headline(self) -> str:
-        """What was said, in a few words."""
-        if self.diagnosis is None or self.diagnosis.category is None:
-            return "abstained" if self.could_run else "could not be run"
-        category, confidence = self.diagnosis.ranked[0]
-        return f"{category} {sure(confidence)}"
+__all__ = ["Findings", "mended_by", "show", "sure", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -105,6 +59,17 @@ class Findings:
     def ran(self) -> list[Diagnosed]:
         """Those of which something can be said."""
         return [case for case in self.cases if case.could_run]
+
+    @property
+    def asked(self) -> list[Diagnosis]:
+        """What came of each program that a model was asked about, or would have been."""
+        told = [case.diagnosis for case in self.cases if case.diagnosis is not None]
+        return [each for each in told if each.detector != "rules"]
+
+    @property
+    def lost(self) -> list[Diagnosis]:
+        """Those for which no reply came."""
+        return [each for each in self.asked if each.lost]
 
     def share(self, chosen: Sequence[Diagnosed]) -> Estimate:
         """Their share of what could be run, with an interval over tasks."""
@@ -166,6 +131,7 @@ class Findings:
             "repaired_everywhere": sum(mended_by(case.search) is not None for case in repaired),
             "searches_complete": sum(case.search.complete for case in ran),
             "changes_tried": sum(case.search.tried for case in ran),
+            "lost": len(self.lost),
             "calls": sum(each.calls for each in told),
             "tokens": sum(each.tokens for each in told),
             "sandbox_level": self.level,
@@ -321,10 +287,18 @@ def _add_links(page: Report, findings: Findings, pages: Mapping[str, Any]) -> No
             mended = ", mended by one change" if case.search.repairs else ""
             often = f", {len(case.copies)} runs" if len(case.copies) > 1 else ""
             text = (
-                f"{case.run.task_id}, run {case.run.run}: {case.headline}, "
+                f"{case.run.task_id}, run {case.run.run}: {_headline(case)}, "
                 f"{case.observation.status}{mended}{often}"
             )
             page.link(visible(text, 160), pages[case.run.key])
+
+
+def _headline(case: Diagnosed) -> str:
+    """What was said, in a few words."""
+    if case.diagnosis is None or case.diagnosis.category is None:
+        return "abstained" if case.could_run else "could not be run"
+    category, confidence = case.diagnosis.ranked[0]
+    return f"{category} {sure(confidence)}"
 
 
 def _confidence(case: Diagnosed) -> float:

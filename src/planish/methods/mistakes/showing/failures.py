@@ -19,11 +19,13 @@ from planish.methods.mistakes.data import (
     CATEGORY_NAMES,
     REASON_NAMES,
     CodeTask,
+    Diagnosed,
     ReasonReport,
     Repair,
     Seen,
 )
-from planish.methods.mistakes.showing.diagnosed import Diagnosed, mended_by, sure
+from planish.methods.mistakes.jobs import entry_of
+from planish.methods.mistakes.showing.diagnosed import mended_by, sure
 from planish.methods.mistakes.showing.verified import MEANINGS
 from planish.methods.mistakes.showing.visible import arguments_of, lines_of, value_of, visible
 from planish.records import write_text
@@ -195,9 +197,8 @@ def _seen(seen: Seen, task: CodeTask) -> dict[str, str]:
         got = f"raised {visible(said, 300)}{where}"
     else:
         got = _NO_VALUE.get(call.status, call.status)
-    name = task.entry_point.rpartition(":")[2].rpartition(".")[2]
     return {
-        "call": f"{visible(name, 80)}({arguments_of(seen.arguments)})",
+        "call": f"{visible(entry_of(task), 80)}({arguments_of(seen.arguments)})",
         "expected": value_of(seen.expected),
         "got": got,
     }

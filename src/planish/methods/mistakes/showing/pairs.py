@@ -12,11 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from planish.methods.mistakes.data import CodeTask, Repair
+from planish.methods.mistakes.data import CodeTask, Diagnosed, Repair
 from planish.methods.mistakes.loading import chat_of
 from planish.methods.mistakes.loading.sources import parse
 from planish.methods.mistakes.repairing.mutants import isolated
-from planish.methods.mistakes.showing.diagnosed import Diagnosed, mended_by
+from planish.methods.mistakes.showing.diagnosed import mended_by
 from planish.records import Pair
 
 __all__ = ["applied", "made_pairs", "repaired_code"]

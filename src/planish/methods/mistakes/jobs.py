@@ -17,6 +17,7 @@ from typing import Protocol
 from planish.errors import BadInput
 from planish.methods.mistakes.data import CodeTask
 from planish.methods.mistakes.loading.sources import defined, free_names, without
+from planish.methods.mistakes.loading.tasks import place_of
 from planish.tasks.sandbox.contract import CallResult, ExecResult, Job, Limits
 from planish.tasks.sandbox.values import loads, same
 
@@ -148,11 +149,6 @@ class References:
     base: Limits
     results: dict[str, ExecResult] = field(default_factory=dict)
 
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Task -> how long its reference took."""
-        return {name: result.wall_s for name, result in self.results.items()}
-
     def limits(self, task: CodeTask) -> Limits:
         """What a candidate may use: the base, or four times what its reference took."""
         known = self.results.get(task.task_id)
@@ -203,6 +199,7 @@ def check_references(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     *,
     known: Mapping[str, ExecResult] | None = None,
+    source: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> References:
     """Runs every reference under its own tests.
@@ -210,13 +207,15 @@ def check_references(
     Args:
         box: an open sandbox.
         known: references that have passed before, by task; they are not run again.
+        source: where the tasks were read, for the line of one that is bad.
         limits: of a candidate; the reference gets more, since it sets the limit for others.
 
     Returns:
         How long each took, which decides how long a candidate may take.
 
     Raises:
-        BadInput: a reference that fails its own tests, or that cannot be run; it names the task.
+        BadInput: a reference that fails its own tests, or that cannot be run; it names the task,
+            and file and line where those are known.
     """
     found = References(limits, dict(known or {}))
     chosen = [task for task in tasks if task.task_id not in found.results]
@@ -224,19 +223,20 @@ def check_references(
     jobs = [test_job(task, task.reference, task.task_id, patient) for task in chosen]
     for task, result in zip(chosen, box.run(jobs, progress=progress), strict=True):
         if result.status != "pass":
-            raise _refused(task, result)
+            raise _refused(task, result, place_of(task.task_id, source))
         found.results[task.task_id] = result
     return found
 
 
-def _refused(task: CodeTask, result: ExecResult) -> BadInput:
+def _refused(task: CodeTask, result: ExecResult, where: str) -> BadInput:
     details = [result.exception or "", result.message, result.why]
     why = ", ".join([result.status, *(each for each in details if each)])
-    where = f"task {task.task_id}"
+    known = where != f"task {task.task_id}"
+    its = f"the reference of task {task.task_id!r}" if known else "its reference"
     if result.status == "sandbox_error":
-        return BadInput(f"its reference could not be run ({why})", where=where, fix="try again")
+        return BadInput(f"{its} could not be run ({why})", where=where, fix="try again")
     return BadInput(
-        f"its reference fails its own tests ({why})",
+        f"{its} fails its own tests ({why})",
         where=where,
         fix="mend the reference or the tests, or remove the task",
     )

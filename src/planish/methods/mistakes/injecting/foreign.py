@@ -16,7 +16,7 @@ from planish.methods.mistakes.data import CodeTask
 from planish.methods.mistakes.injecting.editing import Code, statements
 from planish.methods.mistakes.injecting.layouts import Kind, result_kind
 
-__all__ = ["entry_of", "foreign"]
+__all__ = ["foreign", "function_of"]
 
 _PURPOSES: dict[Kind, tuple[tuple[str, str], ...]] = {
     "number": (
@@ -79,20 +79,20 @@ _PURPOSES: dict[Kind, tuple[tuple[str, str], ...]] = {
 """What a function returns -> bodies that return the same kind, of whatever arguments."""
 
 
-def entry_of(task: CodeTask) -> str:
+def function_of(task: CodeTask) -> str:
     """Name of the function that is written; "" where only the code itself has it."""
     return "" if ":" in task.entry_point else task.entry_point
 
 
 def foreign(task: CodeTask, others: Sequence[CodeTask]) -> Iterator[tuple[str, str, str]]:
     """Text, what it does instead, and the name of what made it."""
-    code = Code.read(task.reference, entry_of(task))
+    code = Code.read(task.reference, function_of(task))
     if code is None:
         return
     for other in others:
         if other.task_id == task.task_id or other.split != task.split:
             continue
-        donor = _read(other.reference, entry_of(other))
+        donor = _read(other.reference, function_of(other))
         if donor is not None and _alike(task, code, other, donor):
             told = f"Does what belongs to {other.task_id}."
             yield _grafted(code, donor), told, "body of another task"

@@ -17,7 +17,7 @@ from itertools import chain, zip_longest
 from planish.methods.mistakes.data import CATEGORIES, Category, CodeTask, Labelled
 from planish.methods.mistakes.injecting.conditions import CONDITIONS
 from planish.methods.mistakes.injecting.editing import Code, Injector
-from planish.methods.mistakes.injecting.foreign import entry_of, foreign
+from planish.methods.mistakes.injecting.foreign import foreign, function_of
 from planish.methods.mistakes.injecting.formulas import FORMULAS
 from planish.methods.mistakes.injecting.layouts import LAYOUTS
 from planish.methods.mistakes.injecting.orders import ORDERS
@@ -60,7 +60,7 @@ def inject(
         In the order of `CATEGORIES`, all of them parse, none has the tree of another one or of the
         reference. `line` is the first line that is another one than in the reference.
     """
-    code = Code.read(task.reference, entry_of(task))
+    code = Code.read(task.reference, function_of(task))
     if code is None:
         return []
     known = own_tasks() if others is None else others

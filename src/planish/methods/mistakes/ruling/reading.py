@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from planish.methods.mistakes.data import Category, CodeTask, Evidence
+from planish.methods.mistakes.jobs import entry_of
 from planish.methods.mistakes.observing.structure import ast_diff
 from planish.methods.mistakes.repairing.roles import Roles, function_name
 from planish.methods.mistakes.repairing.source import read
@@ -72,7 +73,7 @@ def structure(task: CodeTask, code: str) -> Iterator[Evidence]:
     source, wanted = read(code), read(task.reference)
     if source is None or wanted is None:
         return
-    entry = task.entry_point.rpartition(":")[2].rpartition(".")[2]
+    entry = entry_of(task)
     misused = list(_misused(source.tree))
     yield from misused
     one = _inventory(wanted.tree, Roles(wanted, entry))

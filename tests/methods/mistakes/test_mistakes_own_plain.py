@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from planish.methods.mistakes.data import CATEGORIES, CodeTask, Labelled
-from planish.methods.mistakes.inputs import check_strategy, to_hypothesis
 from planish.methods.mistakes.jobs import test_job
+from planish.methods.mistakes.kinds import kinds_of
 from planish.methods.mistakes.own import hand_made, own_tasks
-from planish.methods.mistakes.seeded import seeded
+from planish.methods.mistakes.seeded import drawn_by
 from planish.tasks.sandbox import ExecResult, Job, Limits, Sandbox, dumps, loads
 
 TASKS = own_tasks("plain")
@@ -88,7 +88,7 @@ def _questions() -> tuple[str, ...]:
                 task.entry_point,
                 task.tests,
                 task.precondition,
-                seeded(to_hypothesis(task.strategy or ()), 60, seed=1),
+                drawn_by(kinds_of(task.strategy or ()), 60, seed=1),
             )
         )
         for task in TASKS
@@ -139,7 +139,7 @@ def test_tasks_are_well_formed() -> None:
         assert ast.get_docstring(function)
         assert function.name == task.entry_point
         assert function.returns is not None
-        assert len(check_strategy(task.strategy, task.task_id)) == len(function.args.args)
+        assert len(kinds_of(task.strategy, task.task_id)) == len(function.args.args)
         assert 6 <= task.tests.count("assert ") <= 12, task.task_id
         assert ast.dump(function.args) in ast.dump(ast.parse(task.reference)), task.task_id
 

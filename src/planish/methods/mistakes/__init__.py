@@ -12,7 +12,7 @@ Where things are:
     loading.py     tasks and runs from files: ours, HumanEval, EvalPlus, CoderEval
     own/           our tasks, plain ones and ones with a project around them, and known mistakes
     injecting/     puts a mistake of a known category into code that is right
-    inputs.py      draws and shrinks inputs of a task
+    drawing.py     draws inputs of a task
     observing/     runs a candidate beside the reference: where and how they differ
     repairing/     every change of one place after which the code passes
     ruling/        what speaks for which category, and how much

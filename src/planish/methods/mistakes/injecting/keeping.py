@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from planish.methods.mistakes.data import Category, CodeTask, Labelled
+from planish.methods.mistakes.drawing import Drawn, draw_many
 from planish.methods.mistakes.injecting.inject import inject, shape
-from planish.methods.mistakes.inputs import Drawn, draw_many
 from planish.methods.mistakes.jobs import Box, agree, call_job, test_job
 from planish.methods.mistakes.own import hand_made
 from planish.tasks.sandbox.contract import CallResult, ExecResult, Limits

@@ -19,15 +19,10 @@ class AstDiff:
     """Two pieces of code beside each other.
 
     Args:
-        shared: statements that both have, each as often as both have it.
-        missing: of the reference's, those that the code lacks; extra: those that only it has.
         share: of the structure that they have in common, names and numbers aside, 0 to 1.
         reordered: the same statements, in another order.
     """
 
-    shared: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    extra: tuple[str, ...] = ()
     share: float = 0.0
     reordered: bool = False
 
@@ -42,11 +37,7 @@ def ast_diff(reference: str, code: str) -> AstDiff:
     if one is None or other is None:
         return AstDiff()
     left, right = list(_statements(one)), list(_statements(other))
-    common = Counter(left) & Counter(right)
     return AstDiff(
-        shared=tuple(common.elements()),
-        missing=tuple((Counter(left) - common).elements()),
-        extra=tuple((Counter(right) - common).elements()),
         share=_share(Counter(_edges(one)), Counter(_edges(other))),
         reordered=left != right and Counter(left) == Counter(right),
     )

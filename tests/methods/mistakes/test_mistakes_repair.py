@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,12 +12,12 @@ from hypothesis import strategies as st
 
 from planish.methods.mistakes.config import Diagnosing
 from planish.methods.mistakes.data import MARKER, CodeTask, Observation, Repair, Search, Seen
-from planish.methods.mistakes.jobs import call_job
+from planish.methods.mistakes.jobs import call_job, entry_of, test_job
 from planish.methods.mistakes.repairing.agreeing import Measure
 from planish.methods.mistakes.repairing.diffs import size, unified
 from planish.methods.mistakes.repairing.ranking import Found, consensus, ranked
 from planish.methods.mistakes.repairing.screening import screened
-from planish.methods.mistakes.repairing.search import entry_of, repair
+from planish.methods.mistakes.repairing.search import repair
 from planish.tasks.sandbox import CallResult, ExecResult, Job, Limits, Sandbox, SourceFile
 from planish.tasks.sandbox.values import dumps
 
@@ -196,20 +195,6 @@ def test_arguments_that_are_given_by_name(box: Sandbox) -> None:
     assert found.repairs[0].after == "age >= 18"
 
 
-def test_two_mistakes_take_two_edits_and_only_where_they_are_asked_for(box: Sandbox) -> None:
-    reference = "def f(a):\n    if a > 3:\n        return a + 1\n    return a - 1\n"
-    wrong = reference.replace("a + 1", "a + 2").replace("a - 1", "a - 2")
-    task = task_of(reference, "f", inputs=tuple(dumps((n,)) for n in range(8)))
-    arguments = [(n,) for n in (0, 1, 2, 4, 5, 6)]
-    dials = Diagnosing(mutants=700, repair_seconds=30)
-    assert all(each.edits == 1 for each in searched(box, task, wrong, arguments, dials).repairs)
-    observation = looked(box, task, wrong, arguments, suspicion={2: 0.5, 3: 0.9, 4: 0.9})
-    found = repair(task, wrong, observation, box, dials=dials, limits=LIMITS, edits=2)
-    best = found.repairs[0]
-    assert (best.edits, best.agreement) == (2, 6)
-    assert " + " in best.operator
-
-
 # ---- what stops it ---------------------------------------------------------------------------
 
 
@@ -239,23 +224,50 @@ def test_a_program_that_hangs_or_dies_takes_none_of_its_pack_along(box: Sandbox)
     assert {calls[1].status, calls[6].status} == {"timeout"}
 
 
+HOSTILE = """
+import builtins
+
+
+def adult(age):
+    if age < 0:
+        builtins.bool = lambda value: True
+    return bool(age >= 20)
+"""
+
+
 def test_a_hostile_neighbour_in_a_pack_makes_no_repair(box: Sandbox) -> None:
-    hostile = textwrap.dedent(
-        """
-        import builtins
-
-        class Yes(int):
-            def __eq__(self, other):
-                return True
-
-        def adult(age):
-            builtins.int = Yes
-            return Yes(age > 18)
-        """
-    )
-    found = searched(box, ADULTS, hostile, AGES)
+    hostile = HOSTILE.replace("age < 0", "age > 0")
+    wrong = HOSTILE.replace(">= 20", ">= 99")
+    shared = screened(ADULTS, [wrong, hostile, wrong], dumps((18,)), box, LIMITS)
+    assert [call.value for call in shared] == [dumps(False), dumps(True), dumps(True)]
+    found = searched(box, ADULTS, HOSTILE, AGES)
+    assert found.complete
+    assert "18" in {each.after for each in found.repairs}
     for each in found.repairs:
-        assert each.passes_tests or each.agreement == each.inputs
+        code = applied(HOSTILE, each.diff)
+        (tested,) = box.run([test_job(ADULTS, code, "k", LIMITS)])
+        assert (tested.status == "pass") is each.passes_tests
+        failing = looked(box, ADULTS, code, AGES).failing
+        assert len(AGES) - len(failing) == each.agreement
+        assert each.passes_tests or not failing
+
+
+def applied(code: str, diff: str) -> str:
+    """The code with a unified diff."""
+    old, new = code.splitlines(), list[str]()
+    at = 0
+    for text in diff.splitlines()[2:]:
+        if text.startswith("@@"):
+            start = int(text.split()[1].split(",")[0][1:]) - 1
+            new += old[at:start]
+            at = start
+        elif text.startswith("+"):
+            new.append(text[1:])
+        else:
+            assert old[at] == text[1:]
+            new += [old[at]] if text.startswith(" ") else []
+            at += 1
+    return "\n".join([*new, *old[at:]]) + "\n"
 
 
 @pytest.mark.parametrize(

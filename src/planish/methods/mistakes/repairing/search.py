@@ -16,7 +16,7 @@ from itertools import islice
 
 from planish.methods.mistakes.config import Diagnosing
 from planish.methods.mistakes.data import CodeTask, Observation, Repair, Search, Seen
-from planish.methods.mistakes.jobs import Box, call_job, test_job
+from planish.methods.mistakes.jobs import Box, call_job, entry_of, test_job
 from planish.methods.mistakes.repairing.agreeing import Measure
 from planish.methods.mistakes.repairing.diffs import unified
 from planish.methods.mistakes.repairing.mutants import isolated, mutants
@@ -26,7 +26,7 @@ from planish.methods.mistakes.repairing.site import Change, Example
 from planish.tasks.sandbox.contract import ExecResult, Limits
 from planish.tasks.sandbox.values import loads
 
-__all__ = ["entry_of", "repair"]
+__all__ = ["repair"]
 
 BATCH = 192
 """Changes that are tried together; the clock is looked at in between."""
@@ -34,16 +34,8 @@ BATCH = 192
 FIRST = 2
 """Failing inputs on which a change is tried first."""
 
-PARTLY = 6
-"""Changes that mend a part of the inputs, to which a second one is added."""
-
 _QUICK, _SLOW = 0.1, 0.3
 """Shares of the time of a program that a change may take on one of the first inputs."""
-
-
-def entry_of(task: CodeTask) -> str:
-    """Name of the function, without the module that it is in."""
-    return task.entry_point.rpartition(":")[2].rpartition(".")[2]
 
 
 def repair(
@@ -54,7 +46,6 @@ def repair(
     *,
     dials: Diagnosing,
     limits: Limits,
-    edits: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Search:
     """Looks for every repair.
@@ -66,8 +57,6 @@ def repair(
         box: an open sandbox.
         dials: `mutants` and `repair_seconds` bound the search.
         limits: of one program.
-        edits: 2: where one change mends the program only in part, another one is added to it, until
-            one such pair mends it all.
         progress: called with the number of changes tried so far.
 
     Returns:
@@ -79,16 +68,7 @@ def repair(
     if trying.outside():
         return trying.told()
     examples = [_example(seen) for seen in observation.failing]
-    entry = entry_of(task)
-    trying.one_by_one(mutants(trying.base, entry, examples, observation.suspicion))
-    if edits > 1 and not trying.mended():
-        for first in trying.promising():
-            same_lines = first.code.count("\n") == trying.base.count("\n")
-            lines = observation.suspicion if same_lines else None
-            every = mutants(first.code, entry, examples, lines)
-            trying.one_by_one((each for each in every if each.wide < 2), first)
-            if trying.mended():
-                break
+    trying.one_by_one(mutants(trying.base, entry_of(task), examples, observation.suspicion))
     return trying.told()
 
 
@@ -107,7 +87,6 @@ class _Trying:
 
     Args:
         base: the code without what only tries it out.
-        partly: changes that mend a part of the inputs, with how many they agree on.
         late: changes that took too long on the first inputs.
     """
 
@@ -119,7 +98,6 @@ class _Trying:
     limits: Limits
     progress: Callable[[int], None] | None
     found: list[Found] = field(default_factory=list)
-    partly: list[tuple[int, Change]] = field(default_factory=list)
     late: list[Change] = field(default_factory=list)
     tried: int = 0
     complete: bool = True
@@ -131,19 +109,10 @@ class _Trying:
         self.until = time.monotonic() + self.dials.repair_seconds
         self._wanted: dict[str, str | None] | None = None
 
-    def mended(self) -> bool:
-        """Whether a change agrees everywhere."""
-        return any(each.repair.agreement == len(self.inputs) for each in self.found)
-
     def told(self) -> Search:
         """What was found."""
         repairs = ranked(self.found, self.observation.suspicion)
         return Search(repairs=repairs, tried=self.tried, complete=self.complete)
-
-    def promising(self) -> list[Change]:
-        """Changes that mend the most inputs, and are no repairs."""
-        self.partly.sort(key=lambda pair: -pair[0])
-        return [change for _, change in self.partly[:PARTLY]]
 
     # ---- what is tried
 
@@ -179,7 +148,7 @@ class _Trying:
         self.found.append(Found(told))
         return True
 
-    def one_by_one(self, changes: Iterator[Change], first: Change | None = None) -> None:
+    def one_by_one(self, changes: Iterator[Change]) -> None:
         """Tries changes until a bound is reached; those that were too slow once more at the end."""
         while True:
             room = min(BATCH, self.dials.mutants - self.tried)
@@ -190,7 +159,7 @@ class _Trying:
             if not batch:
                 break
             self.tried += len(batch)
-            self._settle(self._screened(batch), first)
+            self._settle(self._screened(batch))
             if self.progress is not None:
                 self.progress(self.tried)
         late, self.late = self.late, []
@@ -199,7 +168,7 @@ class _Trying:
                 self.complete = False
                 return
             batch, late = late[:BATCH], late[BATCH:]
-            self._settle(self._screened(batch, slow=True), first)
+            self._settle(self._screened(batch, slow=True))
 
     def _screened(self, batch: Sequence[Change], slow: bool = False) -> list[Change]:
         """Those that mend one of the first failing inputs."""
@@ -230,7 +199,7 @@ class _Trying:
         others = [seen for seen in failing[1:] if seen.expected != failing[0].expected]
         return [*failing[:1], *(others or failing[1:])[: FIRST - 1]]
 
-    def _settle(self, changes: Sequence[Change], first: Change | None) -> None:
+    def _settle(self, changes: Sequence[Change]) -> None:
         """Tries what is left on every input and under the tests."""
         before = len(self.observation.passing)
         if self.inputs:
@@ -244,27 +213,22 @@ class _Trying:
         for (agreement, change), passed in zip(better, passes, strict=True):
             everywhere = bool(self.inputs) and agreement == len(self.inputs)
             if passed or everywhere:
-                self.found.append(self._repair(change, first, agreement, passed))
-            elif first is None:
-                self.partly.append((agreement, change))
+                self.found.append(self._repair(change, agreement, passed))
 
-    def _repair(self, change: Change, first: Change | None, agreement: int, passed: bool) -> Found:
-        both = [each for each in (first, change) if each is not None]
-        categories = dict.fromkeys(kind for each in both for kind in each.categories)
+    def _repair(self, change: Change, agreement: int, passed: bool) -> Found:
         told = Repair(
-            operator=" + ".join(each.operator for each in both),
-            categories=tuple(categories),
-            role=both[0].role,
-            line=both[0].line,
-            before="\n".join(each.before for each in both),
-            after="\n".join(each.after for each in both),
+            operator=change.operator,
+            categories=tuple(dict.fromkeys(change.categories)),
+            role=change.role,
+            line=change.line,
+            before=change.before,
+            after=change.after,
             diff=unified(self.base, change.code),
             passes_tests=passed,
             agreement=agreement,
             inputs=len(self.inputs),
-            edits=len(both),
         )
-        return Found(told, sum(each.wide for each in both))
+        return Found(told, change.wide)
 
     # ---- the sandbox
 

@@ -11,18 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planish.methods.mistakes.data import CATEGORIES, Category, CodeTask, Labelled
+from planish.methods.mistakes.drawing import draw_many
 from planish.methods.mistakes.injecting.combining import combine, combined
 from planish.methods.mistakes.injecting.editing import Code, expression, statements
 from planish.methods.mistakes.injecting.foreign import foreign
 from planish.methods.mistakes.injecting.inject import INJECTORS, inject, shape
 from planish.methods.mistakes.injecting.keeping import injected, wrong_ones
+from planish.methods.mistakes.jobs import call_job
 from planish.methods.mistakes.own import hand_made, own_tasks
 from planish.methods.mistakes.repairing.mutants import digest, mutants
-from planish.tasks.sandbox import Sandbox
+from planish.methods.mistakes.repairing.site import Example
+from planish.tasks.sandbox import CallResult, Limits, Sandbox
+from planish.tasks.sandbox.values import loads
 
 TASKS = {each.task_id: each for each in own_tasks()}
 TRAIN = [each for each in TASKS.values() if each.split == "train"]
 PLAIN = [each for each in TRAIN if not each.template]
+
+LIMITS = Limits(seconds=2.0, call_seconds=0.5)
 
 UNDONE = 0.10
 """Of the injected programs of a category, one step of the repairs may undo so many at most."""
@@ -115,50 +121,130 @@ def test_injectors_have_names_of_their_own() -> None:
     assert all(each.__doc__ for group in INJECTORS.values() for each in group)
 
 
+def test_a_wrong_order_has_one_label_wherever_it_is_made() -> None:
+    summed = "def f(a, b):\n    return (a + b) // 2\n"
+    shared = "def f(a, b):\n    a -= a * b // 100\n    return a\n"
+    assert _made(summed, "parts rounded") == {"MOOV"}
+    assert _made(shared, "divided first") == {"MOOV"}
+
+
+def _made(text: str, by: str) -> set[Category]:
+    code = Code.read(text, "f")
+    assert code is not None
+    return {
+        category
+        for category, group in INJECTORS.items()
+        for each in group
+        if each.__name__.replace("_", " ") == by and list(each(code))
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "made"),
+    [
+        ("return a + 1, b + 1", set()),
+        ("return [(at + 1, b[at] + 1) for at in range(len(a))]", set()),
+        ("return [(at + 1, f'{at + 1}') for at, _ in enumerate(a)]", {"IOM"}),
+        ("at = a.find(b)\n    return at + 1, a.index(b) + 1", {"IOM"}),
+    ],
+)
+def test_a_number_is_no_place_unless_it_is_counted_or_looked_up(
+    body: str, made: set[Category]
+) -> None:
+    assert _made(f"def f(a, b):\n    {body}\n", "from nought") == made
+
+
+@pytest.mark.parametrize(
+    ("body", "made"),
+    [
+        ("if len(a) < 2:\n        return a\n    return a[1:]", set()),
+        ("if not a.strip():\n        return (0, 0)\n    return a, b", set()),
+        ("if a[0] == b:\n        return a\n    return a[1:]", {"CE"}),
+        ("c = a + b\n    if len(c) < 2:\n        return c\n    return c[1:]", {"CE"}),
+    ],
+)
+def test_a_case_that_one_guard_brings_back_is_not_forgotten(body: str, made: set[Category]) -> None:
+    assert _made(f"def f(a, b):\n    {body}\n", "case forgotten") == made
+
+
 # ---- disjoint from the repairs
 
 
-def undone(made: Sequence[Labelled]) -> dict[Category, tuple[int, int]]:
+def examples(made: Sequence[Labelled], box: Sandbox) -> list[list[Example]]:
+    """For each program up to three inputs on which it differs, as the search for repairs has them.
+
+    Guards and answers are made from these alone.
+    """
+    tasks = list({each.task_id: TASKS[each.task_id] for each in made}.values())
+    drawn = draw_many(tasks, 24, 0, box, LIMITS)
+    wanted = {task.task_id: each for task, each in zip(tasks, drawn, strict=True)}
+    jobs = [
+        call_job(TASKS[each.task_id], each.code, "", wanted[each.task_id].inputs, LIMITS)
+        for each in made
+    ]
+    found = []
+    for each, result in zip(made, box.run(jobs), strict=True):
+        pairs = zip(wanted[each.task_id].calls, result.per_input, strict=False)
+        found.append([_example(*pair) for pair in pairs if pair[0].value != pair[1].value][:3])
+    return found
+
+
+def _example(wanted: CallResult, call: CallResult) -> Example:
+    got = loads(call.value) if call.value is not None else None
+    given = loads(wanted.arguments)
+    if isinstance(given, list):  # by name as well
+        given = (*given[0], *given[1].values())
+    return Example(given, loads(wanted.value or ""), got, call.status == "value")
+
+
+def undone(made: Sequence[Labelled], box: Sandbox) -> dict[Category, tuple[int, int]]:
     """Category -> how many programs one step of the repairs makes the reference, and how many."""
     counts: dict[Category, tuple[int, int]] = {}
-    for each in made:
+    for each, failing in zip(made, examples(made, box), strict=True):
         task = TASKS[each.task_id]
         code = Code.read(each.code, "")
         right = Code.read(task.reference, "")
         assert code is not None
         assert right is not None
         wanted = digest(right.swapped({}))
-        back = any(digest(x.code) == wanted for x in mutants(each.code, code.function.name))
+        back = any(
+            digest(x.code) == wanted for x in mutants(each.code, code.function.name, failing)
+        )
         before, whole = counts.get(each.category, (0, 0))
         counts[each.category] = (before + back, whole + 1)
     return counts
 
 
-def test_one_step_of_the_repairs_undoes_few() -> None:
+def test_one_step_of_the_repairs_undoes_few(box: Sandbox) -> None:
     chosen = [TASKS[f"own/{name}"] for name in ("dates/bin_day", "numbers/split_bill")]
     made = [each for task in chosen for each in inject(task, seed=0, per_category=1)]
-    counts = undone(made)
+    counts = undone(made, box)
     assert len(counts) >= 5
     assert all(back <= UNDONE * whole for back, whole in counts.values()), counts
 
 
 @pytest.mark.slow
-def test_one_step_of_the_repairs_undoes_few_of_every_injector() -> None:
+def test_one_step_of_the_repairs_undoes_few_of_every_injector(box: Sandbox) -> None:
     """About a second for each injector; the table is what a maintainer looks at."""
     first: dict[str, Labelled] = {}
     for task in TRAIN:
         for each in inject(task, seed=0, per_category=8):
             first.setdefault(each.by, each)
-    counts = undone(list(first.values()))
+    counts = undone(list(first.values()), box)
     print(counts)
     assert set(counts) == set(CATEGORIES)
     assert all(back <= UNDONE * whole for back, whole in counts.values()), counts
 
 
-def test_what_one_step_does_undo_is_noticed() -> None:
+def test_what_one_step_does_undo_is_noticed(box: Sandbox) -> None:
     task = TASKS["own/lists/duty_order"]
     wrong = task.reference.replace("names[shift:]", "names[shift + 1:]")
-    assert undone([Labelled(task_id=task.task_id, category="IOM", code=wrong)]) == {"IOM": (1, 1)}
+    off = Labelled(task_id=task.task_id, category="IOM", code=wrong)
+    assert undone([off], box) == {"IOM": (1, 1)}
+    guard = "    if not names:\n        return []\n"
+    assert guard in task.reference
+    lost = off.model_copy(update={"category": "CE", "code": task.reference.replace(guard, "")})
+    assert undone([lost], box) == {"CE": (1, 1)}
 
 
 # ---- kept

@@ -5,7 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from planish.methods.mistakes.injecting.editing import Code, Edit, Injector, Swaps, expression
+from planish.methods.mistakes.injecting.editing import (
+    Code,
+    Edit,
+    Injector,
+    Swaps,
+    called,
+    expression,
+)
 
 __all__ = ["CONDITIONS"]
 
@@ -146,11 +153,30 @@ def case_forgotten(code: Code) -> Iterator[Edit]:
         fixed = isinstance(answer, ast.Return) and isinstance(
             answer.value, ast.Constant | ast.List | ast.UnaryOp | None
         )
-        if not fixed or _is_involved(each.test):
+        if (not fixed or _is_involved(each.test)) and not _is_guard(code, each):
             yield {each: []}, f"Has no case of its own for {ast.unparse(each.test)}."
     for choice in code.nodes(ast.BoolOp):
         if isinstance(choice.op, ast.Or) and isinstance(choice.values[-1], ast.Constant):
             yield {choice: choice.values[0]}, "Has nothing to fall back on."
+
+
+def _is_guard(code: Code, each: ast.If) -> bool:
+    """Whether it asks something simple of the arguments first of all, and answers it.
+
+    A repair puts such guards in, since a failing input tells both the test and the answer.
+    """
+    answer = each.body[-1]
+    if each is not code.body[0] or not isinstance(answer, ast.Return):
+        return False
+    told = [*ast.walk(each.test), *(ast.walk(answer.value) if answer.value else ())]
+    if any(isinstance(part, ast.Subscript | ast.BoolOp | ast.JoinedStr) for part in told):
+        return False
+    names = {part.id for part in told if isinstance(part, ast.Name)}
+    calls = {called(part) for part in told if isinstance(part, ast.Call)}
+    return names <= {*code.parameters, *_ASKED} and calls <= _ASKED
+
+
+_ASKED = {"len", "set", "strip"}
 
 
 def nested_case_lost(code: Code) -> Iterator[Edit]:

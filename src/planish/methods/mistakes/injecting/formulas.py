@@ -114,15 +114,6 @@ def term_left_out(code: Code) -> Iterator[Edit]:
             yield {statement: []}, f"Leaves {ast.unparse(statement.value)} out."
 
 
-def parts_rounded(code: Code) -> Iterator[Edit]:
-    """Each part is divided for itself, so that what is left over gets lost or stays."""
-    for each in _formulas(code, ast.FloorDiv, ast.Mod):
-        inner = each.left
-        if isinstance(inner, ast.BinOp) and isinstance(inner.op, ast.Add | ast.Sub):
-            one, two = (ast.BinOp(side, each.op, each.right) for side in (inner.left, inner.right))
-            yield {each: ast.BinOp(one, inner.op, two)}, "Divides every part instead of the whole."
-
-
 def rounded_up(code: Code) -> Iterator[Edit]:
     """A quotient is rounded up, where it has to be rounded down, and the other way round."""
     for each in _formulas(code, ast.FloorDiv):
@@ -219,24 +210,6 @@ def squares(code: Code) -> Iterator[Edit]:
             yield {each: new}, "Subtracts squares instead of the numbers."
 
 
-def divided_first(code: Code) -> Iterator[Edit]:
-    """A share is rounded before it is taken off, in one formula for all of it."""
-    for each in code.nodes(ast.AugAssign):
-        value = each.value
-        if not isinstance(value, ast.BinOp) or not isinstance(value.op, ast.FloorDiv):
-            continue
-        product = value.left
-        if isinstance(product, ast.BinOp) and isinstance(product.op, ast.Mult):
-            operator = "-" if isinstance(each.op, ast.Sub) else "+"
-            new = lines_of(
-                f"$0 = $0 // $1 * ($1 {operator} $2)",
-                ast.unparse(each.target),
-                value.right,
-                product.right,
-            )
-            yield {each: new}, "Divides before it multiplies."
-
-
 def doubled_step(code: Code) -> Iterator[Edit]:
     """What grows by one grows by what was there before as well."""
     for each in code.nodes(ast.AugAssign):
@@ -251,7 +224,6 @@ FORMULAS: tuple[Injector, ...] = (
     another_mean,
     wrong_unit,
     term_left_out,
-    parts_rounded,
     rounded_up,
     share_of_the_other,
     counted,
@@ -259,6 +231,5 @@ FORMULAS: tuple[Injector, ...] = (
     mean_for_largest,
     cut_off,
     squares,
-    divided_first,
     doubled_step,
 )

@@ -219,7 +219,7 @@ def units_in_text(code: Code) -> Iterator[Edit]:
 def text_framed(code: Code) -> Iterator[Edit]:
     """Text in quotes, or a line of its own that ends with a blank."""
     forms = (
-        ("['', $0, '']", "Gives a list that has the text in it."),
+        ("['', *$0.splitlines(), '']", "Gives a list of lines, with empty ones around them."),
         ("('\"' + $0 + '\"').replace(' ', '  ')", "Puts the text in quotes, with wider gaps."),
         ("$0.split(' ')[:-1] + [$0.split(' ')[-1] + '.']", "Gives words, with a full stop."),
     )

@@ -22,6 +22,9 @@ from planish.methods.mistakes.injecting.editing import (
 __all__ = ["POSITIONS"]
 
 
+_LOOKED_UP = ("index", "find", "rindex", "rfind")
+
+
 def _slices(code: Code) -> Iterator[tuple[ast.Subscript, ast.Slice]]:
     for each in code.nodes(ast.Subscript):
         if isinstance(each.slice, ast.Slice) and each.slice.step is None:
@@ -109,10 +112,31 @@ def from_nought(code: Code) -> Iterator[Edit]:
     for sum_ in code.nodes(ast.BinOp):
         shown = any(isinstance(up, ast.Return | ast.Tuple | ast.FormattedValue)
                     for up, _ in code.up(sum_))  # fmt: skip
-        if isinstance(sum_.op, ast.Add) and _number(sum_.right) == 1 and shown:
+        place = _is_place(code, sum_.left)
+        if isinstance(sum_.op, ast.Add) and _number(sum_.right) == 1 and shown and place:
             swaps[sum_] = sum_.left
     if len(swaps) > 1:
         yield swaps, "Counts all places from 0."
+
+
+def _is_place(code: Code, node: ast.expr) -> bool:
+    """Whether it is a place for sure: counted by a loop, or looked up."""
+    if not isinstance(node, ast.Name):
+        return is_call(node, *_LOOKED_UP)
+    if any(is_call(value, *_LOOKED_UP) for value in code.assigned(node.id)):
+        return True
+    loops: list[ast.For | ast.comprehension] = [*code.nodes(ast.For)]
+    loops += code.nodes(ast.comprehension)
+    return any(_counter(each.target, each.iter) == node.id for each in loops)
+
+
+def _counter(target: ast.expr, iterated: ast.expr) -> str | None:
+    """The name that a loop counts with."""
+    if is_call(iterated, "enumerate") and isinstance(target, ast.Tuple):
+        target = target.elts[0]
+    elif not is_call(iterated, "range"):
+        return None
+    return target.id if isinstance(target, ast.Name) else None
 
 
 def bounds_exchanged(code: Code) -> Iterator[Edit]:

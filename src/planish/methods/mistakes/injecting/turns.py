@@ -1,4 +1,4 @@
-"""Things in each other's place, in more places than one; values read too early (MOOV)."""
+"""Things in each other's place, in several places; values read or divided too early (MOOV)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 
-from planish.methods.mistakes.injecting.editing import Code, Edit, Injector, Swaps, called, is_call
+from planish.methods.mistakes.injecting.editing import (
+    Code,
+    Edit,
+    Injector,
+    Swaps,
+    called,
+    is_call,
+    statements,
+)
+from planish.methods.mistakes.injecting.formulas import is_number
 
 __all__ = ["TURNS"]
 
@@ -175,6 +184,37 @@ def looked_up_before_changed(code: Code) -> Iterator[Edit]:
                 yield swaps, f"Puts {target.id} right where it is used, after it was tested."
 
 
+def parts_rounded(code: Code) -> Iterator[Edit]:
+    """Each part is divided for itself, so that what is left over gets lost or stays."""
+    for each in code.nodes(ast.BinOp):
+        inner = each.left
+        if not isinstance(each.op, ast.FloorDiv | ast.Mod) or code.is_index(each):
+            continue
+        summed = isinstance(inner, ast.BinOp) and isinstance(inner.op, ast.Add | ast.Sub)
+        if summed and is_number(code, each):
+            assert isinstance(inner, ast.BinOp)
+            one, two = (ast.BinOp(side, each.op, each.right) for side in (inner.left, inner.right))
+            yield {each: ast.BinOp(one, inner.op, two)}, "Divides every part instead of the whole."
+
+
+def divided_first(code: Code) -> Iterator[Edit]:
+    """A share is rounded before it is taken off, in one formula for all of it."""
+    for each in code.nodes(ast.AugAssign):
+        value = each.value
+        if not isinstance(value, ast.BinOp) or not isinstance(value.op, ast.FloorDiv):
+            continue
+        product = value.left
+        if isinstance(product, ast.BinOp) and isinstance(product.op, ast.Mult):
+            operator = "-" if isinstance(each.op, ast.Sub) else "+"
+            new = statements(
+                f"$0 = $0 // $1 * ($1 {operator} $2)",
+                ast.unparse(each.target),
+                value.right,
+                product.right,
+            )
+            yield {each: new}, "Divides before it multiplies."
+
+
 TURNS: tuple[Injector, ...] = (
     elements_rotated,
     operands_turned,
@@ -186,4 +226,6 @@ TURNS: tuple[Injector, ...] = (
     steps_turned_in_branches,
     sorted_by_turned_key,
     looked_up_before_changed,
+    parts_rounded,
+    divided_first,
 )

@@ -22,7 +22,7 @@ import math
 import string
 import warnings
 
-__all__ = ["tame"]
+__all__ = ["parsed", "tame"]
 
 _MAX_CHARS = 20_000
 
@@ -98,14 +98,19 @@ def tame(code: str) -> bool:
     if len(code) > _MAX_CHARS:
         return False
     try:
-        nodes = list(ast.walk(_parsed(code)))
+        nodes = list(ast.walk(parsed(code)))
     except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
         return False
     named = sum(1 for node in nodes if isinstance(node, ast.Name) and node.id == "type")
     return _compared(nodes) == named and all(map(_is_tame, nodes))
 
 
-def _parsed(code: str) -> ast.Module:
+def parsed(code: str) -> ast.Module:
+    """The tree of somebody else's code; no warning is let out.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError, SystemError: it is no Python.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of an odd escape in somebody else's text
         for _ in range(5):

@@ -12,12 +12,13 @@ from planish.methods.mistakes.data import RunRecord
 from planish.methods.mistakes.loading import chat_of
 from planish.methods.mistakes.running import generate as stage
 from planish.methods.mistakes.running.reading import read_failures
-from planish.methods.mistakes.showing.generated import pass_at
+from planish.methods.mistakes.showing.generated import Rates, pass_at
+from planish.methods.mistakes.showing.verified import Verified
 from planish.models.base import Watcher
 from planish.models.replay import ReplayModel
 from planish.records import Completion, Failure, read_jsonl, write_jsonl
 from planish.runs import read_rows
-from planish.tasks.sandbox import Sandbox
+from planish.tasks.sandbox import ExecResult, Sandbox
 from support import programs
 
 
@@ -286,3 +287,10 @@ def test_pass_at_k_by_counting():
 def test_counts_that_cannot_be_are_refused(counts):
     with pytest.raises(ValueError, match="k = "):
         pass_at(*counts)
+
+
+def test_names_of_tasks_act_nowhere():
+    run = RunRecord(task_id="t\x1b]0;own\x07", code="")
+    result = ExecResult(key=run.key, status="pass", sandbox_level="fork", python="3")
+    ((name, *_),) = Rates.of(Verified([run], {run.key: result}), (1,)).rows()
+    assert name == "t⟨U+001B⟩]0;own⟨U+0007⟩"

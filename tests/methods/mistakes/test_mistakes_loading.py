@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planish.methods.mistakes.data import CodeTask
+from planish.methods.mistakes.data import CodeTask, RunRecord
 from planish.methods.mistakes.jobs import agree, support_of
 from planish.methods.mistakes.loading import chat_of, code_of, load_runs, load_tasks
 from planish.methods.mistakes.loading.replies import function_name
@@ -176,6 +176,13 @@ BROKEN_TASKS = {
     "'task_id' is empty": OURS | {"task_id": ""},
     "'reference' must be a text": OURS | {"reference": 3},
     "not a task: tolerance": OURS | {"tolerance": "much"},
+    "not a task: tolerance: Input should be greater": OURS | {"tolerance": -1.0},
+    "not a task: tolerance: Input should be a finite": OURS | {"tolerance": math.inf},
+    "defines no precondition": OURS | {"precondition": "def allowed(x):\n    return True\n"},
+    "'/etc/x.py' is no path inside": OURS | {"module": "/etc/x.py"},
+    "'' is no path inside": OURS | {"module": ""},
+    "'a/../../x' is no path inside": OURS | {"files": [{"path": "a/../../x", "text": ""}]},
+    "'atol' must be a number from 0 on, found inf": EVALPLUS | {"atol": math.inf},
     "not a task: speed": OURS | {"speed": 1},
     "the reference of task 'a' is no Python": OURS | {"reference": "def f(:"},
     "the tests of task 'a' is no Python": OURS | {"tests": "def check("},
@@ -239,6 +246,9 @@ def test_samples_are_numbered_and_completions_go_after_the_prompt(tmp_path):
     assert [run.run for run in runs] == [0, 1, 2]
     assert [run.code for run in runs] == [task.prompt + "    return 1\n", whole, whole]
     assert [run.recorded_pass for run in runs] == [None, None, False]
+    rows = [{"task_id": "H/0", "model": model, "code": whole} for model in ("m", "n", "m")]
+    numbered = load_runs(lines(path, *rows), [task])
+    assert [(run.model, run.run) for run in numbered] == [("m", 0), ("n", 0), ("m", 1)]
 
 
 @given(st.text(st.characters(), max_size=30))
@@ -278,6 +288,20 @@ def test_a_file_without_runs_is_refused(tmp_path):
 
 
 # ---- sources and jobs ------------------------------------------------------------------------
+
+
+def test_a_parser_that_gives_up_is_no_crash(monkeypatch):
+    def disturbed(code):
+        raise SystemError("AST constructor recursion depth mismatch")
+
+    monkeypatch.setattr(ast, "parse", disturbed)
+    assert parse("x = 1\n") is None
+    assert defined("x = 1\n") == frozenset()
+
+
+def test_other_halves_of_characters_make_other_programs():
+    one, other = (RunRecord(task_id="t", code=f"x = '{half}'") for half in "\ud800\udfff")
+    assert one.digest != other.digest
 
 
 def test_names_are_told_without_running_anything():

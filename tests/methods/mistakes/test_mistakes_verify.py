@@ -198,6 +198,23 @@ def test_bad_input_is_one_line_with_file_and_line(capsys, tmp_path, one_box):
     assert not (tmp_path / "made").exists()
 
 
+def test_nothing_that_code_or_names_hold_acts_on_a_terminal(capsys, tmp_path, one_box):
+    evil = "\x1b]0;own\x07"
+    tasks, runs = programs.write(tmp_path, "middle")
+    write_jsonl(tasks, [programs.task("middle").model_copy(update={"task_id": f"middle{evil}"})])
+    code = f"def middle(words):\n    raise ValueError({evil!r})\n"
+    told_so = {"task_id": f"middle{evil}", "code": code, "recorded_pass": True}
+    write_jsonl(runs, [RunRecord(**told_so, model=f"m{evil}")])
+    code, out, err = call(capsys, tmp_path, *given((tasks, runs)))
+    assert code == 0, err
+    said = "⟨U+001B⟩]0;own⟨U+0007⟩"
+    assert f"was recorded as passes, is exception: ValueError: {said}" in " ".join(out.split())
+    (page,) = (tmp_path / "made").glob("*/*/report.html")
+    for text in (out, err, page.read_text()):
+        assert "\x1b]" not in text
+        assert "\x07" not in text
+
+
 def test_a_reference_that_fails_its_own_tests_is_refused(capsys, tmp_path, one_box):
     tasks, runs = programs.write(tmp_path, "middle")
     wrong = programs.task("middle").model_copy(
@@ -205,7 +222,8 @@ def test_a_reference_that_fails_its_own_tests_is_refused(capsys, tmp_path, one_b
     )
     write_jsonl(tasks, [wrong])
     line = refused(capsys, tmp_path, *given((tasks, runs)))
-    assert "task middle: its reference fails its own tests (wrong_value" in line
+    said = f"{tasks}:1: the reference of task 'middle' fails its own tests (wrong_value"
+    assert said in line
     share = programs.task("share")
     write_jsonl(
         tasks,

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from planish.methods.mistakes.data import MARKER, CodeTask
 from planish.methods.mistakes.loading.fields import Line
@@ -62,7 +62,7 @@ def from_codereval(line: Line, path: Path) -> CodeTask:
     if level not in LEVELS:
         raise line.bad(f"unknown level {level!r}", fix=f"known: {', '.join(LEVELS)}")
     name = line.name("name")
-    module = _inside(line.text("file_path", default="candidate.py"), line)
+    module = line.inside(line.text("file_path", default="candidate.py"))
     template, taken, indent = _template(line)
     entry = line.text("entry_point", default="")
     if not entry and indent:
@@ -137,7 +137,7 @@ def _files(line: Line, path: Path) -> Iterator[SourceFile]:
     for name, text in given.items():
         if not isinstance(text, str):
             raise line.wrong(f"files.{name}", "a text", text)
-        yield SourceFile(path=_inside(name, line), text=text)
+        yield SourceFile(path=line.inside(name), text=text)
 
 
 def _beside(line: Line, path: Path) -> Iterator[SourceFile]:
@@ -163,10 +163,3 @@ def _beside(line: Line, path: Path) -> Iterator[SourceFile]:
             yield SourceFile(path=inside.as_posix(), text=found.read_text(encoding="utf-8"))
         except UnicodeDecodeError:
             continue  # not source
-
-
-def _inside(name: str, line: Line) -> str:
-    pure = PurePosixPath(name)
-    if not name or pure.is_absolute() or ".." in pure.parts or "\0" in name:
-        raise line.bad(f"{name!r} is no path inside the project")
-    return pure.as_posix()

@@ -6,8 +6,10 @@ line.text("task_id"), line.number("atol", 0.0)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from planish.errors import BadInput
@@ -88,14 +90,16 @@ class Line:
         return found
 
     def number(self, name: str, default: float) -> float:
-        """A number that is not negative.
+        """A finite number that is not negative.
 
         Raises:
             BadInput: it is something else.
         """
         found = self.value[name] if self.has(name) else default
-        if isinstance(found, bool) or not isinstance(found, int | float) or not found >= 0:
+        if isinstance(found, bool) or not isinstance(found, int | float):
             raise self.wrong(name, "a number from 0 on", found)
+        if not 0 <= found < math.inf:
+            raise self.bad(f"the field {name!r} must be a number from 0 on, found {found}")
         return float(found)
 
     def rows(self, name: str) -> Sequence[Any]:
@@ -108,6 +112,17 @@ class Line:
         if not isinstance(found, list):
             raise self.wrong(name, "a list", found)
         return found
+
+    def inside(self, path: str) -> str:
+        """A path of a file in a project, as it is written there.
+
+        Raises:
+            BadInput: it is empty, absolute, or leads out of the project.
+        """
+        pure = PurePosixPath(path)
+        if not pure.parts or pure.is_absolute() or ".." in pure.parts or "\0" in path:
+            raise self.bad(f"{path!r} is no path inside the project")
+        return pure.as_posix()
 
     def wrong(self, name: str, wanted: str, found: object) -> BadInput:
         """The complaint about a field of the wrong type."""

@@ -5,7 +5,8 @@
     {"task_id": "HumanEval/0", "solution": "def f(x): ..."}
 
 The second and third are samples as HumanEval and EvalPlus write them: a completion goes after the
-prompt, a solution stands alone, and their numbers are their places in the file.
+prompt, and a solution stands alone. A line without "run" gets its place among those of its task and
+model.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ def _run(line: Line, task: CodeTask, counted: Counter[tuple[str, str]]) -> RunRe
     counted[task.task_id, model] += 1
     if name == "code":
         fields = {each: line.value[each] for each in RunRecord.model_fields if line.has(each)}
+        fields.setdefault("run", place)
         try:
             return RunRecord.model_validate(fields, strict=True)
         except ValidationError as error:

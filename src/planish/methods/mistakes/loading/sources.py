@@ -11,6 +11,8 @@ import builtins
 import symtable
 import warnings
 
+from planish.tasks.sandbox.tame import parsed
+
 __all__ = ["bindings", "defined", "free_names", "parse", "without"]
 
 _BUILTINS = frozenset(dir(builtins))
@@ -19,10 +21,8 @@ _BUILTINS = frozenset(dir(builtins))
 def parse(source: str) -> ast.Module | None:
     """The tree, or None where it is no Python: broken, NUL, half a character, too deep."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # such as an escape that a later Python refuses
-            return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return parsed(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
         return None
 
 

@@ -28,7 +28,7 @@ from planish.methods.mistakes.loading.sources import defined, parse
 from planish.records import explain, read_jsonl
 from planish.tasks.sandbox.values import loads
 
-__all__ = ["OWN", "load_tasks", "mended"]
+__all__ = ["OWN", "load_tasks", "mended", "place_of"]
 
 OWN: Mapping[str, Literal["plain", "projects"] | None] = {
     "own": None,
@@ -64,6 +64,20 @@ def load_tasks(source: str) -> tuple[CodeTask, ...]:
     if not tasks:
         raise BadInput("holds no task", where=str(path), fix="write one {...} per line")
     return tuple(tasks)
+
+
+def place_of(task_id: str, source: str) -> str:
+    """Where a task stands, for a complaint about it: file and line, or its id alone.
+
+    Args:
+        source: as `load_tasks` has read it.
+    """
+    path = Path(source)
+    if source not in OWN and path.is_file():
+        for number, value in read_jsonl(path):
+            if task_id in (value.get("task_id"), value.get("_id")):
+                return f"{path}:{number}"
+    return f"task {task_id}"
 
 
 def _own(kind: Literal["plain", "projects"] | None) -> tuple[CodeTask, ...]:
@@ -151,6 +165,13 @@ def _check(task: CodeTask, line: Line) -> None:
             f"the tests of task {task.task_id!r} define no check(candidate)",
             fix="put the assertions into `def check(candidate):`",
         )
+    if task.precondition and "precondition" not in defined(task.precondition):
+        raise line.bad(
+            f"the precondition of task {task.task_id!r} defines no precondition(...)",
+            fix="put it into `def precondition(...):` with the function's arguments",
+        )
+    for path in (task.module, *(each.path for each in task.files)):
+        line.inside(path)
     if ":" not in task.entry_point and task.entry_point not in defined(
         task.program(task.reference)
     ):

@@ -13,10 +13,11 @@ import ast
 import copy
 import re
 import textwrap
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from planish.tasks.sandbox.tame import parsed
 
 __all__ = ["Patch", "Source", "read", "substituted"]
 
@@ -91,7 +92,7 @@ class Source:
 
     def __init__(self, code: str) -> None:
         self.text = code.replace("\r\n", "\n").replace("\r", "\n")
-        self.tree = _parsed(self.text)
+        self.tree = parsed(self.text)
         self._data = self.text.encode()
         self._starts = [0]
         for line in self._data.split(b"\n"):
@@ -265,17 +266,6 @@ class Source:
         after = self._data[end:line_end].strip()
         is_elif = self._data[start : start + 4] == b"elif"
         return not before.strip() and (not after or after.startswith(b"#")) and not is_elif
-
-
-def _parsed(text: str) -> ast.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of an odd escape in somebody else's text
-        for _ in range(5):
-            try:
-                return ast.parse(text)
-            except SystemError:  # before 3.11.8, where another thread parses at the same time
-                continue
-        return ast.parse(text)
 
 
 def children(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:

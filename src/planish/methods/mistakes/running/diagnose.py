@@ -273,7 +273,8 @@ def _run_file(plan: Plan, made: Run, box: Sandbox, screen: Screen) -> list[RunRe
 def _references(
     tasks: Sequence[CodeTask], made: Run, box: Sandbox, plan: Plan, screen: Screen
 ) -> References:
-    references = referenced(tasks, box, plan, screen, known_references(made.path))
+    source = plan.tasks or str(made.artifact(TASKS))
+    references = referenced(tasks, box, plan, screen, known_references(made.path), source)
     for name, result in references.results.items():
         if not made.done(name, REFERENCE):
             made.record(REFERENCE, result, id=name)

@@ -71,6 +71,7 @@ def referenced(
     dials: Sandboxing,
     screen: Screen,
     known: Mapping[str, ExecResult] | None = None,
+    source: str = "",
 ) -> References:
     """`check_references` with a bar.
 
@@ -81,7 +82,12 @@ def referenced(
     todo = sum(task.task_id not in (known or {}) for task in chosen)
     with screen.progress("references are run", todo) as step:
         return check_references(
-            chosen, box, dials.limits(), known=known, progress=lambda *_: step()
+            chosen,
+            box,
+            dials.limits(),
+            known=known,
+            source=source,
+            progress=lambda *_: step(),
         )
 
 

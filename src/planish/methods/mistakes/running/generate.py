@@ -164,7 +164,7 @@ def _carry_out(plan: Plan, folder: Path | None, root: Path, screen: Screen) -> i
 
     tasks = load_tasks(plan.tasks)[: plan.limit]
     with opened(plan) as box:
-        references = referenced(tasks, box, plan, screen, known_references(folder))
+        references = referenced(tasks, box, plan, screen, known_references(folder), plan.tasks)
         model = load_coder(plan.model)
         plan = plan.model_copy(
             update={"revision": model.revision, "tasks_digest": digest_of(tasks)}

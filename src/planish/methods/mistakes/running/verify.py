@@ -119,7 +119,7 @@ def _carry_out(
     )
     with opened(plan) as box:
         known = known_references(folder)
-        references = referenced(tasks.values(), box, plan, screen, known)
+        references = referenced(tasks.values(), box, plan, screen, known, plan.tasks)
         if folder is None:
             slug = f"verify-{Path(plan.recorded).name.partition('.')[0]}"[:40]
             made = Run.create("mistakes", slug, plan, root=root, stage="verify", again=AGAIN)

@@ -1,7 +1,7 @@
 """What came of generating code: pass rates with intervals, and the page of a generate run.
 
 rates = Rates.of(verified, (1, 5))
-write_report(run, verified, rates, "hf:./checkpoint", lost=0)
+write_report(run, verified, rates, "hf:./checkpoint", notes=["3 of 20 calls brought no reply"])
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from planish.methods.mistakes.showing.verified import Verified, add_failures
+from planish.methods.mistakes.showing.visible import visible
 from planish.stats import Estimate, mean, nested_bootstrap
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Rates:
     def rows(self) -> list[tuple[str, int, int, str]]:
         """(task, passed, samples, rate) of each task, the hardest first."""
         found = [
-            (task, sum(map(bool, each)), len(each), f"{sum(each) / len(each):.2f}")
+            (visible(task), sum(map(bool, each)), len(each), f"{sum(each) / len(each):.2f}")
             for task, each in self.scores.items()
         ]
         return sorted(found, key=lambda row: (row[1] / row[2], row[0]))

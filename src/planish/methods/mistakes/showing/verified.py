@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from planish.methods.mistakes.data import RunRecord
+from planish.methods.mistakes.showing.visible import visible
 from planish.tasks.sandbox.contract import LEVELS, STATUSES, ExecResult
 
 if TYPE_CHECKING:
@@ -143,7 +144,8 @@ class Verified:
         for run in self.disagreements[:10]:
             said = "passes" if run.recorded_pass else "fails"
             result = self.results[run.key]
-            screen.say(f"{run.key}: was recorded as {said}, is {result.status}: {cause(result)}")
+            line = f"{run.key}: was recorded as {said}, is {result.status}: {cause(result)}"
+            screen.say(visible(line))
         if len(self.disagreements) > 10:
             screen.say(f"and {len(self.disagreements) - 10} more disagree")
         if rate is not None:
@@ -164,7 +166,7 @@ def title(verified: Verified) -> str:
 
 
 def cause(result: ExecResult) -> str:
-    """Why a run failed, in one short line."""
+    """Why a run failed, in one short line; it holds what the candidate said, as that came."""
     parts = [result.exception or "", result.message, result.why]
     return " ".join(": ".join(part for part in parts if part).split())[:_CUT]
 
@@ -188,7 +190,13 @@ def write_report(run: Run, verified: Verified, tasks: str, runs: str) -> None:
     add_failures(page, verified)
     page.section("Disagreements", "Runs of which something else was recorded.")
     rows = [
-        (run.task_id, run.model, run.run, _word(run.recorded_pass), *_found(verified, run))
+        (
+            visible(run.task_id),
+            visible(run.model),
+            run.run,
+            _word(run.recorded_pass),
+            *_found(verified, run),
+        )
         for run in verified.disagreements
     ]
     if rows:
@@ -207,12 +215,13 @@ def add_failures(page: Report, verified: Verified) -> None:
     worst = verified.worst()
     if worst:
         page.section("Tasks that fail most", f"{len(worst)} tasks have failed runs.")
-        page.table(("task", "failed", "runs", "how"), worst[:_WORST])
+        rows_of_tasks = [(visible(task), *rest) for task, *rest in worst[:_WORST]]
+        page.table(("task", "failed", "runs", "how"), rows_of_tasks)
 
 
 def _found(verified: Verified, run: RunRecord) -> tuple[str, str]:
     result = verified.results[run.key]
-    return result.status, cause(result)
+    return result.status, visible(cause(result))
 
 
 def _word(passed: bool | None) -> str:

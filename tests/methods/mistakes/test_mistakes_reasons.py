@@ -23,8 +23,9 @@ from planish.methods.mistakes.reasoning.planning import make_plans
 from planish.methods.mistakes.reasoning.prompts import add_sentence
 from planish.methods.mistakes.reasoning.writing import ModelEditor
 from planish.methods.mistakes.running import reasons as stage
+from planish.methods.mistakes.running.failing import pinned
 from planish.models.scripted import ScriptedModel
-from planish.records import Completion, write_jsonl
+from planish.records import Completion, read_records, write_jsonl
 from planish.runs import read_rows
 from planish.tasks.sandbox import Sandbox
 from planish.tasks.sandbox.contract import ExecResult, Job, Limits
@@ -328,14 +329,19 @@ def test_an_edit_that_no_reply_came_for_says_so_and_is_asked_for_again(
 
 
 @pytest.fixture
-def one_box(monkeypatch: pytest.MonkeyPatch, box: Memory) -> None:
+def one_box(monkeypatch: pytest.MonkeyPatch, box: Memory) -> list[str]:
+    """Keys of all jobs, as they come."""
+    keys: list[str] = []
+
     class Kept:
         level = box.level
 
         def run(self, jobs: Sequence[Job], *, progress: Any = None) -> list[ExecResult]:
+            keys.extend(job.key for job in jobs)
             return box.run(jobs, progress=progress)
 
         def stream(self, jobs: Sequence[Job]) -> Iterator[ExecResult]:
+            keys.extend(job.key for job in jobs)
             return iter(box.run(list(jobs)))
 
         def __enter__(self) -> Kept:
@@ -345,6 +351,7 @@ def one_box(monkeypatch: pytest.MonkeyPatch, box: Memory) -> None:
             return None
 
     monkeypatch.setattr("planish.tasks.sandbox.Sandbox", lambda **_: Kept())
+    return keys
 
 
 @pytest.fixture
@@ -402,6 +409,103 @@ def test_the_stage_finds_the_reason_and_a_resume_asks_nothing(
     other = call(tmp_path, capsys, "--resume", folder, "--samples", 40)
     assert other[0] == 2
     assert "samples" in other[2]
+
+
+def test_a_resume_runs_nothing_and_needs_no_source(
+    one_box: list[str],
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stage, "load_coder", lambda spec: coder())
+    monkeypatch.chdir(tmp_path)  # named from here, and found from elsewhere
+    words = ("runs.jsonl", "--tasks", "tasks.jsonl", "--model", "openai:planted", "--samples", N)
+    code, out, err = call(tmp_path, capsys, *words, "--only", "EC", "--json")
+    assert code == 0, err
+    folder = Path(json.loads(out)["run"]).resolve()
+    failed = list(read_records(folder / "artifacts" / "failed.jsonl", RunRecord))
+    assert [each.run for each in failed] == [0, 1]
+    files[0].unlink()
+    files[1].unlink()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    one_box.clear()
+    code, out, err = call(tmp_path, capsys, "--resume", folder, "--json")
+    assert code == 0, err
+    assert json.loads(out)["by_reason"]["EC"] == 1
+    assert one_box == []
+
+
+def test_a_resume_goes_on_with_what_last_was(
+    one_box: list[str],
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stage, "load_coder", lambda spec: coder(lost=lambda seed: seed == 5))
+
+    def verified(task: CodeTask) -> None:
+        write_jsonl(files[0], [task])
+        write_jsonl(files[1], [RunRecord(task_id=task.task_id, model="m", code=WRONG)])
+        words = ["verify", "--tasks", files[0], "--runs", files[1], "--runs-dir", tmp_path / "made"]
+        with pytest.raises(SystemExit) as stop:
+            main(["mistakes", *map(str, words)])
+        assert not stop.value.code
+        capsys.readouterr()
+
+    verified(TASK)
+    words = ("last", "--model", "openai:planted", "--samples", N, "--only", "EC", "--json")
+    code, out, err = call(tmp_path, capsys, *words)
+    assert code == 0, err
+    folder = json.loads(out)["run"]
+    verified(TASK.model_copy(update={"task_id": "other"}))
+    monkeypatch.setattr(stage, "load_coder", lambda spec: coder())
+    code, out, err = call(tmp_path, capsys, "--resume", folder, "--json")
+    assert code == 0, err
+    assert {row.read(ReasonReport).task_id for row in read_rows(folder, "reason")} == {"spread"}
+    assert json.loads(out)["coverage"] == 1.0
+    code, _, err = call(tmp_path, capsys, "last", "--resume", folder)
+    assert code == 2
+    assert "source" in err
+
+
+def test_the_digest_tells_tasks_and_failed_code(files: tuple[Path, Path], tmp_path: Path) -> None:
+    found = [pinned(str(files[1]), str(files[0]), tmp_path)]
+    write_jsonl(files[1], [RunRecord(task_id="spread", model="m", code=WRONG)])
+    found.append(pinned(str(files[1]), str(files[0]), tmp_path))
+    write_jsonl(files[0], [TASK.model_copy(update={"prompt": f"{PROMPT}\n"})])
+    found.append(pinned(str(files[1]), str(files[0]), tmp_path))
+    assert len({held for _, held in found}) == 3
+    assert {name for name, _ in found} == {str(files[1].resolve())}
+
+
+def test_an_editors_lost_reply_is_told_and_a_resume_asks_again(
+    one_box: list[str],
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stage, "load_coder", lambda spec: coder())
+    replies: list[str | Completion] = [Completion(text="", finish="error")]
+    editor = ScriptedModel("editor", lambda *_: replies[-1])
+    monkeypatch.setattr(stage, "load", lambda spec: editor)
+    words = (files[1], "--tasks", files[0], "--model", "openai:planted", "--samples", N)
+    code, out, err = call(
+        tmp_path, capsys, *words, "--only", "MCQS", "EC", "--editor", "openai:editor", "--json"
+    )
+    assert code == 0, err
+    assert "1 edits brought no reply" in err
+    folder = json.loads(out)["run"]
+    told = {row.id: row.read(ReasonReport) for row in read_rows(folder, "reason")}
+    assert "editor gave no reply" in told["spread|MCQS"].why
+    replies.append(f"<prompt>\n{PROMPT.replace('less', 'minus')}</prompt>")
+    code, out, err = call(tmp_path, capsys, "--resume", folder, "--json")
+    assert code == 0, err
+    assert json.loads(out)["tried"]["MCQS"] == 1
+    assert "brought no reply" not in err
 
 
 def test_planted_defects_are_found_by_the_command(
@@ -467,6 +571,10 @@ def test_a_model_that_never_answers_fails_the_run(
         (["{runs}", "--tasks", "{tasks}", "--model", "openai:m", "--samples", "8"], "at least"),
         (["{runs}", "--tasks", "{tasks}", "--model", "nonsense"], "does not name a model"),
         (["{runs}", "--model", "scripted:always-a"], "--tasks"),
+        (
+            ["{runs}", "--tasks", "{tasks}", "--model", "openai:m", "--edits-by-model", "EC"],
+            "give --editor",
+        ),
         (["nowhere", "--model", "scripted:always-a"], "nowhere"),
     ],
 )

@@ -5,9 +5,11 @@ planish mistakes reasons runs.jsonl --tasks tasks.jsonl --model hf:./checkpoint 
 planish mistakes reasons last --model openai:MODEL --editor openai:EDITOR
 planish mistakes reasons --resume last
 
-Every reply is kept as it came before anything is decided by it (`artifacts/replies.jsonl`);
-`records.jsonl` has each sample with its seed, its code and what running it has found, each arm with
-the change of its prompt, leaking edits included, and for each reason its effect.
+What has failed is kept as it was (`artifacts/failed.jsonl`, `artifacts/tasks.jsonl`): a resume
+neither runs it nor looks for it again, whatever has become of its source. Every reply is kept as it
+came before anything is decided by it (`artifacts/replies.jsonl`); `records.jsonl` has each sample
+with its seed, its code and what running it has found, each arm with the change of its prompt,
+leaking edits included, and for each reason its effect.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from planish.methods.mistakes.config import Config, Intervening, Sandboxing
+from planish.methods.mistakes.config import Intervening, Sandboxing
 from planish.methods.mistakes.data import REASONS, CodeTask, Intervention, Reason, ReasonReport
 from planish.methods.mistakes.jobs import References
 from planish.methods.mistakes.reasoning.arms import Outcome, intervene
@@ -30,8 +32,8 @@ from planish.methods.mistakes.reasoning.planning import make_plans
 from planish.methods.mistakes.reasoning.power import check_samples
 from planish.methods.mistakes.reasoning.writing import ModelEditor
 from planish.methods.mistakes.running.coders import load_coder
-from planish.methods.mistakes.running.executing import digest_of, opened, referenced, whole
-from planish.methods.mistakes.running.reading import read_failures
+from planish.methods.mistakes.running.executing import opened, whole
+from planish.methods.mistakes.running.failing import keep_failures, keep_references, pinned
 from planish.methods.mistakes.showing.reasons import Findings, show, write_report
 from planish.models.base import LanguageModel, Steps
 from planish.models.load import load
@@ -40,7 +42,7 @@ from planish.runs import Run, read_rows
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of, read_info
 from planish.runs.options import RUNS, Count, Json
-from planish.runs.presets import Preset, regiven
+from planish.runs.presets import Preset, regiven, resolve
 from planish.runs.store import find
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ CHUNK = 4
 SAMPLE, INTERVENTION, REPORT, TASK = "sample", "intervention", "reason", "task"
 """Kinds of records; of several with one id the last counts."""
 
-_FREE = frozenset({"workers", "accept_level", "source", "tasks", "cache"})
+_FREE = frozenset({"workers", "accept_level", "cache"})
 _Flat = Parameter(name="*")
 _Several = Parameter(consume_multiple=True, negative="")
 _Place = Annotated[Path, Parameter(name="--runs-dir")]
@@ -66,8 +68,8 @@ class Plan(Intervening, Sandboxing):
     """What determines the effects: kept in run.json, and a resume must match it.
 
     Args:
-        source: the runs, as they were named; tasks: of a file of runs.
-        digest: SHA-256 of the tasks that failed.
+        source: where the runs are, an absolute path; tasks: of a file of runs.
+        digest: SHA-256 of the tasks and of the code that failed, or of the whole file of runs.
         model: that has failed; revision: what that stood for.
         editor: a model that edits; editor_revision: what that stood for.
         edits_by_model: reasons for which it edits.
@@ -93,12 +95,13 @@ class Settled(Record):
     """A task that is finished.
 
     Args:
-        holds: reasons that hold; lost: samples for which no reply came.
+        holds: reasons that hold; lost: samples for which no reply came; unedited: edits likewise.
     """
 
     task_id: str
     holds: tuple[Reason, ...] = ()
     lost: int = 0
+    unedited: int = 0
 
 
 def reasons(
@@ -152,19 +155,19 @@ def reasons(
         plan = make_plan(told, preset, config, sandbox)
     else:
         before = config_of(read_info(folder), "mistakes", "reasons", Plan)
-        dials = dial(preset, config) if preset is not None else regiven(before, config, None)
-        boxed = regiven(before, sandbox, None)
+        dials, boxed = regiven(before, config, preset), regiven(before, sandbox, None)
         plan = before.model_copy(update={**dials.model_dump(), **boxed.model_dump(), **told})
+    if plan.editor is None and edits_by_model:
+        raise BadInput(
+            f"no model edits for {', '.join(edits_by_model)}",
+            where="--edits-by-model",
+            fix="give --editor openai:EDITOR@URL as well, or leave it out",
+        )
     check_samples(plan.samples, alpha=plan.alpha, reasons=len(plan.reasons))
+    if folder is None or told.keys() & {"source", "tasks"}:
+        found, held = pinned(plan.source, plan.tasks, root)
+        plan = plan.model_copy(update={"source": found, "digest": held})
     return _carry_out(plan, folder, root, Screen(json=json))
-
-
-def dial(preset: Preset | None, given: Intervening) -> Intervening:
-    """A preset of the room with the flags that were given on top of it."""
-    if preset is None:
-        return given
-    base: Intervening = getattr(Config, preset)().intervening
-    return base.model_copy(update={name: getattr(given, name) for name in given.model_fields_set})
 
 
 def make_plan(
@@ -184,24 +187,17 @@ def make_plan(
                 fix=f"give {example if flag == 'RUN' else f'{flag} {example}'}, "
                 "or --resume RUN to go on with a run",
             )
-    return Plan(**dial(preset, config).model_dump(), **sandbox.model_dump(), **told)
+    return Plan(**resolve(preset, config).model_dump(), **sandbox.model_dump(), **told)
 
 
 def _carry_out(plan: Plan, folder: Path | None, root: Path, screen: Screen) -> int:
     from planish.judges.resumable import kept, resumable
 
     with opened(plan) as box:
-        failed = read_failures(plan.source, root=root, tasks=plan.tasks, box=box, dials=plan)
-        codes: dict[str, list[str]] = {}
-        for run in failed.runs:
-            codes.setdefault(run.task_id, []).append(run.code)
-        chosen = [failed.tasks[name] for name in codes][: plan.limit]
-        references = referenced(chosen, box, plan, screen)
         model = load_coder(plan.model)
         editor = None if plan.editor is None else load(plan.editor)
         plan = plan.model_copy(
             update={
-                "digest": digest_of(chosen),
                 "revision": model.revision,
                 "editor_revision": "" if editor is None else editor.revision,
             }
@@ -214,11 +210,14 @@ def _carry_out(plan: Plan, folder: Path | None, root: Path, screen: Screen) -> i
         else:
             made = Run.resume(folder, plan, ignore=_FREE)
         with made, resumable(made, screen), contextlib.ExitStack() as stack:
+            queue = keep_failures(made, plan, plan, root, box, screen)
+            chosen = queue.tasks[: plan.limit]
+            references = keep_references(made, chosen, plan, box, screen)
             replies = plan.cache or made.artifact("replies.jsonl")
             cached = stack.enter_context(kept(model, replies, screen))
             editing = _editor(plan, editor, made, stack, screen)
             stage = _Stage(plan, made, cached, editing, box, references, screen)
-            stage.run([(task, codes[task.task_id]) for task in chosen])
+            stage.run([(task, queue.codes[task.task_id]) for task in chosen])
             return _close(stage, [task.task_id for task in chosen])
 
 
@@ -254,7 +253,7 @@ class _Stage:
     settled: dict[str, Settled] = field(default_factory=dict)
 
     def run(self, tasks: Sequence[tuple[CodeTask, Sequence[str]]]) -> None:
-        """Settles whatever is not settled; tasks that have lost samples are drawn again."""
+        """Settles whatever is not settled; tasks that have lost replies are tried again."""
         for row in read_rows(self.made.path, TASK):
             self.settled[row.id] = row.read(Settled)
         todo = [(task, codes) for task, codes in tasks if not self._finished(task.task_id)]
@@ -267,16 +266,22 @@ class _Stage:
                     step()
 
     def _finished(self, task_id: str) -> bool:
-        return task_id in self.settled and not self.settled[task_id].lost
+        known = self.settled.get(task_id)
+        return known is not None and not known.lost and not known.unedited
 
     def _try(self, tasks: Sequence[tuple[CodeTask, Sequence[str]]]) -> list[Outcome]:
         failures = look(tasks, self.box, self.references, seed=self.plan.seed)
         plans = make_plans(failures, self.editor, self.box, self.references, self.plan.reasons)
         total = sum(len(plan.arms) for plan in plans if plan.tried) * self.plan.samples
         with self.screen.progress(f"{self.plan.model} writes", total) as step:
-            return intervene(
+            found = intervene(
                 plans, self.model, self.box, self.references, self.plan, watcher=Steps(step)
             )
+            for each in (each for outcome in found for each in outcome.interventions):
+                if not each.n and not each.leak_check:  # the unchanged prompt has ruled it out
+                    for _ in range(self.plan.samples):
+                        step()
+            return found
 
     def _keep(self, outcome: Outcome) -> None:
         made, name = self.made, outcome.task_id
@@ -290,7 +295,9 @@ class _Stage:
             made.record(REPORT, report, id=f"{name}|{report.reason}")
         holds = tuple(report.reason for report in outcome.reports if report.holds)
         # The task comes last: without it a resume settles the task again, from the kept replies.
-        self.settled[name] = Settled(task_id=name, holds=holds, lost=outcome.lost)
+        self.settled[name] = Settled(
+            task_id=name, holds=holds, lost=outcome.lost, unedited=outcome.unedited
+        )
         made.record(TASK, self.settled[name], id=name)
         made.record("score", {"explained": float(bool(holds))}, id=name)
 
@@ -341,6 +348,9 @@ def _notes(stage: _Stage, findings: Findings) -> Iterator[str]:
     lost = sum(each.lost for each in stage.settled.values())
     if lost:
         yield f"{lost} samples brought no reply; to ask for them again: {again(stage.made)}"
+    unedited = sum(each.unedited for each in stage.settled.values())
+    if unedited:
+        yield f"{unedited} edits brought no reply; to ask for them again: {again(stage.made)}"
     unscored = findings.drawn - findings.scored - lost
     if unscored > 0:
         yield f"{unscored} samples could not be run, and are left out"

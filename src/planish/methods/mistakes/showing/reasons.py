@@ -180,6 +180,8 @@ def _add_task(page: Report, findings: Findings, task_id: str) -> None:
         if arm.task_id != task_id or arm.reason is None:
             continue
         passed = f"{arm.passes} of {arm.n - arm.unscored} pass"
+        if not arm.n:
+            passed = "not drawn"
         if arm.unscored:
             passed += f", {arm.unscored} not scored"
         told = f"not scored: {arm.leak_check}" if arm.leak_check else passed

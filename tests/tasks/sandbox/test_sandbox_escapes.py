@@ -384,6 +384,8 @@ def test_network(walls: Sandbox) -> None:
         "        except OSError:\n            pass\n"
         "    attempt(lambda: socket.socket(socket.AF_UNIX).connect('\\0' + name))\n"
         "    attempt(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))\n"
+        "    attempt(lambda: socket.socket(40, socket.SOCK_STREAM))\n"  # AF_VSOCK: its host
+        "    attempt(lambda: socket.socket(38, socket.SOCK_SEQPACKET))\n"  # AF_ALG: the kernel
         "    attempt(socket.getaddrinfo, 'localhost.example', 80)\n"
         "    return done\n"
     )

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +15,18 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from planish.tasks.sandbox import Job, Limits, Sandbox, SourceFile, dumps, limits_for, loads
+from planish.tasks.sandbox import (
+    LEVELS,
+    Job,
+    Level,
+    Limits,
+    Sandbox,
+    SourceFile,
+    dumps,
+    limits_for,
+    loads,
+    server,
+)
 from planish.tasks.sandbox.levels import why_not
 from planish.tasks.sandbox.pair import Pair
 from planish.tasks.sandbox.process import SandboxError, Server
@@ -24,7 +37,8 @@ RIGHT = "def f(x):\n    return 2 * x\n"
 ENDLESS = "def f(x):\n    while True:\n        pass\n"
 SHORT = Limits(seconds=0.4)
 
-LOCKED = [level for level in ("bwrap", "unshare") if not why_not(level)]
+HERE = [level for level in LEVELS if not why_not(level)]
+LOCKED = [level for level in HERE if level != "fork"]
 
 
 @pytest.fixture(scope="module", params=LOCKED)
@@ -269,9 +283,9 @@ def test_a_fault_of_our_own_is_a_result_and_nobody_waits(
 
 def test_a_dead_server_is_started_again(first: Sandbox) -> None:
     first.run([with_tests(RIGHT)])
-    for server in first._pairs[0]._servers.values():
-        server._process.kill()
-        server._process.wait()
+    for one in first._pairs[0]._servers.values():
+        one._process.kill()
+        one._process.wait()
     (result,) = first.run([with_tests(RIGHT)])
     assert result.status == "pass"
 
@@ -480,7 +494,10 @@ def test_closing_ends_what_runs_and_what_waits() -> None:
 
 @pytest.mark.parametrize(
     ("level", "how"),
-    [*((level, signal.SIGKILL) for level in LOCKED), *((one, signal.SIGINT) for one in LOCKED[:1])],
+    [
+        *((level, signal.SIGKILL) for level in HERE),
+        *((one, signal.SIGINT) for one in (*LOCKED[:1], *HERE[len(LOCKED) :])),
+    ],
 )
 def test_no_process_is_left_behind(level: str, how: signal.Signals) -> None:
     script = (
@@ -488,17 +505,93 @@ def test_no_process_is_left_behind(level: str, how: signal.Signals) -> None:
         "code = 'import os\\nos.fork()\\nwhile True:\\n    pass\\n'\n"
         "jobs = [Job(key='1', code=code, entry_point='f', inputs=(dumps((1,)),),\n"
         "            limits=Limits(seconds=300))] * 2\n"
-        f"with Sandbox(level={level!r}, workers=1) as box:\n"
+        f"with Sandbox(accept='fork', level={level!r}, workers=1) as box:\n"
         "    box.run(jobs)\n"
     )
+    folders = set(Path(tempfile.gettempdir()).glob("planish-sandbox-*"))
+    least = 3 if level == "fork" else 4
     with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL) as host:
         until = time.monotonic() + 60
-        while len(started := below(host.pid)) < 4 and time.monotonic() < until:
+        while len(started := below(host.pid)) < least and time.monotonic() < until:
             time.sleep(0.05)
-        assert len(started) >= 4
+        assert len(started) >= least
         host.send_signal(how)
         host.wait(30)
     until = time.monotonic() + 10
     while left := {one for one in started if Path(f"/proc/{one}").exists()}:
         assert time.monotonic() < until, left
         time.sleep(0.05)
+    assert set(Path(tempfile.gettempdir()).glob("planish-sandbox-*")) <= folders
+
+
+@pytest.mark.parametrize("level", HERE)
+def test_closing_leaves_neither_processes_nor_folders(level: Level) -> None:
+    folders = set(Path(tempfile.gettempdir()).glob("planish-sandbox-*"))
+    before = below(os.getpid())
+    code = "import os\nos.fork()\nwhile True:\n    pass\n"
+    box = Sandbox(accept="fork", level=level, workers=1)
+    endless = with_inputs(code, 1, limits=Limits(seconds=300))
+    thread = threading.Thread(target=lambda: box.run([endless]))
+    thread.start()
+    until = time.monotonic() + 60
+    while len(started := below(os.getpid()) - before) < 3 and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    started |= below(os.getpid()) - before
+    box.close()
+    thread.join(20)
+    until = time.monotonic() + 10
+    while left := {one for one in started if Path(f"/proc/{one}").exists()}:
+        assert time.monotonic() < until, left
+        time.sleep(0.05)
+    assert set(Path(tempfile.gettempdir()).glob("planish-sandbox-*")) <= folders
+
+
+@pytest.mark.parametrize("level", LOCKED)
+def test_no_descriptor_of_the_sandbox_reaches_a_program(level: Level) -> None:
+    code = (
+        "import os\ndef f(x):\n    found = []\n"
+        "    for number in range(4, 2000):\n"
+        "        try:\n            os.fstat(number)\n            found.append(number)\n"
+        "        except OSError:\n            pass\n"
+        "    return found\n"
+    )
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most[1] != resource.RLIM_INFINITY and most[1] < 2000:
+        pytest.skip("too few files may be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(most[0], 2000), most[1]))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        with Sandbox(level=level, workers=1) as box:
+            (result,) = box.run([with_inputs(code, 1)])
+    finally:
+        for number in held:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+    assert result.per_input[0].value == "[]"
+
+
+@pytest.mark.parametrize("level", HERE)
+def test_a_host_that_keeps_its_files_to_itself_still_has_projects(level: Level) -> None:
+    code = "from shop.data import ROWS\ndef f(x):\n    return len(ROWS)\n"
+    before = os.umask(0o077)
+    try:
+        with Sandbox(accept="fork", level=level, workers=1) as box:
+            (result,) = box.run([with_inputs(code, 1, files=PROJECT, module="shop/b.py")])
+    finally:
+        os.umask(before)
+    assert (result.status, result.per_input[0].value) == ("pass", "3")
+
+
+@pytest.mark.parametrize(("walls", "user", "counted"), [(0, 1000, 0), (0, 0, 1), (1, 1000, 1)])
+def test_without_walls_the_other_processes_of_a_user_are_not_counted(
+    monkeypatch: pytest.MonkeyPatch, walls: bool, user: int, counted: bool
+) -> None:
+    limited: list[int] = []
+    monkeypatch.setattr(server.resource, "setrlimit", lambda which, _: limited.append(which))
+    monkeypatch.setattr(server.os, "geteuid", lambda: user)
+    for name in ("give_up_privileges", "filter_calls", "hide_memory"):
+        monkeypatch.setattr(server.kernel, name, lambda: None)
+    server._lock(dict(Limits()), walls=bool(walls))
+    assert (resource.RLIMIT_NPROC in limited) == bool(counted)
+    assert resource.RLIMIT_AS in limited

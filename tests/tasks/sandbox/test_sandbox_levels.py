@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -46,14 +47,19 @@ def test_a_locked_up_program_sees_little_and_may_nothing(level: Level) -> None:
         "import asyncio, ctypes, os, socket\n\n\n"
         "def refused(act):\n"
         "    try:\n        return act() is not None\n    except OSError:\n        return True\n\n\n"
-        "def f(what):\n"
+        "def f(what, port):\n"
         "    libc = ctypes.CDLL(None)\n"
         "    return {\n"
         "        'pid': lambda: os.getpid(),\n"
         "        'proc': lambda: os.path.exists('/proc/self'),\n"
         "        'home': lambda: os.path.exists('/home') or os.path.exists('/etc/passwd'),\n"
         "        'secret': lambda: 'SECRET' in os.environ,\n"
-        "        'network': lambda: refused(lambda: socket.create_connection(('1.1.1.1', 53))),\n"
+        "        'network': lambda: refused(\n"
+        "            lambda: socket.create_connection(('127.0.0.1', port)) and None),\n"
+        "        'machine': lambda: refused(lambda: socket.socket(40, 1) and None),\n"
+        "        'kernel': lambda: refused(lambda: socket.socket(38, 5) and None),\n"
+        "        'inside': lambda: [one.family for one in (\n"
+        "            *socket.socketpair(), socket.socket(), socket.socket(socket.AF_INET6))],\n"
         "        'root': lambda: refused(lambda: os.setgid(1) or os.setuid(1)),\n"
         "        'mount': lambda: libc.mount(b'x', b'/sandbox/work', b'tmpfs', 0, None),\n"
         "        'user': lambda: libc.unshare(0x10000000),\n"
@@ -69,6 +75,9 @@ def test_a_locked_up_program_sees_little_and_may_nothing(level: Level) -> None:
         "home": "false",
         "secret": "false",
         "network": "true",
+        "machine": "true",
+        "kernel": "true",
+        "inside": "[1,1,2,10]",
         "root": "true",
         "mount": "-1",
         "user": "-1",
@@ -77,10 +86,11 @@ def test_a_locked_up_program_sees_little_and_may_nothing(level: Level) -> None:
         "new_privileges": "1",
         "capabilities": "[" + ",".join(["0"] * 30) + "]",
     }
-    inputs = tuple(dumps((one,)) for one in expected)
-    job = Job(key="1", code=code, entry_point="f", inputs=inputs)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as host:
         patch.setenv("SECRET", "1")
+        port = host.getsockname()[1]
+        inputs = tuple(dumps((one, port)) for one in expected)
+        job = Job(key="1", code=code, entry_point="f", inputs=inputs)
         with Sandbox(level=level, workers=1) as box:
             (result,) = box.run([job])
     got = {what: one.value for what, one in zip(expected, result.per_input, strict=True)}

@@ -53,6 +53,9 @@ WILD = [
     "try:\n    pass\nexcept BaseException:\n    pass\n",
     "try:\n    1 / 0\nexcept Exception as e:\n    x = e.__traceback__.tb_frame\n",
     "raise SystemExit\n",
+    "def f():\n    try:\n        yield 1\n    finally:\n        pass\n",
+    "def f():\n    yield from [1]\n\n\ndef g():\n    try:\n        f()\n    except KeyError:\n"
+    "        pass\n",
     "async def f():\n    pass\n",
     "with x:\n    pass\n",
     "def f(x):\n    x.y = 1\n",
@@ -140,9 +143,43 @@ def test_what_runs_when_values_are_let_go_of_is_no_burden_of_the_next(box: Sandb
         "def rows():\n    try:\n        yield 1\n    finally:\n        while True:\n"
         "            pass\n\n\nheld = rows()\n\n\ndef f(x):\n    return next(held)\n"
     )
-    assert tame(code)
+    assert not tame(code)
     results = box.run([job(code, 1), job(TAME[0], [2, 1])], retry=False)
     assert [one.status for one in results] == ["pass", "pass"]
+
+
+def test_what_comes_of_a_program_long_after_it_is_no_burden_of_the_next(box: Sandbox) -> None:
+    code = (
+        "def rows(n, box):\n    try:\n        yield 1\n    finally:\n        if n > 0:\n"
+        "            while True:\n                pass\n        make(n + 1)\n\n\n"
+        "def make(n):\n    box = []\n    held = rows(n, box)\n    box.append(held)\n"
+        "    next(held)\n\n\ndef f(x):\n    make(0)\n    return x\n"
+    )
+    busy = "def f(x):\n    return len([[one] for one in range(3000)])\n"
+    results = box.run([job(code, 1), job(busy, 1, seconds=3)], retry=False)
+    assert [one.status for one in results] == ["pass", "pass"]
+
+
+def test_what_the_library_keeps_of_calls_is_not_seen_by_the_next(box: Sandbox) -> None:
+    kinds = "from typing import List\n\n\ndef f(x):\n    return str(List[x])\n"
+    flags = "import re\n\n\ndef f(x):\n    return re.findall('a', 'A', x)\n"
+    assert tame(kinds)
+    assert tame(flags)
+    first, second, third, fourth = box.run(
+        [job(kinds, 1.0), job(kinds, 1), job(flags, 2), job(flags, 2.0)]
+    )
+    assert first.per_input[0].value == '"typing.List[1.0]"'
+    assert second.per_input[0].value == '"typing.List[1]"'
+    assert third.status == "pass"
+    assert fourth.exception == "TypeError"
+
+
+def test_a_program_may_have_the_name_of_a_module_that_others_use(box: Sandbox) -> None:
+    own = job("def f(x):\n    return 7\n\n\ndef sqrt(x):\n    return 'A'\n", 1)
+    own = own.model_copy(update={"module": "math.py"})
+    user = job("import math\n\n\ndef f(x):\n    return math.sqrt(x)\n", 4)
+    results = box.run([own, user])
+    assert [one.per_input[0].value for one in results] == ["7", "2.0"]
 
 
 def test_memory_of_one_program_is_not_taken_from_the_next(box: Sandbox) -> None:

@@ -22,19 +22,21 @@ Role = Literal["candidate", "tester"]
 _HERE = Path(__file__).resolve().parent
 
 
-def command(level: Level, role: Role, descriptor: int) -> list[str]:
+def command(level: Level, role: Role, descriptor: int, folder: str = "") -> list[str]:
     """Words of the command.
 
     Args:
         level: of the walls.
         role: what the server's children do.
         descriptor: of the socket on which the host speaks to it; it is inherited.
+        folder: for what its children need of files, where there are no walls.
     """
     python = [os.path.realpath(sys.executable), "-S", "-s", "-P", "-B"]
     packages = _packages()
+    words = [str(descriptor), role, level, folder]
     spec = {
         "level": level,
-        "python": [*python, str(_HERE / "server.py"), str(descriptor), role, level, *packages],
+        "python": [*python, str(_HERE / "server.py"), *words, *packages],
         "readable": _readable(packages),
         "links": [
             (path, os.readlink(path))

@@ -25,6 +25,7 @@ __all__ = [
     "NEW_UTS",
     "NOBODY",
     "adopt_orphans",
+    "close_from",
     "die_with_parent",
     "enter",
     "filter_calls",
@@ -46,6 +47,8 @@ PRIVATE = 1 << 18
 
 NOBODY = 65534
 """Who candidates are where the host is root, whom the kernel allows any number of processes."""
+
+_CLOSE_RANGE = 436  # the same number everywhere
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -120,6 +123,13 @@ def hide_memory() -> None:
     _check(_prctl(4, 0), "prctl")
 
 
+def close_from(lowest: int) -> None:
+    """Closes every descriptor from this number on, however high."""
+    everything = ctypes.c_uint(0xFFFFFFFF)
+    if _libc.syscall(_CLOSE_RANGE, ctypes.c_uint(lowest), everything, ctypes.c_uint(0)) != 0:
+        os.closerange(lowest, 1 << 16)  # before Linux 5.9
+
+
 def adopt_orphans() -> None:
     """Processes whose parent ended become children of this one."""
     _check(_prctl(36, 1), "prctl")
@@ -177,6 +187,10 @@ _FORBIDDEN = {
 # fsmount, fspick, pidfd_getfd, mount_setattr: the same number everywhere
 _FORBIDDEN_ANYWHERE = (425, 426, 427, 428, 429, 430, 431, 432, 433, 438, 442)
 _CLONE3 = 435
+_SOCKETS = {"x86_64": (41, 53), "aarch64": (198, 199)}
+"""socket and socketpair."""
+_FAMILIES = (1, 2, 10)
+"""AF_UNIX, AF_INET and AF_INET6: what a namespace shuts in. AF_VSOCK and AF_ALG would lead out."""
 
 
 def _filter() -> Any:
@@ -185,6 +199,7 @@ def _filter() -> Any:
         return None
     architecture, clone, forbidden = known
     refused, missing, allowed, kill = 0x00050001, 0x00050026, 0x7FFF0000, 0x80000000
+    unsupported = 0x00050061
     load, equal, any_bit, above, answer = 0x20, 0x15, 0x45, 0x35, 0x06
     lines = [
         (load, 0, 0, 4),
@@ -196,6 +211,11 @@ def _filter() -> Any:
     ]
     for number in (*map(int, forbidden.split()), *_FORBIDDEN_ANYWHERE):
         lines += [(equal, 0, 1, number), (answer, 0, 0, refused)]
+    for number in _SOCKETS[platform.machine()]:
+        lines += [(equal, 0, len(_FAMILIES) + 3, number), (load, 0, 0, 16)]
+        for place, family in enumerate(_FAMILIES):
+            lines.append((equal, len(_FAMILIES) - place, 0, family))
+        lines += [(answer, 0, 0, unsupported), (answer, 0, 0, allowed)]
     lines += [
         (equal, 0, 1, _CLONE3),  # its flags lie in memory, where no filter can look
         (answer, 0, 0, missing),

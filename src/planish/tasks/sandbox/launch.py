@@ -36,6 +36,7 @@ def main(spec: dict[str, Any]) -> NoReturn:
         spec: level; python, the command of the server; readable, folders that it may see;
             links, (where, to what); bwrap, its path.
     """
+    os.umask(0o022)  # that of the host may make project files unreadable to a candidate
     _first_to_go()
     if spec["level"] == "fork":
         os.execv(spec["python"][0], spec["python"])
@@ -51,7 +52,7 @@ def main(spec: dict[str, Any]) -> NoReturn:
     )
     child = os.fork()
     if child:
-        os.closerange(3, 256)
+        kernel.close_from(3)
         _, status = os.waitpid(child, 0)
         os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
     kernel.die_with_parent()

@@ -50,6 +50,7 @@ class Pair:
         self.stopped = False
         self._servers: dict[Role, Server] = {}
         self._shared: dict[Role, _Shared] = {}
+        self._alone: Child | None = None
 
     @property
     def python(self) -> str:
@@ -66,6 +67,7 @@ class Pair:
         if not tame:
             self.let_go("candidate")
             child = self._server("candidate").spawn(limits.output_bytes)
+            self._alone = child
             _start(child, message)
             return child, False
         what = (limits.memory_mb, limits.processes)
@@ -138,6 +140,8 @@ class Pair:
         """Ends both."""
         for shared in self._shared.values():
             shared.child.drop()
+        if self._alone is not None:
+            self._alone.drop()
         for server in self._servers.values():
             server.close()
         self._shared, self._servers = {}, {}

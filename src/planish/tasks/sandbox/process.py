@@ -91,12 +91,13 @@ class Server:
         self._number = 0
         if level == "bwrap" and shutil.which("bwrap") is None:
             raise SandboxError("bwrap is not installed")
+        self._folder = tempfile.mkdtemp(prefix="planish-sandbox-") if level == "fork" else ""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the server)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
                 self._process = subprocess.Popen(
-                    command(level, role, theirs.fileno()),
+                    command(level, role, theirs.fileno(), self._folder),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=self._errors,
@@ -108,6 +109,7 @@ class Server:
         except OSError as error:
             self._control.close()
             self._errors.close()
+            self._tidy()
             raise SandboxError(f"cannot be started: {error}") from None
         try:
             told, _ = self.hear(time.monotonic() + _START_SECONDS)
@@ -182,7 +184,12 @@ class Server:
         return dict(json.loads(words)), raw
 
     def stop(self) -> None:
-        """Kills the server with all its children; `close` is still to come."""
+        """Ends the server with all its children; `close` is still to come."""
+        if self.level == "fork":
+            # only the server knows what its children have started: it ends all that, then itself
+            with suppress(OSError):
+                self._control.shutdown(socket.SHUT_RDWR)
+            return
         with suppress(ProcessLookupError):
             self._process.kill()
 
@@ -190,12 +197,21 @@ class Server:
         """Ends the server with all its children."""
         self.stop()
         self._control.close()
-        self._process.wait()
+        try:
+            self._process.wait(_END_SECONDS if self.level == "fork" else None)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._tidy()
         if not self._errors.closed:
             self._errors.seek(0)
             lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
             self._why = lines[-1] if lines else ""
             self._errors.close()
+
+    def _tidy(self) -> None:
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class Child:

@@ -1,6 +1,8 @@
 """The warm server of a sandbox: it has imported what programs use, and forks a child for each job.
 
-    python -S -s -P -B server.py DESCRIPTOR ROLE LEVEL      started by launch.py, inside the walls
+    python -S -s -P -B server.py DESCRIPTOR ROLE LEVEL FOLDER PACKAGES...
+
+launch.py starts it so, inside the walls.
 
 The host speaks to it by way of one socket of packets: "spawn", which comes with a socket and is
 answered in the end by "ended", and "kill". The job itself and all answers travel over the socket
@@ -19,6 +21,7 @@ import io
 import json
 import math
 import os
+import re
 import resource
 import select
 import shutil
@@ -26,6 +29,7 @@ import signal
 import socket
 import sys
 import types
+import typing
 from typing import Any, NoReturn
 
 if __name__ == "__main__":  # the package around these files does not exist in here
@@ -109,14 +113,15 @@ class Server:
         control: the socket of packets.
         role: "candidate" or "tester".
         level: of the sandbox.
+        folder: where files are laid out that have no walls around them.
     """
 
-    def __init__(self, control: socket.socket, role: str, level: str) -> None:
+    def __init__(self, control: socket.socket, role: str, level: str, folder: str) -> None:
         self.control = control
         self.role = role
         self.walls = level != "fork"
         self.myself = os.pidfd_open(os.getpid()) if self.walls else -1
-        self.folder = "" if self.walls else _new_folder()
+        self.folder = folder
         self.child: _Child | None = None
         self.poll = select.poll()
         self.poll.register(control, select.POLLIN)
@@ -166,9 +171,10 @@ class Server:
         folder = os.path.join(self.folder, str(order["number"])) if self.folder else ""
         if self.walls:
             kernel.unshare(kernel.NEW_PID)
+        server = os.getpid()
         child.process = os.fork()
         if child.process == 0:
-            _be_child(self.role, channel, child.printed, folder)
+            _be_child(self.role, channel, child.printed, folder, server)
         if self.walls:
             kernel.enter(self.myself, kernel.NEW_PID)
         os.close(channel)
@@ -193,12 +199,6 @@ class Server:
             self.send(told, bytes(child.tail[-child.keep :]) if child.keep else b"")
 
 
-def _new_folder() -> str:
-    import tempfile  # brings `random`, which must come later than this module
-
-    return tempfile.mkdtemp(prefix="planish-sandbox-")
-
-
 def _sweep() -> None:
     """Ends whatever a child without walls has left behind."""
     for _ in range(1000):
@@ -213,15 +213,18 @@ def _sweep() -> None:
                 os.waitpid(int(one), 0)
 
 
-def _be_child(role: str, channel: int, printed: int, folder: str) -> NoReturn:
+def _be_child(role: str, channel: int, printed: int, folder: str, server: int) -> NoReturn:
     status = 1
     try:
+        kernel.die_with_parent()
+        if folder and os.getppid() != server:
+            os._exit(status)  # it ended before it could be asked for
         os.setsid()
         os.dup2(printed, 1)
         os.dup2(printed, 2)
         if channel != _CHANNEL:
             os.dup2(channel, _CHANNEL)
-        os.closerange(_CHANNEL + 1, 1024)
+        kernel.close_from(_CHANNEL + 1)
         speech = Channel(socket.socket(fileno=_CHANNEL))
         job = speech.receive()
         try:
@@ -276,6 +279,8 @@ def _lock(limits: dict[str, Any], walls: bool) -> None:
         (resource.RLIMIT_NPROC, limits["processes"] + 2),
         (resource.RLIMIT_CORE, 0),
     ):
+        if which == resource.RLIMIT_NPROC and not walls and os.geteuid() != 0:
+            continue  # all processes of this user count, and he may have more already
         resource.setrlimit(which, (most, most))
     if walls:
         kernel.give_up_privileges()
@@ -284,16 +289,25 @@ def _lock(limits: dict[str, Any], walls: bool) -> None:
 
 
 def _try(speech: Channel, job: dict[str, Any], root: str) -> None:
-    paths, finders, modules = list(sys.path), list(sys.meta_path), set(sys.modules)
+    paths, finders, modules = list(sys.path), list(sys.meta_path), dict(sys.modules)
     while True:
         message = _try_one(speech, job, root)
         # only programs that are tame come to this: another one follows
         job = message["next"]
         sys.path[:], sys.meta_path[:] = paths, finders
-        for name in set(sys.modules) - modules:
+        for name in set(sys.modules) - set(modules):
             del sys.modules[name]
+        sys.modules.update(modules)  # a program may have the name of a module that others use
+        _forget()
         gc.collect()  # what a program does when its values are let go of, it does before the next
         speech.send({"up": ""})
+
+
+def _forget() -> None:
+    """Empties what the library keeps of former calls: 1.0 would be found there in place of 1."""
+    re.purge()
+    for clear in typing._cleanups:  # type: ignore[attr-defined]
+        clear()
 
 
 def _try_one(speech: Channel, job: dict[str, Any], root: str) -> dict[str, Any]:
@@ -330,6 +344,7 @@ def _test(speech: Channel, job: dict[str, Any], root: str) -> None:
             line = Line(Channel(other), speech, order["seconds"], order["call_seconds"])
             verdict = tester.check(job["tests"], job["support"], job["seed"], line.ask)
         speech.send({"verdict": verdict, "fate": line.fate, "used": line.used})
+        _forget()
 
 
 def _flush() -> None:
@@ -345,17 +360,20 @@ def _writer(number: int) -> io.TextIOWrapper:
 
 def main() -> None:
     """Of the script."""
-    control = socket.socket(fileno=int(sys.argv[1]))
+    # the host may have many files open, and a child keeps none but the first few descriptors
+    number = int(sys.argv[1])
+    control = socket.socket(fileno=os.dup(number))
+    os.close(number)
     for name in USUAL.split():
         __import__(name)
     sys.path[:] = [one for one in sys.path if one != os.path.dirname(os.path.abspath(__file__))]
-    sys.path += sys.argv[4:]
+    sys.path += sys.argv[5:]
     sys.stdout, sys.stderr = map(_writer, (1, 2))  # what a child prints to, once they are its own
     if sys.argv[3] != "fork":
         kernel.give_up_most()
     gc.collect()
     gc.freeze()  # so that the collector does not copy what a child shares with this process
-    Server(control, sys.argv[2], sys.argv[3]).serve()
+    Server(control, *sys.argv[2:5]).serve()
 
 
 if __name__ == "__main__":

@@ -101,6 +101,9 @@ def tame(code: str) -> bool:
         nodes = list(ast.walk(parsed(code)))
     except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
         return False
+    kinds = set(map(type, nodes))
+    if ast.Try in kinds and kinds & {ast.Yield, ast.YieldFrom}:
+        return False  # what it does when it is let go of may come in another one's time
     named = sum(1 for node in nodes if isinstance(node, ast.Name) and node.id == "type")
     return _compared(nodes) == named and all(map(_is_tame, nodes))
 

@@ -18,68 +18,18 @@ from planish.models.scripted import ScriptedModel
 from planish.records import Completion, Pair, read_records, write_jsonl
 from planish.runs import Run, read_rows
 from planish.runs.info import read_info
-from planish.tasks.sandbox import Limits, Sandbox
+from planish.tasks.sandbox import Limits
 from support import programs
+from support.typed import Typed
 
-
-@pytest.fixture(scope="module")
-def box():
-    with Sandbox(workers=1) as made:
-        yield made
+QUICK = ("--inputs", "12", "--mutants", "60")
+STAGE = Typed("mistakes", "diagnose")
+call, told, refused = STAGE.call, STAGE.told, STAGE.refused
 
 
 @pytest.fixture(autouse=True)
-def jobs(monkeypatch, box):
-    """Every call in the one sandbox, which takes a moment to start; and the keys it was given."""
-    got = []
-
-    class Kept:
-        level = box.level
-
-        def run(self, jobs, **options):
-            got.extend(job.key for job in jobs)
-            return box.run(jobs)
-
-        def stream(self, jobs, **_):
-            jobs = list(jobs)
-            got.extend(job.key for job in jobs)
-            yield from box.stream(jobs)
-
-        def __getattr__(self, name):
-            return getattr(box, name)
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            return None
-
-    monkeypatch.setattr("planish.tasks.sandbox.Sandbox", lambda **_: Kept())
-    return got
-
-
-QUICK = ("--inputs", "12", "--mutants", "60")
-
-
-def call(capsys, tmp_path, *words):
-    with pytest.raises(SystemExit) as stop:
-        main(["mistakes", "diagnose", *map(str, words), "--runs-dir", str(tmp_path / "made")])
-    captured = capsys.readouterr()
-    return stop.value.code, captured.out, captured.err
-
-
-def told(capsys, tmp_path, *words, code=0):
-    found, out, err = call(capsys, tmp_path, *words, "--json")
-    assert found == code, err
-    return json.loads(out)
-
-
-def refused(capsys, tmp_path, *words):
-    code, out, err = call(capsys, tmp_path, *words)
-    assert code == 2, err
-    assert out == ""
-    assert "Traceback" not in err
-    return err.strip().splitlines()[-1]
+def jobs(one_box):
+    return one_box
 
 
 def cases_of(folder):
@@ -157,7 +107,7 @@ def test_what_is_stopped_goes_on_and_repeats_nothing(capsys, tmp_path, jobs, mon
     assert found["unique"] == 3
     assert len(seen) == 4  # the second one twice
     assert seen.count(seen[0]) == 1
-    assert not any(key.startswith(seen[0]) for key in jobs)
+    assert not any(job.key.startswith(seen[0]) for job in jobs)
     jobs.clear()
     again = told(capsys, tmp_path, "--resume", folder, "--export", tmp_path / "p.jsonl")
     assert jobs == []

@@ -18,61 +18,12 @@ from planish.models.base import Watcher
 from planish.models.replay import ReplayModel
 from planish.records import Completion, Failure, read_jsonl, write_jsonl
 from planish.runs import read_rows
-from planish.tasks.sandbox import ExecResult, Sandbox
+from planish.tasks.sandbox import ExecResult
 from support import programs
+from support.typed import Typed
 
-
-@pytest.fixture(scope="module")
-def box():
-    with Sandbox(workers=1) as made:
-        yield made
-
-
-@pytest.fixture
-def one_box(monkeypatch, box):
-    """Every call in the one sandbox; and the keys of the jobs it got."""
-    got = []
-
-    class Kept:
-        level = box.level
-
-        def run(self, jobs, progress=None):
-            return list(self.stream(jobs))
-
-        def stream(self, jobs):
-            for job in jobs:
-                got.append(job.key)
-                yield from box.run([job])
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            return None
-
-    monkeypatch.setattr("planish.tasks.sandbox.Sandbox", lambda **_: Kept())
-    return got
-
-
-def call(capsys, tmp_path, *words):
-    with pytest.raises(SystemExit) as stop:
-        main(["mistakes", "generate", *map(str, words), "--runs-dir", str(tmp_path / "made")])
-    captured = capsys.readouterr()
-    return stop.value.code, captured.out, captured.err
-
-
-def told(capsys, tmp_path, *words, code=0):
-    found, out, err = call(capsys, tmp_path, *words, "--json")
-    assert found == code, err
-    return json.loads(out)
-
-
-def refused(capsys, tmp_path, *words):
-    code, out, err = call(capsys, tmp_path, *words)
-    assert (code, out) == (2, ""), err
-    assert "Traceback" not in err
-    return err.strip().splitlines()[-1]
-
+STAGE = Typed("mistakes", "generate")
+call, told, refused = STAGE.call, STAGE.told, STAGE.refused
 
 NAMES = ("doubled", "middle", "tally")
 
@@ -173,14 +124,14 @@ def test_a_stopped_run_goes_on_and_asks_nothing_twice(
     code, _, err = call(capsys, tmp_path, *recorded)
     assert code == 130
     assert "planish mistakes generate --resume" in err
-    before = set(one_box)
+    before = {job.key for job in one_box}
     assert len(before) == 3 + 2
     one_box.clear()
     model = faulty(monkeypatch, tmp_path, lambda _: None)
     found = told(capsys, tmp_path, "--resume", "last")
     assert len(model.asked) == 3
     assert len(one_box) == 4
-    assert not set(one_box) & before
+    assert not {job.key for job in one_box} & before
     assert (found["num_runs"], found["num_passed"], found["cut"]) == (6, 3, 3)
     for kind in ("reply", "run", "result"):
         assert len([row.id for row in read_rows(found["run"], kind)]) == 6

@@ -1,81 +1,32 @@
 """`planish mistakes verify` as it is typed: verdicts, agreement, resumes, and what it refuses."""
 
-import json
+from pathlib import Path
 
 import pytest
 
-from planish.cli import main
 from planish.methods.mistakes import jobs
 from planish.methods.mistakes.data import RunRecord
 from planish.methods.mistakes.jobs import References, check_references
 from planish.methods.mistakes.loading import load_tasks
 from planish.methods.mistakes.running import executing
 from planish.methods.mistakes.running import verify as stage
-from planish.methods.mistakes.running.reading import read_failures
+from planish.methods.mistakes.running.reading import named, read_failures
 from planish.methods.mistakes.showing.verified import Verified
 from planish.records import BadInput, read_jsonl, write_jsonl
 from planish.runs import read_rows
-from planish.tasks.sandbox import ExecResult, Limits, Sandbox
+from planish.runs.presets import digest
+from planish.tasks.sandbox import ExecResult, Limits
 from planish.tasks.sandbox.contract import CallResult
 from support import programs
+from support.typed import Typed
 
-
-@pytest.fixture(scope="module")
-def box():
-    with Sandbox(workers=1) as made:
-        yield made
+STAGE = Typed("mistakes", "verify")
+call, told, refused = STAGE.call, STAGE.told, STAGE.refused
 
 
 @pytest.fixture
 def files(tmp_path):
     return programs.write(tmp_path)
-
-
-@pytest.fixture
-def one_box(monkeypatch, box):
-    """Every call in the one sandbox, which takes a moment to start; and the jobs it got."""
-    got = []
-
-    class Kept:
-        level = box.level
-
-        def run(self, jobs, **options):
-            return list(self.stream(jobs, **options))
-
-        def stream(self, jobs, progress=None, **_):
-            for job in jobs:
-                got.append(job)
-                yield from box.run([job])
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            return None
-
-    monkeypatch.setattr("planish.tasks.sandbox.Sandbox", lambda **_: Kept())
-    return got
-
-
-def call(capsys, tmp_path, *words):
-    with pytest.raises(SystemExit) as stop:
-        main(["mistakes", "verify", *map(str, words), "--runs-dir", str(tmp_path / "made")])
-    captured = capsys.readouterr()
-    return stop.value.code, captured.out, captured.err
-
-
-def told(capsys, tmp_path, *words, code=0):
-    found, out, err = call(capsys, tmp_path, *words, "--json")
-    assert found == code, err
-    return json.loads(out)
-
-
-def refused(capsys, tmp_path, *words):
-    code, out, err = call(capsys, tmp_path, *words)
-    assert code == 2, err
-    assert out == ""
-    assert "Traceback" not in err
-    return err.strip().splitlines()[-1]
 
 
 def given(files):
@@ -330,7 +281,7 @@ def test_tests_that_call_the_function_by_name_mean_the_candidate(box):
 # ---- reading ---------------------------------------------------------------------------------
 
 
-def test_failures_are_read_from_a_folder_and_from_a_file(capsys, tmp_path, files, one_box, box):
+def test_failures_are_read_from_a_folder(capsys, tmp_path, files, one_box):
     found = told(capsys, tmp_path, *given(files))
     failed = [run for run in programs.runs() if not run.recorded_pass]
     for source in ("last", found["run"]):
@@ -340,13 +291,22 @@ def test_failures_are_read_from_a_folder_and_from_a_file(capsys, tmp_path, files
         assert {key: each.status for key, each in failures.results.items()} == {
             run.key: programs.STATUS[run.key] for run in failed
         }
-    runs = programs.write(tmp_path, "middle")
-    again = read_failures(runs[1], tasks=str(runs[0]), box=box)
-    assert again.runs == (programs.runs("middle")[1],)
-    with pytest.raises(BadInput, match="--tasks"):
-        read_failures(runs[1])
-    with pytest.raises(BadInput, match="verify"):
-        read_failures(runs[1], tasks=str(runs[0]))
+
+
+def test_where_failures_come_from_is_named_by_what_it_holds(capsys, tmp_path, files, one_box):
+    tasks, runs = files
+    root = tmp_path / "made"
+    assert named(runs, str(tasks), root) == (str(runs), digest(runs))
+    with pytest.raises(BadInput, match="a file of runs needs its tasks"):
+        named(runs, "", root)
+    with pytest.raises(BadInput, match="no run of planish mistakes verify or generate is there"):
+        named("last", "", root)
+    with pytest.raises(BadInput, match="No such file"):
+        named(tmp_path / "none.jsonl", str(tasks), root)
+    found = told(capsys, tmp_path, *given(files))
+    assert named("last", "", root) == (str(Path(found["run"]).resolve()), "")
+    with pytest.raises(BadInput, match="a run brings its own tasks"):
+        named(found["run"], str(tasks), root)
 
 
 def test_equal_code_is_run_once_and_unlike_code_is_not():

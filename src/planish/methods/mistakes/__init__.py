@@ -9,17 +9,20 @@ Where things are:
 
     data.py        the records: tasks, runs, observations, repairs, diagnoses, interventions
     config.py      the dials and their presets
-    loading.py     tasks and runs from files: ours, HumanEval, EvalPlus, CoderEval
+    loading/       tasks and runs from files: ours, HumanEval, EvalPlus, CoderEval; models' replies
     own/           our tasks, plain ones and ones with a project around them, and known mistakes
+    jobs.py        tasks as jobs of the sandbox, and references, which must pass
+    kinds/         what an argument may be
+    inferring.py, varying.py, seeded.py, drawing.py     inputs of a task: drawn, and varied
     injecting/     puts a mistake of a known category into code that is right
-    drawing.py     draws inputs of a task
     observing/     runs a candidate beside the reference: where and how they differ
     repairing/     every change of one place after which the code passes
     ruling/        what speaks for which category, and how much
     detecting/     detectors behind one interface: rules, a model, a model with evidence, an agent
     reasoning/     reasons by intervention: edits, placebos, leak checks, statistics
-    running/       the stages
     showing/       the pages of the report
+    running/       the stages
+    claims.py      what the demonstration claims
     demo.py        the demonstration
 """
 

@@ -8,25 +8,19 @@ for run in failures.runs:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from planish.errors import BadInput
-from planish.methods.mistakes.config import Sandboxing
 from planish.methods.mistakes.data import CodeTask, RunRecord
-from planish.methods.mistakes.jobs import check_references
-from planish.methods.mistakes.loading import load_runs, load_tasks
-from planish.methods.mistakes.running.executing import REFERENCE, RESULT, RUN, TASKS, execute
+from planish.methods.mistakes.loading import load_tasks
+from planish.methods.mistakes.running.executing import REFERENCE, RESULT, RUN, TASKS
 from planish.runs import read_rows
 from planish.runs.info import read_info
 from planish.runs.options import RUNS
 from planish.runs.presets import digest
 from planish.runs.store import find, list_runs
 from planish.tasks.sandbox.contract import ExecResult
-
-if TYPE_CHECKING:
-    from planish.tasks.sandbox import Sandbox
 
 __all__ = [
     "STAGES",
@@ -56,43 +50,23 @@ class Failures(NamedTuple):
 
 
 def read_failures(
-    source: str | os.PathLike[str],
-    *,
-    root: str | os.PathLike[str] = RUNS,
-    tasks: str = "",
-    box: Sandbox | None = None,
-    dials: Sandboxing = Sandboxing(),  # noqa: B008 - frozen
+    source: str | os.PathLike[str], *, root: str | os.PathLike[str] = RUNS
 ) -> Failures:
-    """The failed runs of a run of verify or generate, or of a file of runs.
+    """The failed runs of a run of verify or generate.
 
     Args:
-        source: a run folder (path, name, or "last": the newest of these stages), or a file.
+        source: path, name, or "last": the newest of these stages.
         root: folder that holds the runs.
-        tasks: of a file: as `load_tasks` takes them.
-        box: a sandbox, in which the runs of a file are run.
-        dials: what a run of a file may use.
 
     Raises:
-        BadInput: no such run, a run of another stage, a file without its tasks, or whatever is
-            wrong with either.
+        BadInput: no such run, or one of another stage.
     """
-    if Path(source).is_file():
-        if not tasks:
-            raise BadInput(
-                "a file of runs needs its tasks", where=str(source), fix="give --tasks FILE"
-            )
-        if box is None:
-            raise BadInput(
-                "is a file of runs that were not run here",
-                where=str(source),
-                fix=f"run planish mistakes verify --tasks {tasks} --runs {source} first",
-            )
-        return _from_file(source, tasks, box, dials)
     folder = folder_of(source, root)
     known = {task.task_id: task for task in load_tasks(str(folder / "artifacts" / TASKS))}
     results = {row.id: row.read(ExecResult) for row in read_rows(folder, RESULT)}
     runs = {row.id: row.read(RunRecord) for row in read_rows(folder, RUN)}
-    return _failed(known, ((run, results[key]) for key, run in runs.items() if key in results))
+    failed = {key: run for key, run in runs.items() if key in results and results[key].score == 0}
+    return Failures(known, tuple(failed.values()), {key: results[key] for key in failed})
 
 
 def named(
@@ -159,20 +133,3 @@ def folder_of(source: str | os.PathLike[str], root: str | os.PathLike[str] = RUN
             fix=f"give a run of planish mistakes {' or '.join(STAGES)}",
         )
     return folder
-
-
-def _from_file(
-    source: str | os.PathLike[str], tasks: str, box: Sandbox, dials: Sandboxing
-) -> Failures:
-    known = {task.task_id: task for task in load_tasks(tasks)}
-    runs = load_runs(source, known.values())
-    used = {run.task_id for run in runs}
-    chosen = [task for name, task in known.items() if name in used]
-    references = check_references(chosen, box, dials.limits())
-    return _failed(known, execute(runs, known, references, box))
-
-
-def _failed(tasks: dict[str, CodeTask], pairs: Iterator[tuple[RunRecord, ExecResult]]) -> Failures:
-    failed = [(run, result) for run, result in pairs if result.score == 0]
-    results = {run.key: result for run, result in failed}
-    return Failures(tasks, tuple(run for run, _ in failed), results)

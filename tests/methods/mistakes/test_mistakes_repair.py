@@ -241,7 +241,6 @@ def test_a_hostile_neighbour_in_a_pack_makes_no_repair(box: Sandbox) -> None:
     shared = screened(ADULTS, [wrong, hostile, wrong], dumps((18,)), box, LIMITS)
     assert [call.value for call in shared] == [dumps(False), dumps(True), dumps(True)]
     found = searched(box, ADULTS, HOSTILE, AGES)
-    assert found.complete
     assert "18" in {each.after for each in found.repairs}
     for each in found.repairs:
         code = applied(HOSTILE, each.diff)

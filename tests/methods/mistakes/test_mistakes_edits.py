@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from planish.methods.mistakes.data import MARKER, REASONS, CodeTask
+from planish.methods.mistakes.own.defects import Defect, defects
 from planish.methods.mistakes.own.elements import CLEAN, rename
 from planish.methods.mistakes.reasoning.boundaries import boundaries, special
 from planish.methods.mistakes.reasoning.edits import (
@@ -22,7 +26,7 @@ from planish.methods.mistakes.reasoning.edits import (
 from planish.methods.mistakes.reasoning.facts import api_facts, facts_about
 from planish.methods.mistakes.reasoning.failures import Call, Failures
 from planish.methods.mistakes.reasoning.leaks import gives_away, held_out, spellings
-from planish.methods.mistakes.reasoning.placebos import neutral_text, placebo_of
+from planish.methods.mistakes.reasoning.placebos import BOUND, neutral_text, placebo_of, size
 from planish.methods.mistakes.reasoning.prompts import (
     add_demonstration,
     add_sentence,
@@ -245,11 +249,109 @@ def test_a_placebo_is_of_the_same_kind_and_size_and_tells_nothing(reason: str) -
     assert told not in placebo.prompt
 
 
+def demonstrated(prompt: str) -> list[tuple[object, object]]:
+    return [(demo.arguments, demo.result) for demo in demonstrations(prompt, "spread")]
+
+
+BOTH = PROMPT.replace("    44\n", "    44\n    >>> spread([1, 7])\n    7\n")
+BOTH_TASK = TASK.model_copy(update={"prompt": BOTH})
+
+
+def test_the_placebo_of_a_mended_demonstration_rewrites_a_right_one_where_it_stands() -> None:
+    failures = replace(FAILURES, task=BOTH_TASK)
+    made = edit("IOD", BOTH_TASK, failures)
+    assert "mended" in made.why
+    placebo = placebo_of(BOTH_TASK, made, failures)
+    assert placebo.prompt != BOTH
+    assert demonstrated(placebo.prompt) == demonstrated(BOTH)
+    assert abs(size(BOTH_TASK, placebo) - size(BOTH_TASK, made)) <= 2
+
+
+def test_the_placebo_of_a_dropped_demonstration_drops_a_right_one() -> None:
+    failures = replace(FAILURES, task=BOTH_TASK, calls=(*FAILURES.calls, call(6, [1, 7])))
+    made = edit("IOD", BOTH_TASK, failures)
+    assert "dropped" in made.why
+    placebo = placebo_of(BOTH_TASK, made, failures)
+    assert demonstrated(placebo.prompt) == [(([1, 7],), 7)]
+    assert abs(size(BOTH_TASK, placebo) - size(BOTH_TASK, made)) <= 2
+
+
+def test_a_placebo_says_where_no_right_demonstration_is_there() -> None:
+    task = TASK.model_copy(update={"prompt": PROMPT.replace("44", "45")})
+    failures = replace(FAILURES, task=task)
+    placebo = placebo_of(task, edit("IOD", task, failures), failures)
+    assert "no other demonstration is there" in placebo.why
+
+
+def test_the_placebo_of_a_moved_sentence_moves_one_where_only_the_first_is_left() -> None:
+    prompt = PROMPT.replace(" Where it is empty the spread is 0. Signs are kept.", "")
+    task = TASK.model_copy(update={"prompt": prompt})
+    failures = replace(FAILURES, task=task)
+    placebo = placebo_of(task, edit("PS", task, failures), failures)
+    ast.parse(placebo.prompt)
+    words = placebo.prompt.split('"""')[1]
+    assert words.startswith("Important: ")
+    assert not words.startswith("Important: Return")
+    assert "\n    Return the largest" in words
+
+
+def test_the_placebo_of_a_rewriting_is_as_long_as_what_it_adds() -> None:
+    clean = PROMPT.replace("less the smallest", "minus the least")
+    task = TASK.model_copy(update={"meta": {CLEAN: clean}})
+    made = edit("MCQS", task)
+    placebo = placebo_of(task, made, FAILURES)
+    assert abs(size(task, placebo) - size(task, made)) <= BOUND
+
+
 def test_the_placebo_of_a_name_keeps_what_the_name_says() -> None:
     placebo = placebo_of(TASK, edit("MFS"), FAILURES)
     assert "spread" in placebo.name
     reply = f"def {placebo.name}(numbers):\n    return 1\n"
     assert code_in(reply, TASK, placebo.prompt, placebo.name).startswith("def spread(")
+
+
+def seen(defect: Defect) -> Failures:
+    """What the tests ask, half of it taken for drawn; the package's own code is run right here."""
+    task, calls, failing = defect.task, [], []
+    functions = []
+    for code in (task.reference, defect.wrong):
+        space: dict[str, Any] = {}
+        exec(code, space)
+        functions.append(space[task.entry_point])
+    for node in ast.walk(ast.parse(task.tests)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "candidate":
+            arguments = ast.literal_eval(f"({', '.join(map(ast.unparse, node.args))},)")
+            values = [function(*deepcopy(arguments)) for function in functions]
+            calls.append(call(values[0], *arguments))
+            failing += calls[-1:] if values[0] != values[1] else []
+    shown = [demo.arguments for demo in demonstrations(task.prompt, task.entry_point)]
+    return Failures(
+        task,
+        codes=(defect.wrong,),
+        calls=tuple(calls[::2]),
+        drawn=tuple(calls[1::2]),
+        failing=tuple(failing),
+        passing=tuple(each for each in calls if each not in failing),
+        shown=tuple(call(functions[0](*deepcopy(each)), *each) for each in shown),
+    )
+
+
+def test_edits_and_placebos_of_all_own_defects_are_of_one_size() -> None:
+    kinds = []
+    for each in map(seen, defects()):
+        for reason in REASONS:
+            made = RuleEditor().edit(each.task, reason, each)
+            if made is None:
+                continue
+            placebo = placebo_of(each.task, made, each)
+            apart = abs(size(each.task, placebo) - size(each.task, made))
+            assert apart <= BOUND, (each.task.task_id, reason)
+            assert placebo.prompt not in (each.task.prompt, made.prompt)
+            ast.parse(placebo.prompt)
+            kinds.append((made.kind, placebo.kind))
+    other = [pair for pair in kinds if pair[0] != pair[1] and pair[0] != "rewrite"]
+    assert len(kinds) > 200
+    assert len(other) < 0.05 * len(kinds)  # prompts without a right demonstration
 
 
 @given(st.integers(1, 600))

@@ -13,7 +13,12 @@ import pytest
 
 from planish.cli import main
 from planish.methods.mistakes.config import Intervening
-from planish.methods.mistakes.data import CodeTask, Intervention, ReasonReport, RunRecord
+from planish.methods.mistakes.data import (
+    CodeTask,
+    Intervention,
+    ReasonReport,
+    RunRecord,
+)
 from planish.methods.mistakes.jobs import References, check_references
 from planish.methods.mistakes.own.defects import defects
 from planish.methods.mistakes.reasoning.arms import Outcome, Sample, intervene

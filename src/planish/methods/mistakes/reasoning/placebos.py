@@ -4,14 +4,19 @@
 
 | the edit | its placebo |
 |---|---|
-| a sentence, or a rewriting | sentences about the house style, as long |
-| a demonstration | one that the prompt shows already, once more; without any, a sentence |
+| a sentence, or a rewriting | sentences about the house style, as long as what it adds or takes |
+| a demonstration added | one that the prompt shows already, once more |
+| a wrong demonstration mended | a right one, spaced otherwise where it stands |
+| a wrong demonstration dropped | a right one dropped |
 | another name | a new name which says what the old one said |
-| a sentence moved to the front and flagged | another sentence, moved and flagged |
+| a sentence moved to the front and flagged | another one; without any, a neutral one put there |
 | facts about what is called | facts about what nobody calls, as long |
 
 The kind of a change and its size are the same in both arms, so that the difference is what the
-edit says (ours).
+edit says (ours). The size is by how much the prompt grows or shrinks; over the package's own
+defects it differs by at most `BOUND` letters. Where a prompt shows no right demonstration, or other
+facts are not left, sentences take their place, and `why` says so. No rule can put a text into other
+words: the placebo of a rewriting adds where the edit replaces.
 """
 
 from __future__ import annotations
@@ -38,7 +43,11 @@ from planish.methods.mistakes.reasoning.prompts import (
     to_front,
 )
 
-__all__ = ["NEUTRAL", "neutral_text", "placebo_of"]
+__all__ = ["BOUND", "NEUTRAL", "neutral_text", "placebo_of", "size"]
+
+BOUND = 40
+"""Letters by which the sizes of an edit and of its placebo differ at most, where a prompt has
+demonstrations and sentences of about one length, as the package's own have."""
 
 NEUTRAL = (
     "The function belongs to a module that several people read.",
@@ -49,6 +58,9 @@ NEUTRAL = (
     "The project has been maintained for some years.",
     "Changes to the module are reviewed in the usual way.",
     "The module is imported by a handful of others.",
+    "It is in use.",
+    "It has been reviewed.",
+    "Its license is the usual one.",
 )
 """Sentences that hold for any function and say nothing about what it does."""
 
@@ -59,7 +71,7 @@ def placebo_of(task: CodeTask, edit: PromptEdit, failures: Failures) -> PromptEd
     """The placebo of an edit; it always changes the prompt."""
     makers: dict[str, Callable[[], PromptEdit | None]] = {
         "rename": lambda: _other_name(task, edit, failures),
-        "demonstration": lambda: _shown_again(task, edit, failures),
+        "demonstration": lambda: _other_demonstration(task, edit, failures),
         "move": lambda: _other_sentence(task, edit, failures),
         "fact": lambda: _other_facts(task, edit, failures),
     }
@@ -68,8 +80,15 @@ def placebo_of(task: CodeTask, edit: PromptEdit, failures: Failures) -> PromptEd
 
 
 def neutral_text(length: int) -> str:
-    """Neutral sentences, as many as come closest to this length."""
-    return _closest(cycle(NEUTRAL), length)
+    """Neutral sentences that come closest to this length, in their order from some first one."""
+    starts = range(len(NEUTRAL))
+    told = [_closest(cycle(NEUTRAL[first:] + NEUTRAL[:first]), length) for first in starts]
+    return min(told, key=lambda text: abs(len(text) - length))
+
+
+def size(task: CodeTask, edit: PromptEdit) -> int:
+    """How much an edit adds to the prompt, or takes from it."""
+    return abs(len(edit.prompt) - len(task.prompt))
 
 
 def _closest(sentences: Iterator[str], length: int) -> str:
@@ -83,14 +102,12 @@ def _closest(sentences: Iterator[str], length: int) -> str:
 
 
 def _sentences(task: CodeTask, edit: PromptEdit) -> PromptEdit:
-    told = neutral_text(max(len(edit.added), abs(len(edit.prompt) - len(task.prompt))))
-    return PromptEdit(
-        edit.reason,
-        add_sentence(task.prompt, told),
-        "neutral sentences, as long",
-        "sentence",
-        added=told,
-    )
+    between = len(add_sentence(task.prompt, "x")) - len(task.prompt) - 1
+    told = neutral_text(max(1, size(task, edit) - between))
+    why = "neutral sentences, as long"
+    if edit.kind not in ("sentence", "rewrite"):
+        why = f"no other {edit.kind} is there to change: {why}"
+    return PromptEdit(edit.reason, add_sentence(task.prompt, told), why, "sentence", added=told)
 
 
 def _other_name(task: CodeTask, edit: PromptEdit, failures: Failures) -> PromptEdit | None:
@@ -102,31 +119,52 @@ def _other_name(task: CodeTask, edit: PromptEdit, failures: Failures) -> PromptE
     return PromptEdit(edit.reason, prompt, why, "rename", name=name, added=name)
 
 
-def _shown_again(task: CodeTask, edit: PromptEdit, failures: Failures) -> PromptEdit | None:
+def _other_demonstration(task: CodeTask, edit: PromptEdit, failures: Failures) -> PromptEdit | None:
+    """Does to right demonstrations what the edit does: adds one, or rewrites or drops them."""
     wrong = {demo.start for demo, _ in contradicted(task.prompt, failures)}
+    before = demonstrations(task.prompt, failures.name)
     right = [
-        demo
-        for demo in demonstrations(task.prompt, failures.name)
-        if demo.start not in wrong and demo.text.lstrip().startswith(">>>")
+        demo for demo in before if demo.start not in wrong and demo.text.lstrip().startswith(">>>")
     ]
+    more = len(demonstrations(edit.prompt, failures.name)) - len(before)
+    right.sort(key=lambda demo: abs(len(demo.text) - size(task, edit) // max(1, abs(more))))
     if not right:
         return None
-    chosen = min(right, key=lambda demo: abs(len(demo.text) - len(edit.added)))
-    prompt = task.prompt[: chosen.end] + chosen.text.rstrip("\n") + "\n" + task.prompt[chosen.end :]
-    why = "a demonstration that the prompt shows, once more"
-    return PromptEdit(edit.reason, prompt, why, "demonstration", added=chosen.text)
+    chosen = right[: max(1, -more)]
+    prompt = task.prompt
+    for demo in sorted(chosen, key=lambda demo: demo.start, reverse=True):
+        told = demo.text
+        if more > 0:
+            told = told.rstrip("\n") + "\n" + demo.text
+        elif more < 0:
+            told = ""
+        else:
+            told = re.sub(r"(>>> \w+\()(.+)(\)\s*\n)", r"\1 \2 \3", told, count=1)
+        prompt = prompt[: demo.start] + told + prompt[demo.end :]
+    if prompt == task.prompt:
+        return None
+    done = "once more" if more > 0 else "dropped" if more < 0 else "spaced otherwise"
+    why = f"a right demonstration that the prompt shows, {done}"
+    return PromptEdit(edit.reason, prompt, why, "demonstration", added=chosen[0].text)
 
 
 def _other_sentence(task: CodeTask, edit: PromptEdit, failures: Failures) -> PromptEdit | None:
     places, texts = sentences(task.prompt), sentences_of(task.prompt)
-    others = [number for number, text in enumerate(texts) if text != edit.added]
-    if not others:
-        return None
-    moved = [number for number in others if number] or others
-    chosen = min(moved, key=lambda number: (relevance(texts[number], failures), -number))
+    others = [number for number, text in enumerate(texts) if number and text != edit.added]
+    if not others:  # to flag the first one would move nothing
+        return _neutral_first(task, edit)
+    chosen = min(others, key=lambda number: (relevance(texts[number], failures), -number))
     prompt = to_front(task.prompt, places[chosen], FLAG)
     why = f"moved to the front: {texts[chosen]}"
     return PromptEdit(edit.reason, prompt, why, "move", added=texts[chosen])
+
+
+def _neutral_first(task: CodeTask, edit: PromptEdit) -> PromptEdit:
+    told = neutral_text(1)
+    longer = add_sentence(task.prompt, told)
+    place = sentences(longer)[-1]
+    prompt = to_front(longer, place, FLAG)
+    return PromptEdit(edit.reason, prompt, f"put to the front: {told}", "move", added=told)
 
 
 def _other_facts(task: CodeTask, edit: PromptEdit, failures: Failures) -> PromptEdit | None:

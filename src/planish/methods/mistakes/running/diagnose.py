@@ -39,12 +39,17 @@ from planish.methods.mistakes.running.executing import (
     referenced,
     whole,
 )
-from planish.methods.mistakes.running.reading import known_references, named, read_failures
+from planish.methods.mistakes.running.reading import (
+    known_references,
+    named,
+    read_effects,
+    read_failures,
+)
 from planish.methods.mistakes.showing.diagnosed import Findings, show, write_report
 from planish.methods.mistakes.showing.pairs import made_pairs
 from planish.methods.mistakes.showing.visible import visible
 from planish.records import BadInput, Pair, read_records, write_jsonl
-from planish.runs import Run, read_rows
+from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of, read_info
 from planish.runs.options import RUNS, Count, Json, Seed
@@ -148,7 +153,7 @@ def diagnose(
     if folder is None or told.keys() & {"source", "tasks"}:
         found, held = named(plan.source, plan.tasks, root)
         plan = plan.model_copy(update={"source": found, "digest": held})
-    effects = {} if reasons is None else _effects(root, reasons)
+    effects = {} if reasons is None else read_effects(reasons, root=root)
     return _carry_out(plan, folder, root, export, effects, Screen(json=json))
 
 
@@ -178,23 +183,6 @@ def _check(plan: Plan) -> None:
             where="--model",
             fix="leave it out, or give --detector direct, evidence or react",
         )
-
-
-def _effects(root: Path, name: str) -> dict[str, list[ReasonReport]]:
-    """Task -> what a run of reasons has found."""
-    folder = find(root, name).path
-    info = read_info(folder)
-    if (info.room, info.stage) != ("mistakes", "reasons"):
-        raise BadInput(
-            f"is a run of {info.room} {info.stage}".rstrip(),
-            where=str(folder),
-            fix="give a run of planish mistakes reasons",
-        )
-    last = {row.id: row.read(ReasonReport) for row in read_rows(folder, "reason")}
-    found: dict[str, list[ReasonReport]] = {}
-    for report in last.values():
-        found.setdefault(report.task_id, []).append(report)
-    return found
 
 
 # ---- what there is to diagnose ---------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from planish.errors import BadInput
-from planish.methods.mistakes.data import CodeTask, RunRecord
+from planish.methods.mistakes.data import CodeTask, ReasonReport, RunRecord
 from planish.methods.mistakes.loading import load_tasks
 from planish.methods.mistakes.running.executing import REFERENCE, RESULT, RUN, TASKS
 from planish.runs import read_rows
@@ -28,6 +28,7 @@ __all__ = [
     "folder_of",
     "known_references",
     "named",
+    "read_effects",
     "read_failures",
 ]
 
@@ -67,6 +68,32 @@ def read_failures(
     runs = {row.id: row.read(RunRecord) for row in read_rows(folder, RUN)}
     failed = {key: run for key, run in runs.items() if key in results and results[key].score == 0}
     return Failures(known, tuple(failed.values()), {key: results[key] for key in failed})
+
+
+def read_effects(
+    source: str | os.PathLike[str], *, root: str | os.PathLike[str] = RUNS
+) -> dict[str, list[ReasonReport]]:
+    """Task -> what a run of reasons has found; of several reports of a reason the last.
+
+    Args:
+        source: path, name, or "last"; root: folder that holds the runs.
+
+    Raises:
+        BadInput: no such run, or one of another stage.
+    """
+    folder = find(root, source).path
+    info = read_info(folder)
+    if (info.room, info.stage) != ("mistakes", "reasons"):
+        raise BadInput(
+            f"is a run of {info.room} {info.stage}".rstrip(),
+            where=str(folder),
+            fix="give a run of planish mistakes reasons",
+        )
+    last = {row.id: row.read(ReasonReport) for row in read_rows(folder, "reason")}
+    found: dict[str, list[ReasonReport]] = {}
+    for report in last.values():
+        found.setdefault(report.task_id, []).append(report)
+    return found
 
 
 def named(

@@ -310,6 +310,13 @@ def test_the_placebo_of_a_name_keeps_what_the_name_says() -> None:
     assert code_in(reply, TASK, placebo.prompt, placebo.name).startswith("def spread(")
 
 
+def returned(function: Any, arguments: tuple[object, ...]) -> object:
+    try:
+        return function(*deepcopy(arguments))
+    except Exception as error:
+        return error
+
+
 def seen(defect: Defect) -> Failures:
     """What the tests ask, half of it taken for drawn; the package's own code is run right here."""
     task, calls, failing = defect.task, [], []
@@ -321,9 +328,9 @@ def seen(defect: Defect) -> Failures:
     for node in ast.walk(ast.parse(task.tests)):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "candidate":
             arguments = ast.literal_eval(f"({', '.join(map(ast.unparse, node.args))},)")
-            values = [function(*deepcopy(arguments)) for function in functions]
-            calls.append(call(values[0], *arguments))
-            failing += calls[-1:] if values[0] != values[1] else []
+            right, wrong = (returned(function, arguments) for function in functions)
+            calls.append(call(right, *arguments))
+            failing += calls[-1:] if right != wrong else []
     shown = [demo.arguments for demo in demonstrations(task.prompt, task.entry_point)]
     return Failures(
         task,

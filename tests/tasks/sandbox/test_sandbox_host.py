@@ -1,44 +1,34 @@
 from __future__ import annotations
 
-import math
 import os
-import resource
-import signal
-import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from sandbox_jobs import (
+    ENDLESS,
+    LOCKED,
+    RIGHT,
+    SHORT,
+    TESTS,
+    below,
+    with_inputs,
+    with_tests,
+)
 
 from planish.tasks.sandbox import (
-    LEVELS,
     Job,
-    Level,
     Limits,
     Sandbox,
     SourceFile,
     dumps,
     limits_for,
-    loads,
-    server,
 )
 from planish.tasks.sandbox.levels import why_not
 from planish.tasks.sandbox.pair import Pair
 from planish.tasks.sandbox.process import SandboxError, Server
 from planish.tasks.sandbox.work import run_job
-
-TESTS = "def check(candidate):\n    assert candidate(2) == 4\n"
-RIGHT = "def f(x):\n    return 2 * x\n"
-ENDLESS = "def f(x):\n    while True:\n        pass\n"
-SHORT = Limits(seconds=0.4)
-
-HERE = [level for level in LEVELS if not why_not(level)]
-LOCKED = [level for level in HERE if level != "fork"]
 
 
 @pytest.fixture(scope="module", params=LOCKED)
@@ -53,34 +43,6 @@ def first() -> Iterator[Sandbox]:
         pytest.skip("nothing can be locked up here")
     with Sandbox(workers=1) as made:
         yield made
-
-
-def with_tests(code: str, **fields: object) -> Job:
-    fields.setdefault("limits", Limits(seconds=10))
-    return Job(key="1", code=code, entry_point="f", tests=TESTS, **fields)  # type: ignore[arg-type]
-
-
-def with_inputs(code: str, *values: object, **fields: object) -> Job:
-    fields.setdefault("limits", Limits(seconds=10))
-    inputs = tuple(dumps((value,)) for value in values)
-    return Job(key="1", code=code, entry_point="f", inputs=inputs, **fields)  # type: ignore[arg-type]
-
-
-def below(process: int) -> set[int]:
-    """Processes that a process has started, and theirs."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parents[int(entry.name)] = int(
-                    (entry / "stat").read_text().split(")")[1].split()[1]
-                )
-            except OSError:
-                continue
-    found = {process}
-    while more := {one for one, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {process}
 
 
 def test_every_status_comes_with_its_level(box: Sandbox) -> None:
@@ -357,101 +319,6 @@ def test_printed_text_is_kept_to_its_end_only(first: Sandbox) -> None:
     assert silent.stdout_tail == ""
 
 
-def test_printed_text_of_all_processes_together_stays_within_the_limit(first: Sandbox) -> None:
-    code = "import os\ndef f(x):\n    print('\u00e9' * 500, flush=True)\n    os._exit(0)\n"
-    job = with_inputs(code, 1, 2, 3, 4, limits=Limits(seconds=10, output_bytes=101))
-    (result,) = first.run([job])
-    assert result.stdout_tail == "\u00e9" * 50 + "\n"
-    assert len(result.stdout_tail.encode()) <= 101
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"seconds": 0},
-        {"seconds": math.inf},
-        {"seconds": math.nan},
-        {"seconds": 86_401},
-        {"call_seconds": -1},
-        {"memory_mb": 0},
-        {"memory_mb": 1 << 50},
-        {"output_bytes": -1},
-        {"output_bytes": 65_537},
-        {"processes": 0},
-    ],
-)
-def test_limits_that_limit_nothing_are_refused(fields: dict[str, float]) -> None:
-    with pytest.raises(ValidationError):
-        Limits(**fields)  # type: ignore[arg-type]
-
-
-def test_answers_that_fill_the_hosts_memory_are_not_kept(
-    first: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("planish.tasks.sandbox.work.MAX_KEPT", 2500)
-    code = "def f(x):\n    if x == 3:\n        raise ValueError(x)\n    return 'x' * 1000\n"
-    (result,) = first.run([with_inputs(code, *range(5))])
-    statuses = [one.status for one in result.per_input]
-    assert statuses == ["value", "value", "unknown_type", "exception", "unknown_type"]
-    assert "2,500 characters" in result.per_input[2].message
-    assert result.score == 0.0
-
-
-def test_what_reading_an_answer_takes_is_the_candidates_time(
-    first: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def slow(text: str) -> object:
-        time.sleep(0.4)
-        return loads(text)
-
-    monkeypatch.setattr("planish.tasks.sandbox.work.loads", slow)
-    job = with_inputs("def f(x):\n    return x\n", *range(8), limits=Limits(seconds=1))
-    (result,) = first.run([job], retry=False)
-    statuses = [one.status for one in result.per_input]
-    assert result.status == "timeout"
-    assert statuses[0] == "value"
-    assert statuses.count("value") <= 3
-    assert statuses[-1] == "not_run"
-
-
-PROJECT = (
-    SourceFile(path="shop/__init__.py", text=""),
-    SourceFile(path="shop/data.py", text="ROWS = [1, 2, 3]\n"),
-)
-LENGTH = "def f(x):\n    return len(x)\n"
-EMPTIES = "def f(x):\n    n = len(x)\n    x.clear()\n    return n\n"
-
-
-@pytest.mark.parametrize(
-    ("head", "rows", "files"),
-    [
-        ("from shop import data", "data.ROWS", PROJECT),
-        ("import calendar", "calendar.mdays", ()),
-        ("import os\nos.mkdir('scratch')", "[1]", ()),
-    ],
-)
-def test_tests_start_afresh_for_every_candidate(
-    first: Sandbox, head: str, rows: str, files: tuple[SourceFile, ...]
-) -> None:
-    size = {"data.ROWS": 3, "calendar.mdays": 13, "[1]": 1}[rows]
-    tests = f"{head}\ndef check(candidate):\n    assert candidate({rows}) == {size}\n"
-    jobs = [
-        Job(key="1", code=code, entry_point="f", tests=tests, files=files, limits=Limits(seconds=9))
-        for code in (LENGTH, EMPTIES, LENGTH)
-    ]
-    assert [one.status for one in first.run(jobs)] == ["pass"] * 3
-
-
-def test_plain_tests_share_a_process_and_others_end_with_their_job(first: Sandbox) -> None:
-    shared = first._pairs[0]._shared
-    first.run([with_tests(RIGHT)])
-    tester = shared["tester"].child
-    first.run([with_tests(RIGHT)])
-    assert first._pairs[0]._shared["tester"].child is tester
-    first.run([with_tests(RIGHT).model_copy(update={"tests": "import os\n" + TESTS})])
-    assert "tester" not in first._pairs[0]._shared
-
-
 def test_a_stream_keeps_the_order_and_progress_counts(first: Sandbox) -> None:
     jobs = [
         Job(key=str(number), code=RIGHT, entry_point="f", inputs=(dumps((number,)),))
@@ -469,129 +336,3 @@ def test_a_slow_reference_raises_the_limit_and_a_fast_one_does_not() -> None:
     assert limits_for(0.1, Limits(seconds=4)).seconds == 4
     assert limits_for(3, Limits(seconds=4)).seconds == 12
     assert limits_for(1e9, Limits(seconds=4)).seconds == 86_400
-
-
-def test_closing_ends_what_runs_and_what_waits() -> None:
-    if not LOCKED:
-        pytest.skip("nothing can be locked up here")
-    box = Sandbox(workers=1)
-    results: list[str] = []
-    endless = with_tests(ENDLESS, limits=Limits(seconds=600))
-    thread = threading.Thread(
-        target=lambda: results.extend(one.status for one in box.run([endless, endless]))
-    )
-    thread.start()
-    time.sleep(0.3)
-    started = below(os.getpid())
-    box.close()
-    thread.join(20)
-    assert results == ["sandbox_error"] * 2
-    left = below(os.getpid())
-    assert not started or left < started
-    with pytest.raises(RuntimeError, match="closed"):
-        box.run([with_tests(RIGHT)])
-
-
-@pytest.mark.parametrize(
-    ("level", "how"),
-    [
-        *((level, signal.SIGKILL) for level in HERE),
-        *((one, signal.SIGINT) for one in (*LOCKED[:1], *HERE[len(LOCKED) :])),
-    ],
-)
-def test_no_process_is_left_behind(level: str, how: signal.Signals) -> None:
-    script = (
-        "from planish.tasks.sandbox import Job, Limits, Sandbox, dumps\n"
-        "code = 'import os\\nos.fork()\\nwhile True:\\n    pass\\n'\n"
-        "jobs = [Job(key='1', code=code, entry_point='f', inputs=(dumps((1,)),),\n"
-        "            limits=Limits(seconds=300))] * 2\n"
-        f"with Sandbox(accept='fork', level={level!r}, workers=1) as box:\n"
-        "    box.run(jobs)\n"
-    )
-    folders = set(Path(tempfile.gettempdir()).glob("planish-sandbox-*"))
-    least = 3 if level == "fork" else 4
-    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL) as host:
-        until = time.monotonic() + 60
-        while len(started := below(host.pid)) < least and time.monotonic() < until:
-            time.sleep(0.05)
-        assert len(started) >= least
-        host.send_signal(how)
-        host.wait(30)
-    until = time.monotonic() + 10
-    while left := {one for one in started if Path(f"/proc/{one}").exists()}:
-        assert time.monotonic() < until, left
-        time.sleep(0.05)
-    assert set(Path(tempfile.gettempdir()).glob("planish-sandbox-*")) <= folders
-
-
-@pytest.mark.parametrize("level", HERE)
-def test_closing_leaves_neither_processes_nor_folders(level: Level) -> None:
-    folders = set(Path(tempfile.gettempdir()).glob("planish-sandbox-*"))
-    before = below(os.getpid())
-    code = "import os\nos.fork()\nwhile True:\n    pass\n"
-    box = Sandbox(accept="fork", level=level, workers=1)
-    endless = with_inputs(code, 1, limits=Limits(seconds=300))
-    thread = threading.Thread(target=lambda: box.run([endless]))
-    thread.start()
-    until = time.monotonic() + 60
-    while len(started := below(os.getpid()) - before) < 3 and time.monotonic() < until:
-        time.sleep(0.05)
-    time.sleep(0.3)
-    started |= below(os.getpid()) - before
-    box.close()
-    thread.join(20)
-    until = time.monotonic() + 10
-    while left := {one for one in started if Path(f"/proc/{one}").exists()}:
-        assert time.monotonic() < until, left
-        time.sleep(0.05)
-    assert set(Path(tempfile.gettempdir()).glob("planish-sandbox-*")) <= folders
-
-
-@pytest.mark.parametrize("level", LOCKED)
-def test_no_descriptor_of_the_sandbox_reaches_a_program(level: Level) -> None:
-    code = (
-        "import os\ndef f(x):\n    found = []\n"
-        "    for number in range(4, 2000):\n"
-        "        try:\n            os.fstat(number)\n            found.append(number)\n"
-        "        except OSError:\n            pass\n"
-        "    return found\n"
-    )
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most[1] != resource.RLIM_INFINITY and most[1] < 2000:
-        pytest.skip("too few files may be open here")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(most[0], 2000), most[1]))
-    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
-    try:
-        with Sandbox(level=level, workers=1) as box:
-            (result,) = box.run([with_inputs(code, 1)])
-    finally:
-        for number in held:
-            os.close(number)
-        resource.setrlimit(resource.RLIMIT_NOFILE, most)
-    assert result.per_input[0].value == "[]"
-
-
-@pytest.mark.parametrize("level", HERE)
-def test_a_host_that_keeps_its_files_to_itself_still_has_projects(level: Level) -> None:
-    code = "from shop.data import ROWS\ndef f(x):\n    return len(ROWS)\n"
-    before = os.umask(0o077)
-    try:
-        with Sandbox(accept="fork", level=level, workers=1) as box:
-            (result,) = box.run([with_inputs(code, 1, files=PROJECT, module="shop/b.py")])
-    finally:
-        os.umask(before)
-    assert (result.status, result.per_input[0].value) == ("pass", "3")
-
-
-@pytest.mark.parametrize(("walls", "user", "counted"), [(0, 1000, 0), (0, 0, 1), (1, 1000, 1)])
-def test_without_walls_the_other_processes_of_a_user_are_not_counted(
-    monkeypatch: pytest.MonkeyPatch, walls: bool, user: int, counted: bool
-) -> None:
-    limited: list[int] = []
-    monkeypatch.setattr(server.resource, "setrlimit", lambda which, _: limited.append(which))
-    monkeypatch.setattr(server.os, "geteuid", lambda: user)
-    for name in ("give_up_privileges", "filter_calls", "hide_memory"):
-        monkeypatch.setattr(server.kernel, name, lambda: None)
-    server._lock(dict(Limits()), walls=bool(walls))
-    assert (resource.RLIMIT_NPROC in limited) == bool(counted)
-    assert resource.RLIMIT_AS in limited

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, fisher_exact
 
@@ -195,6 +195,7 @@ def test_one_side_has_more_power_and_the_interval_takes_some() -> None:
 
 
 @given(st.integers(4, 40), st.floats(0, 1))
+@example(4, 1.1125369292536007e-308)
 @settings(max_examples=40)
 def test_without_an_effect_little_is_found(n: int, rate: float) -> None:
     assert power(n, rate, rate) <= 0.05 + 1e-12

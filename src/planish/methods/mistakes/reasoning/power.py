@@ -11,6 +11,7 @@ probability. The test has one side: an edit is asked whether it helps.
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,9 @@ def power(
             count[:, None] + 0 * count[None, :], n, count[None, :] + 0 * count[:, None], n
         )
         found &= low > 0
-    chance = binom.pmf(count, n, after)[:, None] * binom.pmf(count, n, base)[None, :]
+    # below the smallest normal number scipy's density overflows; it is 0 there to the last bit
+    before, later = (rate if rate > sys.float_info.min else 0.0 for rate in (base, after))
+    chance = binom.pmf(count, n, later)[:, None] * binom.pmf(count, n, before)[None, :]
     return float(chance[found].sum())
 
 

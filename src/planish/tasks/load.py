@@ -11,6 +11,7 @@ from planish.tasks.chain import ChainTask
 from planish.tasks.countdown import CountdownTask
 from planish.tasks.gym import gym_task
 from planish.tasks.questions import SUFFIXES, QuestionTask
+from planish.tasks.recall import recall_task
 from planish.tasks.routes import RoutesTask
 
 __all__ = ["load_task"]
@@ -27,6 +28,8 @@ def load_task(spec: str) -> Task:
                         `:shown` at the end the question shows the graph
     gym:countdown:2000  the first 2,000 items of reasoning-gym's countdown; options of the data set
                         follow: gym:countdown:2000:min_numbers=3:max_numbers=3
+    recall:ruler:2048   documents of 2,048 words of RULER's families; or one family, or several
+                        with + between them, or extra, or all
     FILE                questions with targets: JSON Lines (`.gz` too) or parquet
 
     Raises:
@@ -41,7 +44,8 @@ def load_task(spec: str) -> Task:
         f"no task is called {spec!r}",
         where="task",
         fix="use chain, chain:N, chain:N:OPERATORS, countdown[:NUMBERS:LARGEST:TARGET], "
-        "routes[:NODES:EDGES:STEPS:WORLD][:shown], gym:NAME[:SIZE], or a file of questions "
+        "routes[:NODES:EDGES:STEPS:WORLD][:shown], gym:NAME[:SIZE], recall[:FAMILY[:WORDS]], or a "
+        "file of questions "
         f"({', '.join(SUFFIXES)})",
     )
 
@@ -78,5 +82,6 @@ _TASKS: dict[str, Callable[[str, str], Task]] = {
     "chain": _chain,
     "countdown": _countdown,
     "gym": gym_task,
+    "recall": recall_task,
     "routes": _routes,
 }

@@ -36,19 +36,22 @@ def ranked(scores_BC: Tensor) -> Tensor:
     count = scores_BC.shape[-1]
     places_BC = torch.arange(1, count + 1, device=scores_BC.device, dtype=torch.float32)
     ranks_BC = torch.empty_like(scores_BC, dtype=torch.float32)
-    return ranks_BC.scatter_(-1, order_BC, (places_BC / (count + 1)).expand_as(ranks_BC))
+    ranks_BC.scatter_(-1, order_BC, (places_BC / (count + 1)).expand_as(ranks_BC))
+    return ranks_BC
 
 
 def per_chunk(mass_L: Tensor, chunk_tokens: int, num_chunks: int) -> Tensor:
     """Sums over the tokens of every complete chunk: shape (..., L) to (..., C)."""
     whole = mass_L[..., : num_chunks * chunk_tokens]
-    return whole.unflatten(-1, (num_chunks, chunk_tokens)).sum(-1)
+    return whole.reshape(*whole.shape[:-1], num_chunks, chunk_tokens).sum(-1)
 
 
 def extremes(keys_BKLD: Tensor, chunk_tokens: int) -> tuple[Tensor, Tensor]:
     """Smallest and largest value of each dimension over each chunk: two of shape (B, K, C, D)."""
-    chunks_BKCtD = keys_BKLD.unflatten(2, (-1, chunk_tokens))
-    return chunks_BKCtD.amin(3), chunks_BKCtD.amax(3)
+    num_rows, num_kv_heads, _, width = keys_BKLD.shape
+    # One axis more: the tokens of a chunk, next to last.
+    chunks = keys_BKLD.reshape(num_rows, num_kv_heads, -1, chunk_tokens, width)
+    return chunks.amin(3), chunks.amax(3)
 
 
 def quest_bound(queries_BHD: Tensor, low_BKCD: Tensor, high_BKCD: Tensor, scaling: float) -> Tensor:
@@ -56,11 +59,12 @@ def quest_bound(queries_BHD: Tensor, low_BKCD: Tensor, high_BKCD: Tensor, scalin
 
     Quest, arXiv 2406.10774, section 3.3.
     """
-    num_kv_heads = low_BKCD.shape[1]
-    queries_BKGD = queries_BHD.float().unflatten(1, (num_kv_heads, -1))
-    above_BKGC = queries_BKGD.clamp(min=0) @ high_BKCD.float().transpose(-1, -2)
-    below_BKGC = queries_BKGD.clamp(max=0) @ low_BKCD.float().transpose(-1, -2)
-    return (above_BKGC + below_BKGC).flatten(1, 2) * scaling
+    num_rows, num_kv_heads, _, width = low_BKCD.shape
+    # Heads that share keys and values stand next to one another.
+    grouped = queries_BHD.float().reshape(num_rows, num_kv_heads, -1, width)
+    above = grouped.clamp(min=0) @ high_BKCD.float().transpose(-1, -2)
+    below = grouped.clamp(max=0) @ low_BKCD.float().transpose(-1, -2)
+    return (above + below).flatten(1, 2) * scaling
 
 
 def observed_votes(weights_BHQL: Tensor, kernel: int) -> Tensor:

@@ -11,7 +11,7 @@ C chunks, Q queries.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -281,10 +281,9 @@ class QuestScorer(BaseScorer):
         super().reset()
         self._digests = {}
 
-    def _map(self, change: object) -> None:
+    def _map(self, change: Callable[[Tensor], Tensor]) -> None:
         self._digests = {
-            layer: (change(low), change(high))  # type: ignore[operator]
-            for layer, (low, high) in self._digests.items()
+            layer: (change(low), change(high)) for layer, (low, high) in self._digests.items()
         }
 
 

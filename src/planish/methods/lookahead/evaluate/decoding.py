@@ -1,0 +1,128 @@
+"""An arm decodes: freely, or along the dense reply.
+
+    found = decode(model, backbone, run, scorer, budget, chunk_tokens, greedy)
+    found.replies, found.resident, found.windows
+
+The prompt is not read again: each arm gets its own cache, filled with what the dense run read.
+
+Shape suffixes: B rows, T steps, C chunks, V vocabulary, K key/value heads, L history, D head width.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from planish.methods.lookahead.evaluate.dense import DenseRun, Greedy, Prefilled, finite
+from planish.models.memory.attach import lookahead
+from planish.models.memory.backbone import Backbone
+from planish.models.memory.budget import Budget, Bytes, WindowRecord
+from planish.models.memory.cache import LookaheadCache
+from planish.models.memory.scoring import ChunkScorer
+from planish.sampling import kl
+
+__all__ = ["Decoded", "decode", "filled"]
+
+
+@dataclass
+class Decoded:
+    """What an arm did, step by step.
+
+    Attributes:
+        replies, steps_B: as in a dense run; along the dense reply, its own.
+        chosen_BT: the token that each step chooses.
+        resident: per step, chunks (B, C) that it could attend to.
+        bytes: per step, what lay where afterwards, by row.
+        windows: decisions.
+        kl_BT: KL(dense, arm) of each step, in nats; None where the arm decoded freely.
+        scanned: bytes read over the link to score, of the whole batch.
+    """
+
+    replies: list[list[int]]
+    steps_B: list[int]
+    chosen_BT: Tensor
+    resident: list[Tensor]
+    bytes: list[list[Bytes]]
+    windows: list[WindowRecord]
+    kl_BT: Tensor | None = None
+    scanned: int = 0
+
+    def decisions(self, row: int, prompt: int) -> list[int]:
+        """Steps behind which a row's chunks were chosen."""
+        return [each.step - prompt for each in self.windows if each.request == row]
+
+
+def filled(
+    backbone: Backbone, prefilled: Prefilled, scorer: ChunkScorer, budget: Budget, chunk_tokens: int
+) -> LookaheadCache:
+    """A cache that stands behind the prompt, everything resident."""
+    cache = LookaheadCache(backbone, chunk_tokens=chunk_tokens, budget=budget, listener=scorer)
+    for index in range(backbone.num_layers):
+        if index in prefilled.keys_values:
+            keys_BKLD, values_BKLD = prefilled.keys_values[index]
+            cache.update(keys_BKLD, values_BKLD, index)
+        else:
+            cache.layers[index] = copy.deepcopy(prefilled.others[index])
+    return cache
+
+
+def decode(
+    model: Any,
+    backbone: Backbone,
+    run: DenseRun,
+    scorer: ChunkScorer,
+    budget: Budget,
+    chunk_tokens: int,
+    *,
+    eos_ids: Sequence[int],
+    max_tokens: Sequence[int],
+    forced: bool,
+) -> Decoded:
+    """Decodes a batch under an arm.
+
+    Args:
+        forced: feeds the dense reply, and measures what the arm would have said; or else what
+            the arm itself chose.
+    """
+    greedy = Greedy(eos_ids, max_tokens)
+    windows: list[WindowRecord] = []
+    resident: list[Tensor] = []
+    held: list[list[Bytes]] = []
+    chosen: list[Tensor] = []
+    distances: list[Tensor] = []
+    token_B = run.prefilled.prompt_BT[:, -1]
+    with (
+        torch.inference_mode(),
+        lookahead(model, scorer, budget, on_window=windows.append),
+    ):
+        cache = filled(backbone, run.prefilled, scorer, budget, chunk_tokens)
+        step = 0
+        while step < run.fed_BT.shape[1] if forced else not greedy.over:
+            if forced:
+                token_B = run.fed_BT[:, step]
+            resident.append(cache.resident_BC.cpu().clone())
+            output = model(input_ids=token_B[:, None], past_key_values=cache, use_cache=True)
+            logits_BV = finite(output.logits[:, -1].float())
+            token_B = logits_BV.argmax(-1)
+            chosen.append(token_B.cpu())
+            held.append(cache.bytes_per_row())
+            if forced and run.logits_TBV is not None:
+                distances.append(kl(run.logits_TBV[step], logits_BV, "forward").cpu())
+            if not forced:
+                greedy.take(token_B)
+            step += 1
+    return Decoded(
+        replies=run.replies if forced else greedy.replies,
+        steps_B=run.steps_B.tolist() if forced else greedy.steps_B,
+        chosen_BT=torch.stack(chosen, 1),
+        resident=resident,
+        bytes=held,
+        windows=windows,
+        kl_BT=torch.stack(distances, 1) if distances else None,
+        scanned=int(getattr(scorer, "scanned", 0)),
+    )

@@ -1,0 +1,91 @@
+"""The evaluation itself: every arm at every share, over documents read once.
+
+outcomes = evaluate(model, tokenizer, [task], ("lookahead", "recency", "dense"), (0.1, 0.25),
+                    indexer=indexer, seeds=(0, 1, 2), examples=30)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from planish.methods.lookahead.evaluate.bench import Bench, Play, plays
+from planish.methods.lookahead.evaluate.dense import run_dense
+from planish.methods.lookahead.evaluate.documents import Document, batches, documents
+from planish.methods.lookahead.evaluate.outcomes import Outcome, Trace, outcome_id
+from planish.methods.lookahead.evaluate.scene import Scene
+from planish.methods.lookahead.evaluate.settings import DEFAULTS, Settings
+from planish.tasks.base import Task
+
+__all__ = ["evaluate", "run_batch"]
+
+
+def evaluate(
+    model: Any,
+    tokenizer: Any,
+    tasks: Sequence[Task],
+    arms: Sequence[str],
+    fractions: Sequence[float],
+    *,
+    indexer: Any = None,
+    seeds: Sequence[int] = (0,),
+    examples: int = 20,
+    split: str = "report",
+    settings: Settings = DEFAULTS,
+) -> list[Outcome]:
+    """Evaluates arms on documents that are drawn anew; the stage `evaluate` keeps a run of it.
+
+    Args:
+        model: any causal language model of transformers with full-attention layers.
+        tasks: whose documents are read; seeds: drawn with; examples: of each task and seed.
+        fractions: shares of the dense bytes, for resident chunks and digests together.
+        indexer: a `MemoryIndexer`, for the arm lookahead.
+
+    Raises:
+        BadInput: a model without such layers, arms or shares that cannot be, no documents, an
+            indexer for another backbone.
+    """
+    bench = Bench(model, tokenizer, indexer=indexer, settings=settings)
+    found = documents(
+        tasks, tokenizer, split=split, number=examples, seeds=seeds, max_tokens=settings.max_tokens
+    )
+    wanted = plays(arms, fractions)
+    outcomes = []
+    for batch in batches(found, settings.batch_size):
+        outcomes += [outcome for outcome, _ in run_batch(bench, batch, wanted)]
+    return outcomes
+
+
+def run_batch(
+    bench: Bench,
+    batch: Sequence[Document],
+    wanted: Sequence[Play],
+    *,
+    done: Collection[str] = (),
+    traced: bool = False,
+) -> Iterator[tuple[Outcome, Trace | None]]:
+    """Reads a batch once and decodes it under every arm.
+
+    Args:
+        batch: documents with prompts of one length.
+        done: ids of outcomes that are not wanted again.
+        traced: with what the first document's chunks did; only where quality is measured.
+    """
+    todo = [
+        play
+        for play in wanted
+        if any(outcome_id(play.arm, play.fraction, each.id) not in done for each in batch)
+    ]
+    if not todo:
+        return
+    # The oracle needs to know what is looked at, even where quality is not asked for.
+    looking = bench.settings.quality or any(play.arm == "oracle" for play in todo)
+    settings = bench.settings.model_copy(update={"quality": looking})
+    dense = run_dense(
+        bench.model, bench.backbone, batch, bench.eos_ids, settings, bench.chunk_tokens
+    )
+    scene = Scene(bench, batch, dense)
+    for play in todo:
+        for outcome, trace in scene.play(play, traced):
+            if outcome.id not in done:
+                yield outcome, trace

@@ -41,7 +41,15 @@ ROTATED = (
 )
 """Other ways to rotate, to normalise and to scale, which a memory can serve too."""
 
-REFUSED = ("mistral-sliding", "llama-dynamic", "phi3-longrope", "deepseek-v3", "mamba", "gpt2")
+REFUSED = (
+    "mistral-sliding",
+    "llama-dynamic",
+    "phi3-longrope",
+    "deepseek-v3",
+    "deepseek-v4",
+    "mamba",
+    "gpt2",
+)
 """Models whose attention no memory of chunks can serve."""
 
 SHAPE: dict[str, Any] = {
@@ -180,6 +188,47 @@ _MODELS: dict[str, tuple[str, dict[str, Any]]] = {
             "topk_group": 1,
             "num_experts_per_tok": 1,
             "moe_intermediate_size": 16,
+        },
+    ),
+    "deepseek-v4": (
+        "DeepseekV4",
+        {
+            "num_key_value_heads": 1,
+            "head_dim": 128,
+            "partial_rotary_factor": 0.5,
+            "moe_intermediate_size": 16,
+            "n_routed_experts": 4,
+            "num_experts_per_tok": 2,
+            "q_lora_rank": 24,
+            "o_groups": 2,
+            "o_lora_rank": 16,
+            "hc_mult": 2,
+            "num_hidden_layers": 5,
+            # As published: compressed-sparse ones are every second layer from the third on.
+            "layer_types": [
+                "sliding_attention",
+                "sliding_attention",
+                "compressed_sparse_attention",
+                "heavily_compressed_attention",
+                "compressed_sparse_attention",
+            ],
+            "mlp_layer_types": ["moe"] * 5,
+            "compress_rates": {
+                "compressed_sparse_attention": 4,
+                "heavily_compressed_attention": 32,
+            },
+            "sliding_window": WINDOW,
+            "index_n_heads": 4,
+            "index_head_dim": 128,
+            "index_topk": 8,
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "factor": 16.0,
+                "beta_fast": 32.0,
+                "beta_slow": 1.0,
+                "original_max_position_embeddings": 65536,
+            },
+            "max_position_embeddings": 1048576,
         },
     ),
     "mamba": ("Mamba", {"head_dim": None, "state_size": 4}),

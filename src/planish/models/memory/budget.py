@@ -51,13 +51,21 @@ class Budget(BaseModel):
 
 
 class Bytes(BaseModel):
-    """Where the bytes of a cache are: on the device, as digests on the device, on the host."""
+    """Where the bytes of a row's cache are.
+
+    Attributes:
+        resident: of the row's own tokens on the device, in all memory layers.
+        digest: of what is held on the device to score by.
+        host: of blocks in the store; what rows share counts for the first of them.
+        allocated: the row's share of the device's buffers, free slots and padding included.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     resident: int = 0
     digest: int = 0
     host: int = 0
+    allocated: int = 0
 
 
 class WindowRecord(BaseModel):

@@ -1,0 +1,367 @@
+"""A model that decodes within a memory budget: nothing is patched for good.
+
+    with lookahead(model, indexer, Budget(max_chunks=256)) as session:
+        model.generate(**inputs, max_new_tokens=512)
+    session.windows[-1].bytes
+
+Inside, `generate` makes a `LookaheadCache` by itself. After the first one-token forward pass behind
+a prompt, and then every `interval` tokens, the scorer is asked, and the new set acts from the next
+token. A forward pass over more than `dense_queries` new tokens sees the whole history.
+
+Shape suffixes: B rows, L history, Q queries, S slots, E hidden.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from transformers import GenerationMixin
+from transformers.masking_utils import LAYER_PATTERN_TO_MASK_FUNCTION_MAPPING
+
+from planish.errors import BadInput
+from planish.models.memory.backbone import Backbone
+from planish.models.memory.budget import Budget, WindowRecord
+from planish.models.memory.cache import LookaheadCache
+from planish.models.memory.scoring import ChunkScorer, FollowsCache, IndexerScorer, Moment
+from planish.models.memory.selection import check_budget, choose
+from planish.models.memory.store import HostStore
+
+if TYPE_CHECKING:
+    from planish.models.memory.indexer import MemoryIndexer
+
+__all__ = ["CHUNK_TOKENS", "Session", "lookahead"]
+
+CHUNK_TOKENS = 64
+"""Tokens of a chunk where neither the scorer nor the caller says."""
+
+Watcher = Callable[[WindowRecord], None]
+
+
+class Session:
+    """What happens between a model and its memory. Made by `lookahead`.
+
+    Attributes:
+        windows: one record per decision and request.
+        cache: the one in use, None before the first forward pass.
+        fallbacks: requests that turned dense.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        scorer: ChunkScorer,
+        budget: Budget,
+        chunk_tokens: int,
+        store: HostStore | None,
+        on_window: Watcher | None,
+    ) -> None:
+        check_budget(budget, chunk_tokens)
+        self.backbone, self.scorer, self.budget = backbone, scorer, budget
+        self.chunk_tokens, self.store, self.on_window = chunk_tokens, store, on_window
+        self.windows: list[WindowRecord] = []
+        self.cache: LookaheadCache | None = None
+        self.fallbacks = 0
+        self._hidden: dict[int, Tensor] = {}
+        self._waiting = True  # for the first decision behind a prompt
+        self._decided = 0  # length at the last decision
+        self._due = False
+        scorer.prepare(backbone, budget, chunk_tokens)
+
+    def new_cache(self) -> LookaheadCache:
+        """An empty cache; the scorer begins anew with its first forward pass."""
+        return LookaheadCache(
+            self.backbone, chunk_tokens=self.chunk_tokens, budget=self.budget, store=self.store
+        )
+
+    # ---- around a forward pass
+
+    def before(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Puts cache and mask into the arguments of a forward pass of the decoder."""
+        self._due, self._hidden = False, {}
+        cache = kwargs.get("past_key_values")
+        if cache is None:
+            use = kwargs.get("use_cache")
+            if use is None:
+                use = self.backbone.decoder.config.use_cache
+            if not use:
+                return kwargs
+            cache = self.new_cache()
+            kwargs = kwargs | {"past_key_values": cache}
+        if not isinstance(cache, LookaheadCache):
+            raise _unsupported(type(cache).__name__)
+        states = kwargs.get("inputs_embeds")
+        if states is None:
+            states = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
+        rows, queries = states.shape[:2]
+        if cache is not self.cache:
+            self._adopt(cache)
+        mask_BL = kwargs.get("attention_mask")
+        self._read_padding(cache, mask_BL, rows, queries)
+        if queries > self.budget.dense_queries:
+            cache.recall_all()
+            self._waiting = True
+        self._due = self._is_due(cache, queries)
+        if cache.in_order:
+            return kwargs
+        mask = self._masks(cache, mask_BL, rows, queries, kwargs.get("position_ids"))
+        return kwargs | {"attention_mask": mask}
+
+    def keep(self, layer: int, states_BTE: Tensor) -> None:
+        """Remembers what enters an attention module at the last token, if it is wanted."""
+        if self._due:
+            self._hidden[layer] = states_BTE[:, -1].detach().clone()
+
+    def after(self) -> None:
+        """Decides anew, if it is time."""
+        if self._due and self.cache is not None:
+            self._due = False
+            self._decide(self.cache)
+
+    # ---- the cache
+
+    def _adopt(self, cache: LookaheadCache) -> None:
+        """A cache that this session has not seen: the scorer is told its whole history."""
+        if self.cache is not None and self.cache.listener is self.scorer:
+            self.cache.listener = None
+        scorer = self.scorer
+        told = cache.listener is scorer
+        self.cache, self._waiting, self._decided = cache, True, 0
+        if cache.chunk_tokens != self.chunk_tokens:
+            self.chunk_tokens = cache.chunk_tokens
+            check_budget(self.budget, self.chunk_tokens)
+            scorer.prepare(self.backbone, self.budget, self.chunk_tokens)
+            told = False
+        if isinstance(scorer, FollowsCache):
+            scorer.follow(cache)
+        if told:
+            return
+        scorer.reset()
+        cache.listener = scorer
+        end = cache.num_chunks * cache.chunk_tokens
+        if end:
+            for layer in self.backbone.memory_layers:
+                scorer.chunks(layer, cache.chunk_keys(layer)[:, :, :end], 0)
+
+    def _read_padding(self, cache: LookaheadCache, mask: Any, rows: int, queries: int) -> None:
+        if mask is not None and (not isinstance(mask, Tensor) or mask.dim() != 2):
+            raise BadInput(
+                "a mask of its own",
+                where="attention_mask",
+                fix="give the plain one, 1 for tokens and 0 for padding at the left",
+            )
+        if len(cache.padding_B) != rows:
+            cache.see_padding(mask, rows)
+        elif mask is not None and queries > 1 and not bool(mask[:, -queries:].all()):
+            raise BadInput(
+                "padding is at the right or within", where="attention_mask", fix="pad at the left"
+            )
+
+    def _masks(
+        self, cache: LookaheadCache, mask_BL: Tensor | None, rows: int, queries: int, positions: Any
+    ) -> Any:
+        """What the decoder takes: one mask, or one for each kind of layer."""
+        decoder = self.backbone.decoder
+        full: Tensor | None = None
+        if cache.needs_mask(queries):
+            full = cache.mask(queries)
+            if decoder.config._attn_implementation == "eager":
+                blocked = torch.finfo(decoder.dtype).min
+                full = torch.zeros_like(full, dtype=decoder.dtype).masked_fill(~full, blocked)
+        kinds = getattr(decoder.config, "layer_types", None)
+        if kinds is None:
+            return full
+        if not bool(cache.padding_B.any()):
+            mask_BL = None  # nothing to look up in it
+        masks: dict[str, Any] = {"full_attention": full}
+        for kind in set(kinds) - {"full_attention"}:
+            masks[kind] = LAYER_PATTERN_TO_MASK_FUNCTION_MAPPING[kind](
+                config=decoder.config,
+                inputs_embeds=torch.empty(
+                    rows, queries, 0, dtype=decoder.dtype, device=decoder.device
+                ),
+                attention_mask=mask_BL,
+                past_key_values=cache,
+                position_ids=positions,
+            )
+        return masks
+
+    # ---- decisions
+
+    def _is_due(self, cache: LookaheadCache, queries: int) -> bool:
+        if queries > self.budget.dense_queries or not cache.length:
+            return False
+        if len(cache.dense_B) and bool(cache.dense_B.all()):
+            return False
+        if cache.length < self._decided:  # more was taken back than the last decision knew
+            self._waiting = True
+        if self._waiting:
+            # A short piece of a prompt is no sign of decoding, a speculation is.
+            return queries == 1 or cache.recording
+        return cache.length + queries - self._decided >= self.budget.interval
+
+    def _decide(self, cache: LookaheadCache) -> None:
+        self._waiting, self._decided = False, cache.length
+        rows, chunks, tokens = cache.num_rows, cache.num_chunks, cache.chunk_tokens
+        if not chunks:
+            return
+        device = self.backbone.decoder.device
+        positions_B = cache.length - 1 - cache.padding_B.to(device)
+        begin = time.perf_counter()
+        scores_BC = self.scorer.score(Moment(self._hidden, positions_B, cache, self.backbone))
+        scores_BC = scores_BC.float().cpu()  # also waits for it
+        score_ms = (time.perf_counter() - begin) * 1e3
+        if tuple(scores_BC.shape) != (rows, chunks):
+            raise BadInput(
+                f"scores of shape {tuple(scores_BC.shape)} for {rows} rows of {chunks} chunks",
+                where=f"scorer {self.scorer.name}",
+            )
+        choice = choose(
+            scores_BC,
+            torch.full((rows,), chunks),
+            cache.padding_B // tokens,
+            self.budget,
+            tokens,
+            cache.length,
+            cache.resident_BC if self.budget.sticky else None,
+            padding_B=cache.padding_B,
+        )
+        turned_B = choice.fallback_B & ~cache.dense_B
+        before_B = cache.dense_B
+        cache.dense_B = before_B | turned_B
+        try:
+            cache.apply(choice.keep_BC)
+        except BadInput:
+            cache.dense_B = before_B
+            raise
+        self.fallbacks += int(turned_B.sum())
+        self._hidden = {}
+        self._record(cache, choice.thresholded_B, score_ms)
+
+    def _record(self, cache: LookaheadCache, thresholded_B: Tensor, score_ms: float) -> None:
+        kept_B = cache.resident_BC.sum(1)
+        for row, lies in enumerate(cache.bytes_per_row()):
+            record = WindowRecord(
+                request=row,
+                step=cache.length - int(cache.padding_B[row]),
+                num_chunks=cache.num_chunks,
+                kept=int(kept_B[row]),
+                thresholded=int(thresholded_B[row]),
+                moved_bytes=int(cache.moved_B[row]),
+                bytes=lies,
+                score_ms=score_ms,
+                fallback=bool(cache.dense_B[row]),
+            )
+            self.windows.append(record)
+            if self.on_window is not None:
+                self.on_window(record)
+
+
+@contextmanager
+def lookahead(
+    model: Any,
+    scorer: ChunkScorer | MemoryIndexer,
+    budget: Budget,
+    *,
+    store: HostStore | None = None,
+    on_window: Watcher | None = None,
+    chunk_tokens: int | None = None,
+) -> Iterator[Session]:
+    """Within it, the model keeps on the device only the chunks that the scorer asks for.
+
+    Args:
+        model: a causal language model of transformers, with "sdpa" or "eager" attention.
+        scorer: a trained indexer, or anything that scores chunks.
+        budget: how much may stay, and how often that is decided.
+        store: where the rest goes; by default memory without a cap.
+        on_window: called with each record.
+        chunk_tokens: of a chunk; by default the indexer's, or `CHUNK_TOKENS`.
+
+    Raises:
+        BadInput: the model, its attention or a cache that it is given is not supported; the
+            scorer does not fit the model; sinks and recent window are above the cap; the store
+            is full.
+    """
+    if not isinstance(scorer, ChunkScorer):
+        chunk_tokens = scorer.config.chunk_tokens if chunk_tokens is None else chunk_tokens
+        scorer = IndexerScorer(scorer)
+    backbone = Backbone.of(model)
+    how = backbone.decoder.config._attn_implementation
+    if how not in ("sdpa", "eager"):
+        raise BadInput(
+            f"attention {how!r} takes no mask of chunks",
+            where=type(model).__name__,
+            fix='load the model with attn_implementation="sdpa"',
+        )
+    session = Session(backbone, scorer, budget, chunk_tokens or CHUNK_TOKENS, store, on_window)
+    with ExitStack() as stack:
+        _hook(session, stack)
+        for module in model.modules():
+            if isinstance(module, GenerationMixin):
+                _give_cache(module, session, stack)
+        yield session
+    if session.cache is not None and session.cache.listener is scorer:
+        session.cache.listener = None
+
+
+def _hook(session: Session, stack: ExitStack) -> None:
+    """Hooks on the decoder and on the attention modules that are scored."""
+    decoder = session.backbone.decoder
+
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return args, session.before(args, kwargs)
+
+    def after(module: nn.Module, args: Any, output: Any) -> None:
+        session.after()
+
+    def keeper(layer: int) -> Callable[..., None]:
+        def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            session.keep(layer, kwargs["hidden_states"] if "hidden_states" in kwargs else args[0])
+
+        return keep
+
+    handles = [
+        decoder.register_forward_pre_hook(before, with_kwargs=True),
+        decoder.register_forward_hook(after),
+    ]
+    for handle in handles:
+        stack.callback(handle.remove)
+    for layer in session.scorer.layers:
+        attention = session.backbone.attention(layer)
+        handle = attention.register_forward_pre_hook(keeper(layer), with_kwargs=True)
+        stack.callback(handle.remove)
+
+
+def _give_cache(module: Any, session: Session, stack: ExitStack) -> None:
+    """Lets `generate` make our cache, as long as the stack lasts."""
+    prepare = module._prepare_cache_for_generation
+
+    def prepare_ours(config: Any, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        if model_kwargs.get("past_key_values") is None:
+            if config.cache_implementation not in (None, "dynamic"):
+                raise _unsupported(f"cache_implementation={config.cache_implementation!r}")
+            if config.use_cache is False:
+                raise BadInput(
+                    "use_cache=False leaves nothing to keep", where="lookahead", fix="leave it out"
+                )
+            cache = session.new_cache()
+            if config.is_assistant:
+                cache.activate_past_recording()
+            config.cache_implementation = None
+            model_kwargs["past_key_values"] = cache
+        return prepare(config, model_kwargs, *args, **kwargs)
+
+    module._prepare_cache_for_generation = prepare_ours
+    stack.callback(delattr, module, "_prepare_cache_for_generation")
+
+
+def _unsupported(what: str) -> BadInput:
+    return BadInput(
+        f"{what} cannot evict chunks",
+        where="lookahead",
+        fix="give no cache, or one of a session; static, quantized and offloaded ones do not work",
+    )

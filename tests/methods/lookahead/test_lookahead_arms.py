@@ -52,6 +52,7 @@ def test_an_arm_never_pays_more_than_its_share_and_could_not_pay_one_chunk_more(
     digest = Digest(
         per_chunk=data.draw(st.integers(0, shape.chunk)),
         per_absent_chunk=data.draw(st.integers(0, shape.chunk - 1)),
+        ahead=data.draw(st.booleans()),
     )
     interval = data.draw(st.integers(1, 64))
     chunks = (prompt + new) // shape.chunk_tokens
@@ -62,7 +63,8 @@ def test_an_arm_never_pays_more_than_its_share_and_could_not_pay_one_chunk_more(
 
     def price(kept):
         held = kept * shape.chunk + extra * shape.token
-        return held + chunks * digest.per_chunk + (chunks - kept) * digest.per_absent_chunk
+        places = max(chunks + 8, chunks * 9 // 8) if digest.ahead else chunks
+        return held + places * digest.per_chunk + (chunks - kept) * digest.per_absent_chunk
 
     room = int(fraction * shape.dense(prompt))
     if found is None:
@@ -302,7 +304,7 @@ def snapped(now, **dials):
     scorer = ready(SnapKVScorer(LAYERS, kernel=3), now, **dials)
     torch.manual_seed(5)
     hidden = {layer: torch.randn(2, 6, HIDDEN) for layer in LAYERS}
-    positions = now.positions_B[:, None] + torch.arange(-5, 1)
+    positions = now.positions_B[:, None] + torch.arange(-6, 0)
     scorer.observe(hidden, positions)
     return scorer
 
@@ -335,8 +337,9 @@ def test_snapkv_goes_with_its_rows():
     one.reorder(torch.tensor([1, 0]))
     assert torch.equal(one.score(now), before.flip(0))
     two.reset()
-    with pytest.raises(BadInput, match="not observed"):
-        two.score(now)
+    later = moment(seed=1, length=26)
+    with pytest.raises(BadInput, match="not observed"):  # what was observed is another prompt
+        two.score(later)
 
 
 # ---- the oracles -----------------------------------------------------------------------------

@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support import backbones
 
 from planish.embedded.recall_model import build_tokenizer
 from planish.errors import BadInput
@@ -22,6 +21,7 @@ from planish.methods.lookahead.evaluate.settings import Settings
 from planish.models.memory.backbone import Backbone
 from planish.records import Example, user
 from planish.tasks.recall.task import RecallTask
+from support import backbones
 
 CHUNK = 8
 TASK = RecallTask("niah_multikey_1", 96)
@@ -241,3 +241,10 @@ def test_nothing_is_measured_before_the_first_decision():
     assert vars(nothing) == dict.fromkeys(vars(nothing))
     whole = measure(looked, needs, resident, [0], steps=6, **common)
     assert (whole.mass_recall, whole.missed_mass, whole.stale_miss_rate) == (1.0, 0.0, 0.0)
+
+
+# ---- arms over a real model ------------------------------------------------------------------
+
+from planish.methods.lookahead.evaluate.bench import Bench, Play, plays  # noqa: E402
+from planish.methods.lookahead.evaluate.evaluating import run_batch  # noqa: E402
+from planish.methods.lookahead.evaluate.settings import ARMS  # noqa: E402

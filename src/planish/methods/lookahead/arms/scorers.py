@@ -290,7 +290,8 @@ class QuestScorer(BaseScorer):
 class SnapKVScorer(BaseScorer):
     """The attention of the prompt's last tokens chooses once; what is evicted never comes back.
 
-    `observe` must be called with the hidden states of those tokens before the first decision.
+    `observe` must be called with the hidden states of those tokens, all but the very last, before
+    the first decision.
     Tokens of the reply are kept, as in SnapKV, for as long as the budget's cap allows; they
     drive out the lowest chunks of the prompt (arXiv 2404.14469).
 
@@ -330,7 +331,10 @@ class SnapKVScorer(BaseScorer):
         return scores_BC.masked_fill(~cache.resident_BC.to(scores_BC.device), 0.0)
 
     def _vote(self, moment: Moment) -> Tensor:
-        if self._seen is None:
+        # What was observed may be the end of another prompt.
+        if self._seen is None or not torch.equal(
+            self._seen[1][:, -1].cpu(), moment.positions_B.cpu() - 1
+        ):
             raise BadInput(
                 "the end of the prompt was not observed",
                 where="arm snapkv",
@@ -357,9 +361,9 @@ class SnapKVScorer(BaseScorer):
             )
 
     def reset(self) -> None:
-        """A new sequence begins, and must be observed."""
+        """A new sequence begins; what was observed of it stays."""
         super().reset()
-        self._seen = self._votes_BC = None
+        self._votes_BC = None
 
 
 def attention(

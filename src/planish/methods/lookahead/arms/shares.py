@@ -62,10 +62,17 @@ class Digest:
     Args:
         per_chunk: of every chunk of the history.
         per_absent_chunk: of every chunk that is not resident anyway.
+        ahead: room is made for an eighth more chunks than there are, eight at least.
     """
 
     per_chunk: int = 0
     per_absent_chunk: int = 0
+    ahead: bool = False
+
+    def fixed(self, num_chunks: int) -> int:
+        """Bytes that do not depend on what is resident."""
+        held = max(num_chunks + 8, num_chunks * 9 // 8) if self.ahead else num_chunks
+        return held * self.per_chunk
 
 
 def growth(interval: int, chunk_tokens: int) -> int:
@@ -99,7 +106,7 @@ def affordable(
         None where not even one chunk can be paid for.
     """
     room = int(fraction * shape.dense(prompt_tokens)) - growth * shape.token
-    room -= num_chunks * (digest.per_chunk + digest.per_absent_chunk)
+    room -= digest.fixed(num_chunks) + num_chunks * digest.per_absent_chunk
     price = shape.chunk - digest.per_absent_chunk
     if price <= 0:  # what is resident is held as a digest already
         return num_chunks if room >= 0 and num_chunks else None

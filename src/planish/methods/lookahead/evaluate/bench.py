@@ -57,18 +57,25 @@ class Bench:
 
     Args:
         indexer: of the arm lookahead; its chunk size is everybody's.
+        eos_ids: tokens that end a reply; by default what model and tokenizer say.
 
     Raises:
         BadInput: no full-attention layers, or an indexer for another model or chunk size.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, *, indexer: Any = None, settings: Settings = DEFAULTS
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        indexer: Any = None,
+        settings: Settings = DEFAULTS,
+        eos_ids: Sequence[int] | None = None,
     ) -> None:
         self.model, self.tokenizer, self.settings = model, tokenizer, settings
         self.indexer = indexer
         self.backbone = Backbone.of(model)
-        self.eos_ids = opened(model, tokenizer).eos_ids
+        self.eos_ids = opened(model, tokenizer).eos_ids if eos_ids is None else tuple(eos_ids)
         self.chunk_tokens = self._chunk_tokens()
         if indexer is not None:
             indexer.check(self.backbone.fingerprint(), self.chunk_tokens)
@@ -106,8 +113,8 @@ class Bench:
 
     def always(self) -> int:
         """Chunks that sinks and recent tokens take at most."""
-        sinks = -(-self.settings.sink_tokens // self.chunk_tokens)
-        return sinks + -(-(self.settings.recent_tokens - 1) // self.chunk_tokens) + 1
+        sinks, recent = self.settings.sink_tokens, self.settings.recent_tokens
+        return -(-sinks // self.chunk_tokens) + -(-recent // self.chunk_tokens)
 
     def budget(self, arm: str, chunks: int) -> Budget:
         """What an arm may do with its chunks: the same for all, but for what it is by nature."""

@@ -62,6 +62,7 @@ def filled(
 ) -> LookaheadCache:
     """A cache that stands behind the prompt, everything resident."""
     cache = LookaheadCache(backbone, chunk_tokens=chunk_tokens, budget=budget, listener=scorer)
+    cache.see_padding(None, len(prefilled.prompt_BT))
     for index in range(backbone.num_layers):
         if index in prefilled.keys_values:
             keys_BKLD, values_BKLD = prefilled.keys_values[index]
@@ -98,7 +99,7 @@ def decode(
     token_B = run.prefilled.prompt_BT[:, -1]
     with (
         torch.inference_mode(),
-        lookahead(model, scorer, budget, on_window=windows.append),
+        lookahead(model, scorer, budget, on_window=windows.append, chunk_tokens=chunk_tokens),
     ):
         cache = filled(backbone, run.prefilled, scorer, budget, chunk_tokens)
         step = 0

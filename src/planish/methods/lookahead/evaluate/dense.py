@@ -153,7 +153,7 @@ def prefill(
                     input_ids=prompt_BT[:, first:behind], past_key_values=cache, use_cache=True
                 )
         seen = dict(hidden)
-    layers = dict(enumerate(cache.layers))
+    layers: dict[int, Any] = dict(enumerate(cache.layers))
     return Prefilled(
         prompt_BT=prompt_BT,
         keys_values={

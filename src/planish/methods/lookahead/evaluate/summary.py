@@ -20,7 +20,7 @@ from planish.methods.lookahead.evaluate.outcomes import Outcome
 from planish.methods.lookahead.evaluate.settings import ARMS
 from planish.stats import Estimate, mean
 
-__all__ = ["MEASURES", "Summary", "macro_mean"]
+__all__ = ["DENSE", "MEASURES", "OURS", "Summary", "macro_mean"]
 
 DENSE, OURS, PERFECT = "dense", "lookahead", "oracle"
 
@@ -64,7 +64,7 @@ class Summary:
         self.families = sorted({each.family for each in self.outcomes})
         self.fractions = sorted({each.fraction for each in self.outcomes if each.arm != DENSE})
         present = {each.arm for each in self.outcomes}
-        self.arms = [arm for arm in ARMS if arm in present]
+        self.arms: list[str] = [arm for arm in ARMS if arm in present]
         self._family = {each.document_id: each.family for each in self.outcomes}
 
     @cached_property

@@ -1,0 +1,317 @@
+"""Stage `evaluate`: every arm at equal bytes over the same documents.
+
+planish lookahead evaluate --model hf:./checkpoint --indexer indexer --task recall:ruler:2048
+planish lookahead evaluate --model embedded:recall --task recall:vt --fractions 0.05,0.1,0.25
+planish lookahead evaluate --model hf:./checkpoint --task recall --arms recency,snapkv,oracle,dense
+planish lookahead evaluate --resume last
+
+A run that was stopped goes on where it was; what was decoded is not decoded again. The page shows
+accuracy against bytes, where the arms lose, and which chunks were there when.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from planish.methods.lookahead.evaluate.settings import ARMS, Settings
+from planish.records import BadInput
+from planish.runs import Run
+from planish.runs.console import Screen, command
+from planish.runs.info import config_of, read_info
+from planish.runs.options import RUNS, Count, Json, RunsDir, Seed
+from planish.runs.presets import regiven
+from planish.runs.store import find
+
+if TYPE_CHECKING:
+    from planish.methods.lookahead.evaluate.documents import Document
+    from planish.methods.lookahead.evaluate.summary import Summary
+    from planish.models.local import LocalModel
+
+__all__ = ["AGAIN", "Plan", "evaluate"]
+
+AGAIN = "planish lookahead evaluate --resume"
+EXAMPLES, FRACTIONS = 26, (0.05, 0.1, 0.135, 0.25)
+
+_EMBEDDED = Path(__file__).parents[3] / "embedded"
+_Several = Parameter(consume_multiple=True, negative="")
+
+
+class Plan(Settings):
+    """What determines the numbers: it is kept in run.json, and a resume must match it.
+
+    Args:
+        model: as it was named; revision: what that stood for.
+        indexer: folder or file of the arm lookahead; indexer_digest: what it held.
+        tasks: whose documents are read; split: which of theirs.
+        arms, fractions: what is compared.
+        examples: documents of each task and seed; seed: the first; seeds: how many.
+    """
+
+    model: str
+    revision: str = ""
+    indexer: str | None = None
+    indexer_digest: str = ""
+    tasks: tuple[str, ...]
+    split: str = "report"
+    arms: tuple[str, ...]
+    fractions: tuple[float, ...] = FRACTIONS
+    examples: int = EXAMPLES
+    seed: int = 0
+    seeds: int = 1
+
+
+def evaluate(
+    *,
+    model: str | None = None,
+    indexer: Path | None = None,
+    task: Annotated[tuple[str, ...], _Several] = (),
+    arms: Annotated[tuple[str, ...], _Several] = (),
+    fractions: Annotated[tuple[str, ...], _Several] = (),
+    examples: Count | None = None,
+    seed: Seed | None = None,
+    seeds: Count | None = None,
+    split: str | None = None,
+    config: Settings = Settings(),  # noqa: B008 - frozen
+    resume: str | None = None,
+    runs: RunsDir = RUNS,
+    json: Json = False,
+) -> int:
+    """Decode the same documents under every arm, at equal bytes.
+
+    Args:
+        model: hf:PATH-OR-ID or embedded:NAME.
+        indexer: Folder that planish lookahead train wrote, or a published checkpoint; an embedded
+            model brings its own.
+        task: Tasks whose documents are read, such as recall:ruler:2048.
+        arms: What to compare, by commas or blanks: lookahead, recency, random, last-query, quest,
+            omnikv, snapkv, oracle, oracle-task, dense. By default all, without an indexer all but
+            lookahead.
+        fractions: Shares of the dense bytes, resident and digests together: 0.05,0.1,0.135,0.25.
+        examples: Documents of each task and seed.
+        seed: The first seed that documents are drawn with; seeds: how many of them.
+        split: Of the tasks; report by default.
+        resume: Go on with this run (a path, a name, or last).
+        runs: Folder that holds the runs.
+        json: One JSON object on stdout.
+    """
+    told = {
+        "model": model,
+        "indexer": None if indexer is None else str(indexer.resolve()),
+        "tasks": task or None,
+        "arms": _names(arms) or None,
+        "fractions": _shares(fractions) or None,
+        "examples": examples,
+        "seed": seed,
+        "seeds": seeds,
+        "split": split,
+    }
+    given = {name: value for name, value in told.items() if value is not None}
+    screen = Screen(json=json)
+    if resume is None:
+        return _carry_out(make_plan(given, config), None, runs, screen)
+    folder = find(runs, resume).path
+    before = config_of(read_info(folder), "lookahead", "evaluate", Plan)
+    dials = regiven(before, config, None).model_dump()
+    return _carry_out(before.model_copy(update={**dials, **given}), folder, runs, screen)
+
+
+def _names(words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for word in words for name in word.split(",") if name)
+
+
+def _shares(words: Sequence[str]) -> tuple[float, ...]:
+    try:
+        return tuple(sorted(float(name) for name in _names(words)))
+    except ValueError as error:
+        raise BadInput(str(error), where="--fractions", fix="write 0.05,0.1,0.25") from None
+
+
+def make_plan(given: dict[str, Any], config: Settings) -> Plan:
+    """The plan that the options make.
+
+    Raises:
+        BadInput: no model or task is named; an arm or a share that cannot be; the arm lookahead
+            without an indexer.
+    """
+    from planish.methods.lookahead.evaluate.bench import plays
+
+    for name, option, example in (
+        ("model", "--model", "hf:./checkpoint"),
+        ("tasks", "--task", "recall:ruler:2048"),
+    ):
+        if name not in given:
+            raise BadInput(
+                "is missing",
+                where=option,
+                fix=f"give {option} {example}, or --resume RUN to go on with a run",
+            )
+    scheme, _, rest = given["model"].partition(":")
+    shipped = _EMBEDDED / rest.partition("?")[0] / "indexer"
+    if scheme == "embedded" and "indexer" not in given and shipped.exists():
+        given = given | {"indexer": str(shipped)}
+    if "arms" not in given:
+        given = given | {"arms": ARMS if "indexer" in given else ARMS[1:]}
+    if "lookahead" in given["arms"] and "indexer" not in given:
+        raise BadInput(
+            "the arm lookahead has none",
+            where="--indexer",
+            fix="give --indexer DIR, or other --arms",
+        )
+    plan = Plan(**config.model_dump(), **given)
+    plays(plan.arms, plan.fractions)
+    return plan
+
+
+def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> int:
+    from planish.judges.resumable import resumable
+    from planish.methods.lookahead.evaluate.bench import Bench
+    from planish.methods.lookahead.evaluate.documents import documents
+    from planish.tasks.load import load_task
+
+    tasks = [load_task(name) for name in plan.tasks]
+    local = _load(plan.model)
+    indexer = None
+    if plan.indexer is not None:
+        from planish.models.memory.indexer import MemoryIndexer
+
+        indexer = MemoryIndexer.from_pretrained(plan.indexer)
+        plan = plan.model_copy(update={"indexer_digest": _digest(Path(plan.indexer))})
+    plan = plan.model_copy(update={"revision": local.revision})
+    bench = Bench(
+        local.model,
+        local.tokenizer,
+        indexer=indexer,
+        settings=Settings(**{name: getattr(plan, name) for name in Settings.model_fields}),
+        eos_ids=local.checkpoint.eos_ids,
+    )
+    found = documents(
+        tasks,
+        local.tokenizer,
+        split=plan.split,
+        number=plan.examples,
+        seeds=range(plan.seed, plan.seed + plan.seeds),
+        where=plan.model,
+        max_tokens=plan.max_tokens,
+    )
+    _check_lengths(found, local)
+    if folder is None:
+        slug = f"evaluate-{plan.model[-28:]}"
+        made = Run.create(
+            "lookahead", slug, plan, seed=plan.seed, root=runs, stage="evaluate", again=AGAIN
+        )  # fmt: skip
+    else:
+        # How many at once changes no number that is reported, but for milliseconds.
+        made = Run.resume(folder, plan, ignore={"batch_size", "indexer", "piece_tokens"})
+    with made, resumable(made, screen):
+        _decode(plan, bench, found, made, screen)
+        return _close(plan, made, screen)
+
+
+def _load(spec: str) -> LocalModel:
+    from planish.models.load import load
+    from planish.models.local import LocalModel
+
+    found = load(spec)
+    if not isinstance(found, LocalModel):
+        raise BadInput(
+            "its attention cannot be looked at", where=spec, fix="use hf:PATH or embedded:recall"
+        )
+    return found
+
+
+def _check_lengths(found: Sequence[Document], local: LocalModel) -> None:
+    most = local.checkpoint.max_positions
+    for document in found:
+        wanted = len(document.prompt_ids) + document.max_tokens
+        if most is not None and wanted > most:
+            raise BadInput(
+                f"prompt and reply are {wanted} tokens, the model takes {most}",
+                where=document.id,
+                fix="use a shorter task or a smaller --max-tokens",
+            )
+
+
+def _digest(path: Path) -> str:
+    """Of all that an indexer consists of."""
+    whole = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(path.iterdir()):
+        if file.suffix in (".safetensors", ".json"):
+            whole.update(file.name.encode() + b"\0" + file.read_bytes())
+    return whole.hexdigest()[:16]
+
+
+def _decode(plan: Plan, bench: Any, found: Sequence[Document], made: Run, screen: Screen) -> None:
+    """Decodes what is not there yet; every outcome is kept the moment it is known."""
+    from planish.methods.lookahead.evaluate.bench import plays
+    from planish.methods.lookahead.evaluate.documents import batches
+    from planish.methods.lookahead.evaluate.evaluating import run_batch
+    from planish.methods.lookahead.evaluate.outcomes import OUTCOME, TRACE
+
+    wanted = plays(plan.arms, plan.fractions)
+    done = made.done_ids(OUTCOME)
+    total = len(found) * len(wanted)
+    if done:
+        screen.note(f"{len(done)} of {total} were there before")
+    families: set[str] = set()
+    with screen.progress(f"{plan.model} decodes", total - len(done)) as step:
+        for batch in batches(found, plan.batch_size):
+            # One document of each family is drawn.
+            traced = batch[0].family not in families
+            families.add(batch[0].family)
+            for outcome, trace in run_batch(bench, batch, wanted, done=done, traced=traced):
+                if trace is not None:
+                    made.record(TRACE, trace, id=outcome.id)
+                made.record(OUTCOME, outcome, id=outcome.id)
+                step()
+
+
+def _close(plan: Plan, made: Run, screen: Screen) -> int:
+    from planish.methods.lookahead.evaluate.outcomes import OUTCOME, TRACE, Outcome, Trace
+    from planish.methods.lookahead.evaluate.summary import Summary
+    from planish.methods.lookahead.showing import report, show
+
+    outcomes = {each.id: each for each in made.records(OUTCOME, Outcome)}
+    traces = list(
+        {(t.arm, t.fraction, t.document_id): t for t in made.records(TRACE, Trace)}.values()
+    )
+    summary = Summary(outcomes.values(), seed=plan.seed)
+    numbers = {
+        "model": plan.model,
+        "tasks": list(plan.tasks),
+        **_accuracies(summary),
+        **summary.numbers(),
+    }
+    if all(each.correct is None for each in outcomes.values()):
+        made.close("failed", "no answer could be scored")
+        for why, count in summary.reasons().items():
+            screen.warn(f"{count} answers have no score: {why}")
+        screen.close(numbers, run=made.path)
+        return 1
+    made.finish(**numbers)
+    tiny = plan.model.startswith("embedded:")
+    report(summary, traces, plan.model, run=made, tiny=tiny).save(made.report_path)
+    show(screen, summary)
+    screen.close(numbers, run=made.path, report=made.report_path, then=_then(plan))
+    return 0
+
+
+def _accuracies(summary: Summary) -> dict[str, Any]:
+    """Flat, so that runs can be compared."""
+    return {
+        "accuracy_dense" if arm == "dense" else f"accuracy_{arm}_{fraction:g}": summary.accuracy(
+            arm, fraction
+        )
+        for arm, fraction in summary.cells()
+    }
+
+
+def _then(plan: Plan) -> list[str]:
+    words = ["planish", "lookahead", "evaluate", "--model", plan.model, "--task", *plan.tasks]
+    if plan.indexer is not None:
+        words += ["--indexer", plan.indexer]
+    return [command(*words, "--interval", max(1, plan.interval // 2))]

@@ -12,7 +12,9 @@
 | `scripted:always-a` | a judge that is made up, with a known fault |
 | `replay:file.jsonl` | recorded replies |
 
-Options follow a question mark: `openai:m@http://host/v1?in_flight=64&timeout=60`.
+Options follow a question mark: `openai:m@http://host/v1?in_flight=64&timeout=60`. A local model
+decodes through a trained memory of long contexts by `?lookahead=DIR` (or `?lookahead=embedded`),
+with `chunks=`, `threshold=`, `recent=`, `sinks=`, `interval=` and `fallback=` for its budget.
 """
 
 from __future__ import annotations
@@ -24,15 +26,19 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from planish.models.base import LanguageModel
+from planish.models.memory.loading import MemoryOptions, indexer_path, open_memory, query
 from planish.models.replay import ReplayModel
 from planish.models.scripted import SCRIPTS, ScriptedModel
 from planish.records import BadInput, explain
+
+if TYPE_CHECKING:
+    from planish.models.local import LocalModel
 
 __all__ = ["load"]
 
@@ -49,6 +55,10 @@ class _Local(_Options):
     dtype: str | None = None
     batch_size: int | None = Field(default=None, ge=1)
     device: str | None = None
+
+
+class _Remembering(MemoryOptions, _Local):
+    lookahead: str | None = None
 
 
 class _Endpoint(_Options):
@@ -120,16 +130,40 @@ def _checked(kind: type[O], options: dict[str, Any], spec: str) -> O:
 
 
 def _local(target: str, spec: str, options: dict[str, Any]) -> LanguageModel:
-    checked = _checked(_Local, options, spec).model_dump(exclude_none=True)
+    checked = _checked(_Remembering, options, spec)
+    path = os.path.expanduser(target) if target.startswith("~") else target
+    return _opened(path, f"hf:{target}", checked, spec)
+
+
+def _opened(path: str, name: str, options: _Remembering, spec: str, **usual: int) -> LocalModel:
+    dials = options.model_dump(include=set(MemoryOptions.model_fields), exclude_none=True)
+    if dials and options.lookahead is None:
+        raise BadInput(
+            f"option {min(dials)!r} is of a memory, and there is none",
+            where=spec,
+            fix="add lookahead=DIR, the folder of an indexer",
+        )
+    if options.lookahead is not None:
+        indexer_path(options.lookahead)  # a name that is mistyped is told before a model is read
     from planish.models.local import LocalModel
 
-    path = os.path.expanduser(target) if target.startswith("~") else target
-    model: LanguageModel = LocalModel(path, name=f"hf:{target}", **checked)
-    return model
+    own = {**usual, **options.model_dump(include=set(_Local.model_fields), exclude_none=True)}
+    model = LocalModel(path, name=name, **own)
+    if options.lookahead is None:
+        return model
+    # The name tells them, because unlike the other options they change replies.
+    memory = MemoryOptions(**dials)
+    return LocalModel(
+        path,
+        name=f"{name}?{query(options.lookahead, memory)}",
+        batch_size=model.batch_size,
+        checkpoint=model.checkpoint,
+        memory=open_memory(model.model, options.lookahead, memory),
+    )
 
 
 def _embedded(target: str, spec: str, options: dict[str, Any]) -> LanguageModel:
-    checked = _checked(_Local, options, spec).model_dump(exclude_none=True)
+    checked = _checked(_Remembering, options, spec)
     known = sorted(config.parent.name for config in _EMBEDDED.glob("*/config.json"))
     if target not in known:
         raise BadInput(
@@ -143,11 +177,8 @@ def _embedded(target: str, spec: str, options: dict[str, Any]) -> LanguageModel:
 
         viewer: LanguageModel = ViewerModel(_EMBEDDED / target, name=f"embedded:{target}")
         return viewer
-    from planish.models.local import LocalModel
-
-    options = {"batch_size": _EMBEDDED_BATCH, **checked}
-    model: LanguageModel = LocalModel(str(_EMBEDDED / target), name=f"embedded:{target}", **options)
-    return model
+    folder = str(_EMBEDDED / target)
+    return _opened(folder, f"embedded:{target}", checked, spec, batch_size=_EMBEDDED_BATCH)
 
 
 def _is_viewer(folder: Path) -> bool:

@@ -8,7 +8,8 @@
 Batches are padded on the left and change nothing: in float32 a batch gives what single calls
 give, greedy or seeded. In bfloat16 two nearly equal logits may change places with the shape of
 the batch. How chats become prompts, for base models too, is told in `local_prompts`; how images
-get into them, in `vision_prompts`.
+get into them, in `vision_prompts`. With a memory (`memory.loading`), replies are decoded through
+it; scores stay dense.
 
 Shape suffixes: B rows, T positions, V vocabulary, L labels.
 """
@@ -17,9 +18,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from transformers import GenerationConfig
@@ -40,6 +42,9 @@ from planish.records import (
 )
 from planish.sampling import log_softmax, token_logprobs
 
+if TYPE_CHECKING:
+    from planish.models.memory.loading import Memory
+
 __all__ = ["LocalModel"]
 
 Result = TypeVar("Result")
@@ -57,6 +62,7 @@ class LocalModel:
         batch_size: rows at once. Halved for good when a GPU's memory does not hold them.
         checkpoint: what is open already, in place of `path`, `device` and `dtype`; the model
             loses its own generation settings.
+        memory: decodes with a part of the keys and values; see `memory.loading`.
 
     Raises:
         BadInput: nothing usable is there; see `local_loading.open_checkpoint`.
@@ -71,10 +77,11 @@ class LocalModel:
         dtype: str | None = None,
         batch_size: int = 8,
         checkpoint: Checkpoint | None = None,
+        memory: Memory | None = None,
     ) -> None:
         if batch_size < 1:
             raise BadInput(f"must be at least 1, not {batch_size}", where="batch_size")
-        self.path, self.name = path, name
+        self.path, self.name, self.memory = path, name, memory
         options: dict[str, Any] = {"device": device, "dtype": dtype, "images": True}
         self._checkpoint = checkpoint or open_checkpoint(path, **options)
         self.model, self.tokenizer = self._checkpoint.model, self._checkpoint.tokenizer
@@ -101,8 +108,9 @@ class LocalModel:
 
     @cached_property
     def revision(self) -> str:
-        """Hash of the folder's weights and tokenizer, or the Hub's commit; and the dtype."""
-        return f"{fingerprint(self.path, self.model)}-{self._checkpoint.dtype}"
+        """Hash of the folder's weights and tokenizer, or the Hub's commit; the dtype, a memory."""
+        dense = f"{fingerprint(self.path, self.model)}-{self._checkpoint.dtype}"
+        return dense if self.memory is None else f"{dense}-lookahead-{self.memory.identity}"
 
     def generate(
         self, chats: Sequence[Chat], sampling: Sampling, *, watcher: Watcher | None = None
@@ -144,12 +152,13 @@ class LocalModel:
                 finish(row, _failed("context", too_long))
             else:
                 fitting.append(row)
-        for batch, completions in self._batches.run(fitting, lambda b: self._draw(b, sampling)):
-            if completions is None:
-                lost = _failed("out of memory", "one row alone does not fit into the memory")
-                completions = [lost] * len(batch)
-            for row, completion in zip(batch, completions, strict=True):
-                finish(row, completion)
+        for alike in self._alike(fitting):
+            for batch, completions in self._batches.run(alike, lambda b: self._draw(b, sampling)):
+                if completions is None:
+                    lost = _failed("out of memory", "one row alone does not fit into the memory")
+                    completions = [lost] * len(batch)
+                for row, completion in zip(batch, completions, strict=True):
+                    finish(row, completion)
         return results
 
     def logprobs(self, chats: Sequence[Chat], replies: Sequence[str]) -> list[TokenScores]:
@@ -202,7 +211,7 @@ class LocalModel:
         if sampling.stop:
             stop_at = StopAtText(self.tokenizer, sampling.stop, prompt_length, self._ignored_ids)
             hooks["stopping_criteria"].append(stop_at)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._decoding():
             output_BT = self.model.generate(
                 **inputs,
                 generation_config=_plain_config(
@@ -228,6 +237,17 @@ class LocalModel:
             )
             completions.append(completion.model_copy(update={"usage": usage}))
         return completions
+
+    def _alike(self, rows: Sequence[Row]) -> list[list[Row]]:
+        """Rows that may share a batch: in a memory, padding by whole chunks moves no chunk."""
+        chunk = 1 if self.memory is None else self.memory.chunk_tokens
+        groups: dict[int, list[Row]] = {}
+        for row in rows:
+            groups.setdefault(len(row) % chunk, []).append(row)
+        return list(groups.values())
+
+    def _decoding(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self.memory is None else self.memory.decoding(self.model)
 
     def _next_token(self, batch: Sequence[Row], sampling: Sampling) -> NextToken:
         def seed(row: Row) -> int:

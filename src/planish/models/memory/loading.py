@@ -1,0 +1,205 @@
+"""A trained memory, opened for a model: the indexer's folder, and how much may stay.
+
+    memory = open_memory(model, "indexer", MemoryOptions(chunks=32, recent=64))
+    with memory.decoding(model):
+        model.generate(...)
+
+In a model's name it reads `hf:./checkpoint?lookahead=indexer&chunks=32&recent=64`. Where an option
+is left out, the budget that the indexer was saved with counts (`indexer.json`, under
+`notes.budget`), and else the defaults of `Budget`. Heavy libraries come only with `open_memory`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from planish.models.memory.budget import Budget, WindowRecord
+from planish.records import BadInput, explain
+
+if TYPE_CHECKING:
+    from planish.models.memory.attach import Session
+    from planish.models.memory.indexer import MemoryIndexer
+
+__all__ = ["SHIPPED", "Memory", "MemoryOptions", "indexer_path", "open_memory", "query"]
+
+SHIPPED = "embedded"
+"""The name of the indexer that ships in the package; so does `embedded:recall-indexer`."""
+
+_EMBEDDED = Path(__file__).parents[2] / "embedded"
+_NAMES = {
+    "chunks": "max_chunks",
+    "threshold": "threshold",
+    "recent": "recent_tokens",
+    "sinks": "sink_tokens",
+    "interval": "interval",
+    "fallback": "fallback_ratio",
+}
+# Of a cap that is given without a recent window. Ours.
+_RECENT_SHARE = 4
+
+
+class MemoryOptions(BaseModel):
+    """How much of the history stays on the device, as it is typed; None: not said."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    chunks: int | None = Field(
+        None, ge=1, description="Chunks on the device at most, sinks and recent ones included."
+    )
+    threshold: float | None = Field(
+        None, gt=0, lt=1, description="A chunk whose score is above it is kept."
+    )
+    recent: int | None = Field(None, ge=1, description="Last tokens that always stay.")
+    sinks: int | None = Field(None, ge=0, description="First tokens that always stay.")
+    interval: int | None = Field(None, ge=1, description="Tokens between two decisions.")
+    fallback: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="A request that wants a larger share of its history turns dense for good.",
+    )
+
+
+@dataclass
+class Memory:
+    """An indexer and a budget, ready for one model.
+
+    Attributes:
+        indexer: the trained scorer, on the model's device.
+        budget: what may stay.
+        identity: hash of the indexer's files and of the budget: another one, other replies.
+        on_window: hears of every decision.
+    """
+
+    indexer: MemoryIndexer
+    budget: Budget
+    identity: str
+    on_window: Callable[[WindowRecord], None] | None = None
+
+    @property
+    def chunk_tokens(self) -> int:
+        """Tokens of a chunk."""
+        return int(self.indexer.config.chunk_tokens)
+
+    def decoding(self, model: Any) -> AbstractContextManager[Session]:
+        """While it is open, `model.generate` decodes through this memory.
+
+        Args:
+            model: the one that the memory was opened for.
+        """
+        from planish.models.memory.attach import lookahead
+
+        return lookahead(model, self.indexer, self.budget, on_window=self.on_window)
+
+
+def open_memory(model: Any, name: str, options: MemoryOptions) -> Memory:
+    """Opens an indexer for a model and settles the budget.
+
+    Args:
+        model: a causal language model of transformers.
+        name: the indexer's folder or file, or `embedded`.
+        options: what the user said of the budget.
+
+    Raises:
+        BadInput: no such folder or a broken one, an indexer of another backbone, a model that no
+            memory can serve, or a budget that contradicts itself.
+    """
+    from planish.models.memory.backbone import Backbone
+    from planish.models.memory.indexer import MemoryIndexer
+    from planish.models.memory.selection import check_budget
+
+    path = indexer_path(name)
+    indexer = MemoryIndexer.from_pretrained(path)
+    chunk_tokens = int(indexer.config.chunk_tokens)
+    indexer.check(Backbone.of(model).fingerprint(), chunk_tokens)
+    budget = _budget(_saved(indexer.config), options, chunk_tokens, str(path))
+    check_budget(budget, chunk_tokens)
+    indexer.to(model.device).eval()
+    return Memory(indexer, budget, _identity(path, budget))
+
+
+def indexer_path(name: str) -> Path:
+    """Where an indexer lies.
+
+    >>> indexer_path("embedded").name
+    'recall-indexer'
+
+    Raises:
+        BadInput: there is nothing of that name.
+    """
+    shipped = name == SHIPPED or name.startswith(f"{SHIPPED}:")
+    if not shipped:
+        path = Path(name).expanduser()
+        if not path.exists():
+            raise BadInput(
+                "no such indexer",
+                where=name or "lookahead",
+                fix="name the folder that `planish lookahead train` wrote",
+            )
+        return path
+    called = name.partition(":")[2] or "recall-indexer"
+    path = _EMBEDDED / called
+    if not called.endswith("-indexer") or Path(called).name != called or not path.is_dir():
+        known = sorted(folder.name for folder in _EMBEDDED.glob("*-indexer"))
+        raise BadInput(
+            f"no indexer called {called!r} ships in the package",
+            where=name,
+            fix=f"known: {', '.join(known) or 'none in this installation'}",
+        )
+    return path
+
+
+def query(name: str, options: MemoryOptions) -> str:
+    """The indexer and the options as they follow a question mark in a model's name.
+
+    >>> query("my indexer", MemoryOptions(chunks=32))
+    'lookahead=my%20indexer&chunks=32'
+    """
+    given = {"lookahead": name, **options.model_dump(exclude_none=True)}
+    return "&".join(f"{key}={quote(str(value), safe='/:.~')}" for key, value in given.items())
+
+
+def _saved(config: Any) -> Mapping[str, Any]:
+    """The budget that the indexer was saved with, as far as there is one."""
+    notes = getattr(config, "notes", None)
+    found = notes.get("budget") if isinstance(notes, Mapping) else None
+    return {"mode": config.mode, **(found if isinstance(found, Mapping) else {})}
+
+
+def _budget(
+    saved: Mapping[str, Any], options: MemoryOptions, chunk_tokens: int, where: str
+) -> Budget:
+    given = {_NAMES[name]: value for name, value in options.model_dump(exclude_none=True).items()}
+    told = {**saved, **given}
+    cap = given.get("max_chunks")
+    if cap is not None and "recent_tokens" not in told:
+        usual = Budget.model_fields["recent_tokens"].default
+        told["recent_tokens"] = max(1, min(usual, cap * chunk_tokens // _RECENT_SHARE))
+    try:
+        return Budget(**told)
+    except ValidationError as error:
+        raise BadInput(
+            f"the budget does not make sense ({explain(error)})",
+            where=where,
+            fix="give other options, or mend its indexer.json",
+        ) from None
+
+
+def _identity(path: Path, budget: Budget) -> str:
+    whole = hashlib.sha256(budget.model_dump_json().encode())
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    for file in files:
+        if file.is_file():
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            # A file's own name is of no matter, a folder's parts go by theirs.
+            whole.update(f"{file.name if path.is_dir() else ''}\0{digest}\n".encode())
+    return whole.hexdigest()[:16]

@@ -11,8 +11,10 @@
         mass.values [N,M,S]   attention mass of a chunk, mean over heads, in each memory layer
         head.values [N,M,S]   the same, the largest over heads
         mass.chunks, head.chunks [N,M,S]  which chunks; absent where S is every chunk
+        mass.total, head.total [N,M]  mass of every complete chunk; absent like the above
         needs [W,2]           position of a query and a chunk that the task knows it needs; absent
                               where the task does not tell
+        needs.span [2]        first and last position of which the task tells
     projections.safetensors   the backbone's query projections of the scored layers, if they fit
 
 C chunks, N sampled tokens, F features, E hidden, M memory layers, S chunks with a mass, W needs.
@@ -25,7 +27,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from planish.records import BadInput, Record
+from planish.records import Record
 
 __all__ = [
     "DUMP",
@@ -35,14 +37,14 @@ __all__ = [
     "Header",
     "LabelRecord",
     "Need",
+    "file_name",
     "layer_name",
-    "parse_needs",
 ]
 
 DUMP, RECORDS = "dump.json", "records.jsonl"
 
 Need = tuple[int, int, int]
-"""Index of an answer token, and the span [begin, end) of context tokens that it needs."""
+"""Index of an answer token, and the span [begin, end) of prompt tokens that it needs."""
 
 
 def layer_name(index: int) -> str:
@@ -158,30 +160,6 @@ class EvalRecord(Record):
     correct: float | None = None
     kv_fraction: float | None = None
     logit_kl: float | None = None
-
-
-def parse_needs(raw: Any, *, where: str) -> tuple[Need, ...]:
-    """Reads `Example.meta["needs"]`: a list of [answer token, [begin, end]] or flat triples.
-
-    Raises:
-        BadInput: anything else, or a span that is empty or negative.
-    """
-    if raw is None:
-        return ()
-    needs: list[Need] = []
-    for item in raw if isinstance(raw, list | tuple) else [raw]:
-        flat = list(item) if isinstance(item, list | tuple) else [item]
-        if len(flat) == 2 and isinstance(flat[1], list | tuple):
-            flat = [flat[0], *flat[1]]
-        whole = all(isinstance(number, int) and not isinstance(number, bool) for number in flat)
-        if len(flat) != 3 or not whole or flat[0] < 0 or not 0 <= flat[1] < flat[2]:
-            raise BadInput(
-                f"cannot read the need {str(item)[:60]}",
-                where=where,
-                fix="write [answer token, [first token, token behind the last]]",
-            )
-        needs.append((flat[0], flat[1], flat[2]))
-    return tuple(needs)
 
 
 def file_name(document_id: str, digest: str) -> str:

@@ -11,7 +11,6 @@ N sampled tokens, M memory layers, C chunks, S chunks with a mass, W needs.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -99,6 +98,7 @@ class Sampled:
         positions_N: rising. stretch_N: tokens of one stretch follow one another.
         length: tokens of the document.
         needs_W2: position of a query and the chunk it needs; None: the task does not tell.
+        needs_span: first and last position of which the task tells; None: all.
     """
 
     positions_N: Tensor
@@ -107,6 +107,7 @@ class Sampled:
     mass: Mass
     head: Mass
     needs_W2: Tensor | None = None
+    needs_span: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -259,7 +260,8 @@ def _needed(sampled: Sampled) -> tuple[Tensor, Tensor]:
         here = place < num and int(sampled.positions_N[place]) == position
         if here and chunk < num_chunks:
             counts_NC[place, chunk] = 1
-    return counts_NC, torch.ones_like(sampled.positions_N, dtype=torch.bool)
+    low, high = sampled.needs_span or (0, sampled.length)
+    return counts_NC, (sampled.positions_N >= low) & (sampled.positions_N <= high)
 
 
 def _window_end(stretch_N: Tensor, interval: int) -> Tensor:

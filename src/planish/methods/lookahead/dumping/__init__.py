@@ -1,0 +1,6 @@
+"""The dump: everything that training needs of a backbone, taken once, so that it can go.
+
+folder.py      the folder: written a document at a time, whole or not at all; read back
+attending.py   one document: a forward pass in pieces, attention mass of the sampled tokens
+reading.py     documents from a task or a file, and the model's own continuation of them
+"""

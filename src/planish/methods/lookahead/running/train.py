@@ -1,0 +1,305 @@
+"""Stage `train`: an indexer from a dump, without the backbone.
+
+planish lookahead train --dump dump --out indexer
+planish lookahead train --dump dump-a dump-b --out indexer --preset tiny --report held-out
+planish lookahead train --resume runs/lookahead/20250102-030405-train-indexer
+
+One dual encoder for every scored layer; the layers that are kept are chosen on validation
+documents. A run that was stopped goes on with the next layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from planish.methods.lookahead.config import Training
+from planish.records import BadInput, Record, write_jsonl
+from planish.runs import Run
+from planish.runs.console import Screen, command
+from planish.runs.info import config_of, dumps, read_info
+from planish.runs.options import RUNS, Json, RunsDir
+from planish.runs.presets import Preset, digest, regiven, resolve
+from planish.runs.store import find
+
+if TYPE_CHECKING:
+    from planish.methods.lookahead.train.lessons import Lesson
+
+__all__ = ["TRAINING", "Layer", "Plan", "train"]
+
+AGAIN = "planish lookahead train --resume"
+TRAINING = "training.json"
+"""Beside an indexer: which documents it has seen, so that no report is made on them."""
+
+LAYER = "layer"
+_FREE = frozenset({"out"})
+_Several = Parameter(consume_multiple=True, negative="")
+
+
+class Plan(Training):
+    """What determines the indexer.
+
+    Args:
+        dumps: folders. records: hash of the records of each, so that a resume finds the same.
+        report: dumps of what will be reported on, none of whose documents may be trained on.
+    """
+
+    dumps: tuple[str, ...]
+    records: tuple[str, ...]
+    report: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    out: str
+
+
+class Layer(Record):
+    """A trained layer: its quality on validation, and its curve."""
+
+    layer: str
+    shift: float
+    quality: dict[str, float | None]
+    curve: tuple[dict[str, float], ...]
+
+
+def train(
+    *,
+    dump: Annotated[tuple[Path, ...], _Several] = (),
+    out: Path | None = None,
+    report: Annotated[tuple[Path, ...], _Several] = (),
+    layers: Annotated[tuple[str, ...], _Several] = (),
+    preset: Preset | None = None,
+    config: Training = Training(),  # noqa: B008 - frozen
+    resume: str | None = None,
+    runs: RunsDir = RUNS,
+    json: Json = False,
+) -> int:
+    """Train a memory indexer on dumps; the backbone is not loaded.
+
+    Args:
+        dump: Folders that planish lookahead dump made, of one backbone.
+        out: Folder for the indexer; it must not exist yet.
+        report: Dumps of documents that will be reported on: training on one of them is refused.
+        layers: Train only these of the dumped layers, such as l12.
+        preset: Settings to start from; single options override them.
+        resume: Go on with this run (a path, a name, or last); no finished layer is trained again.
+        runs: Folder that holds the runs.
+        json: One JSON object on stdout.
+    """
+    screen = Screen(json=json)
+    if resume is None:
+        plan = _plan(dump, out, report, layers, preset, config)
+        run = Run.create(
+            "lookahead", f"train-{Path(plan.out).name}", plan,
+            seed=plan.seed, root=runs, stage="train", again=AGAIN,
+        )  # fmt: skip
+    else:
+        folder = find(runs, resume).path
+        before = config_of(read_info(folder), "lookahead", "train", Plan)
+        dials = regiven(before, config, preset)
+        plan = before.model_copy(update=dials.model_dump())
+        if out is not None:
+            plan = plan.model_copy(update={"out": str(out)})
+        if _records(plan.dumps) != plan.records:
+            raise BadInput("its dump has changed since", where=str(folder), fix="start a new run")
+        run = Run.resume(folder, plan, ignore=_FREE)
+    return _carry_out(run, plan, screen)
+
+
+def _plan(
+    dump: tuple[Path, ...],
+    out: Path | None,
+    report: tuple[Path, ...],
+    layers: tuple[str, ...],
+    preset: Preset | None,
+    config: Training,
+) -> Plan:
+    if not dump:
+        raise BadInput("is missing", where="--dump", fix="make one: planish lookahead dump")
+    if out is None:
+        raise BadInput("is missing", where="--out", fix="give --out indexer")
+    if out.exists():
+        raise BadInput("is there already", where=str(out), fix="name a new folder")
+    folders = tuple(str(one.resolve()) for one in dump)
+    return Plan(
+        **resolve(preset, config).model_dump(),
+        dumps=folders,
+        records=_records(folders),
+        report=tuple(str(one.resolve()) for one in report),
+        layers=layers,
+        out=str(out),
+    )
+
+
+def _records(folders: tuple[str, ...]) -> tuple[str, ...]:
+    from planish.methods.lookahead.data import RECORDS
+    from planish.methods.lookahead.dumping.folder import read_header
+
+    for folder in folders:
+        read_header(Path(folder))
+    return tuple(digest(Path(folder) / RECORDS) for folder in folders)
+
+
+def _carry_out(run: Run, plan: Plan, screen: Screen) -> int:
+    from planish.judges.resumable import resumable
+    from planish.methods.lookahead.dumping.folder import Dump
+    from planish.methods.lookahead.train.lessons import check_overlap, prepare
+
+    with run, resumable(run, screen):
+        found = [Dump(folder) for folder in plan.dumps]
+        if empty := [one.folder for one in found if not one.documents]:
+            raise BadInput("holds no document", where=str(empty[0]), fix="dump some")
+        check_overlap(found, [Dump(folder) for folder in plan.report])
+        lesson = prepare(found, plan)
+        screen.note(_told(lesson))
+        write_jsonl(run.artifact("labels.jsonl"), lesson.validation.records)
+        names = _chosen(plan, lesson)
+        _learn(run, lesson, names, screen)
+        summary = _save(run, plan, lesson, names)
+        run.finish(**summary)
+        _page(run, plan, lesson, summary)
+    screen.numbers(summary, title=f"indexer, {len(lesson.validation.documents)} documents apart")
+    then = command("planish", "lookahead", "evaluate", "--indexer", plan.out)
+    screen.close({**summary, "out": plan.out}, run=run.path, report=run.report_path, then=[then])
+    return 0
+
+
+def _told(lesson: Lesson) -> str:
+    rate = lesson.train.positives / max(lesson.train.candidates, 1)
+    return (
+        f"{len(lesson.train.tokens)} tokens to train on and {len(lesson.validation.tokens)} to "
+        f"choose by; {lesson.train.unlabelled + lesson.validation.unlabelled} without a label are "
+        f"left out; {rate:.1%} of the candidates are needed"
+    )
+
+
+def _chosen(plan: Plan, lesson: Lesson) -> list[str]:
+    from planish.methods.lookahead.data import layer_name
+
+    there = [layer_name(layer) for layer in lesson.header.layers]
+    if unknown := [layer for layer in plan.layers if layer not in there]:
+        raise BadInput(
+            f"{unknown[0]} was not dumped", where="--layers", fix=f"use {', '.join(there)}"
+        )
+    return [layer for layer in there if not plan.layers or layer in plan.layers]
+
+
+def _learn(run: Run, lesson: Lesson, names: list[str], screen: Screen) -> None:
+    """Trains what was not trained yet; weights first, so that no record is without them."""
+    from safetensors.torch import save_file
+
+    from planish.methods.lookahead.train.lessons import learn_layer
+
+    with screen.progress("training layers", total=len(names)) as step:
+        for layer in names:
+            if not run.done(layer, LAYER):
+
+                def log(number: int, numbers: Mapping[str, float], layer: str = layer) -> None:
+                    run.log(number, layer=layer, **numbers)
+
+                weights, fitted = learn_layer(lesson, layer, run.artifact("trainer"), log)
+                tensors = {f"weights.{name}": value for name, value in weights.items()}
+                tensors |= {f"logits.{place}": one for place, one in enumerate(fitted.logits)}
+                path = run.artifact(f"layers/{layer}.safetensors")
+                save_file({key: value.contiguous() for key, value in tensors.items()}, path)
+                record = Layer(
+                    layer=layer,
+                    shift=fitted.shift,
+                    quality=fitted.quality,
+                    curve=tuple(fitted.curve),
+                )
+                run.record(LAYER, record, id=layer)
+            step()
+
+
+def _save(run: Run, plan: Plan, lesson: Lesson, names: list[str]) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    from planish.methods.lookahead.train.lessons import assemble
+
+    learnt = {}
+    for layer in names:
+        tensors = load_file(run.artifact(f"layers/{layer}.safetensors"))
+        weights = {
+            name.removeprefix("weights."): value
+            for name, value in tensors.items()
+            if name.startswith("weights.")
+        }
+        logits = [tensors[f"logits.{place}"] for place in range(len(lesson.validation.documents))]
+        learnt[layer] = (weights, logits)
+    indexer, mode, quality = assemble(lesson, learnt)
+    out = Path(plan.out)
+    indexer.save_pretrained(out)
+    seen = {
+        "train": sorted(document.digest for document in lesson.train.documents),
+        "validation": sorted(document.digest for document in lesson.validation.documents),
+        "tasks": sorted({dump.header.task for dump in lesson.where.values()}),
+        "layers": list(indexer.layers),
+        "mode": mode,
+        "labels": {name: getattr(plan, name) for name in _LABELS},
+        "quality": quality,
+    }
+    from planish.records import write_text
+
+    write_text(out / TRAINING, dumps(seen, indent=2) + "\n")
+    return {
+        "layers": ", ".join(indexer.layers),
+        "mode": mode,
+        "train_tokens": len(lesson.train.tokens),
+        "validation_tokens": len(lesson.validation.tokens),
+        "unlabelled_tokens": lesson.train.unlabelled + lesson.validation.unlabelled,
+        "positive_rate": lesson.train.positives / max(lesson.train.candidates, 1),
+        **quality,
+    }
+
+
+_LABELS = (
+    "rule", "mass", "among", "min_layers", "head_mass", "interval", "sink_tokens",
+    "recent_tokens", "max_positives",
+)  # fmt: skip
+
+
+def _page(run: Run, plan: Plan, lesson: Lesson, summary: Mapping[str, Any]) -> None:
+    from planish.runs.plots import Series, line_plot
+    from planish.runs.report import Report
+
+    rows = list(run.records(LAYER, Layer))
+    report = Report(
+        "Which chunks will the next tokens need?",
+        f"A memory indexer trained on {len(lesson.train.documents)} documents, chosen on "
+        f"{len(lesson.validation.documents)} others. Rule {plan.rule}, windows of "
+        f"{plan.interval} tokens, loss {plan.loss}.",
+        note="Every number is over the full set of candidates: chunks that are neither sinks "
+        "nor recent. Budgets are shares of these candidates.",
+        run=run,
+        tiny=lesson.header.hidden_size < 512,
+    )
+    report.numbers(dict(summary))
+    names = ["best_f1", f"recall@{plan.aim:g}", f"mass@{plan.aim:g}", "calibration_error"]
+    report.section("By layer").table(
+        ["layer", *names, "epochs"],
+        [[row.layer, *(row.quality.get(name) for name in names), len(row.curve)] for row in rows],
+    )
+    series = [
+        Series(
+            row.layer, [point["step"] for point in row.curve], [p["objective"] for p in row.curve]
+        )
+        for row in rows
+        if len(row.curve) > 1
+    ]
+    if series:
+        figure = line_plot(series, xlabel="step", ylabel="best F1 and recall, mean", ylim=(0, 1))
+        report.section("Training").figure(figure, "On validation, after each epoch.")
+    budgets = sorted({*plan.budgets, plan.aim})
+    curve = [
+        Series(
+            what, budgets, [float(summary.get(f"{what}@{budget:g}") or 0.0) for budget in budgets]
+        )
+        for what in ("recall", "mass")
+    ]
+    report.section("Recall against the budget").figure(
+        line_plot(curve, xlabel="share of the candidates", ylabel="share kept", ylim=(0, 1)),
+        "Needed chunks and attention mass that the highest scores hold.",
+    )
+    report.save(run.report_path)

@@ -1,0 +1,192 @@
+"""From dumps to an indexer: labels, one layer after the other, layers chosen, everything saved.
+
+    lesson = prepare([Dump("dump")], dials)
+    trained = learn_layer(lesson, "l1", folder)
+    indexer = assemble(lesson, {"l1": trained})
+
+The backbone is never loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from planish.methods.lookahead.config import Training
+from planish.methods.lookahead.data import Header
+from planish.methods.lookahead.dumping.folder import Document, Dump
+from planish.methods.lookahead.train.bank import (
+    Bank,
+    Labelled,
+    limits_of,
+    read_labels,
+    rule_of,
+    split_documents,
+)
+from planish.methods.lookahead.train.fit import Fitted, Log, fit, judged_of
+from planish.methods.lookahead.train.measure import choose_layers, combine, measure
+from planish.models.memory.indexer import IndexerConfig, MemoryIndexer
+from planish.records import BadInput
+
+__all__ = ["Lesson", "assemble", "check_overlap", "learn_layer", "new_indexer", "prepare"]
+
+# Of two dumps that are trained on together these must agree.
+_SAME = (
+    "backbone", "layers", "memory_layers", "hidden_size", "features", "chunk_tokens", "pooling",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learnt from.
+
+    Args:
+        where: the dump of each document, by digest.
+    """
+
+    dials: Training
+    header: Header
+    where: Mapping[str, Dump]
+    train: Labelled
+    validation: Labelled
+
+    def read(self, document: Document) -> Dump:
+        """The dump that a document is in."""
+        return self.where[document.digest]
+
+
+def prepare(dumps: Sequence[Dump], dials: Training, backbone: Any = None) -> Lesson:
+    """Splits the documents and labels their tokens.
+
+    Args:
+        backbone: fingerprint that the dumps must be of; None: any, but the same.
+
+    Raises:
+        BadInput: dumps of different backbones or settings, nothing labelled, or too little to
+            split.
+    """
+    header = dumps[0].header
+    _check_same(dumps, backbone)
+    where: dict[str, Dump] = {}
+    documents: list[Document] = []
+    for dump in dumps:
+        for document in dump.documents:
+            if document.digest not in where:
+                documents.append(document)
+                where[document.digest] = dump
+    train, gate = split_documents(documents, dials)
+    rule, limits = rule_of(dials), limits_of(dials, header.chunk_tokens)
+
+    def read(document: Document) -> Dump:
+        return where[document.digest]
+
+    labelled = read_labels(read, train, rule, limits, dials)
+    validation = read_labels(read, gate, rule, limits, dials, keep=True)
+    for found, what in ((labelled, "training"), (validation, "validation")):
+        if not found.tokens:
+            raise BadInput(
+                f"no token of {what} could be labelled ({found.unlabelled} have no whole window, "
+                f"{found.empty_tokens} nothing that could be evicted)",
+                where="--dump",
+                fix="lower --recent-tokens or --interval, or dump longer stretches",
+            )
+    return Lesson(dials, header, where, labelled, validation)
+
+
+def _check_same(dumps: Sequence[Dump], backbone: Any) -> None:
+    first = dumps[0].header
+    if backbone is not None and backbone != first.backbone:
+        raise BadInput(
+            "the dump is of another backbone than the model",
+            where=str(dumps[0].folder),
+            fix="dump this model, or name the one that was dumped",
+        )
+    for dump in dumps[1:]:
+        for name in _SAME:
+            if getattr(dump.header, name) != getattr(first, name):
+                raise BadInput(
+                    f"differs from {dumps[0].folder} in {name}",
+                    where=str(dump.folder),
+                    fix="train on dumps of one backbone with the same settings",
+                )
+
+
+def check_overlap(dumps: Sequence[Dump], reported: Sequence[Dump]) -> None:
+    """Refuses to train on what is reported on.
+
+    Raises:
+        BadInput: a document is in both, by its tokens; the message names the first.
+    """
+    seen = {document.digest: document.id for dump in reported for document in dump.documents}
+    for dump in dumps:
+        for document in dump.documents:
+            if document.digest in seen:
+                raise BadInput(
+                    f"{document.id} is also among the documents of the report",
+                    where=str(dump.folder),
+                    fix="dump another split for one of the two",
+                )
+
+
+def new_indexer(header: Header, layers: Sequence[str], dials: Training) -> MemoryIndexer:
+    """An untrained indexer for these layers."""
+    config = IndexerConfig(
+        hidden_size=header.hidden_size,
+        rank=dials.rank,
+        num_heads=dials.num_heads,
+        chunk_tokens=header.chunk_tokens,
+        pooling=header.pooling,
+        features=header.features,
+        backbone=header.backbone,
+    )
+    return MemoryIndexer.new(config, tuple(layers), dials.seed)
+
+
+def learn_layer(
+    lesson: Lesson, layer: str, folder: Path, log: Log = lambda step, numbers: None
+) -> tuple[dict[str, Tensor], Fitted]:
+    """Trains one layer; returns its weights and how good they are."""
+    torch.manual_seed(lesson.dials.seed)
+    indexer = new_indexer(lesson.header, (layer,), lesson.dials)
+    retriever: Any = indexer.retrievers[layer]
+    if lesson.dials.init == "queries":
+        dump = next(iter(lesson.where.values()))
+        from planish.methods.lookahead.train.starting import start_from_queries
+
+        start_from_queries(retriever, dump.projections().get(layer), lesson.header)
+    train = Bank.of(lesson.read, lesson.train, layer)
+    validation = Bank.of(lesson.read, lesson.validation, layer)
+    fitted = fit(retriever, train, validation, lesson.dials, folder, log=log)
+    return {name: value.clone() for name, value in retriever.state_dict().items()}, fitted
+
+
+def assemble(
+    lesson: Lesson, learnt: Mapping[str, tuple[dict[str, Tensor], list[Tensor]]]
+) -> tuple[MemoryIndexer, str, dict[str, float | None]]:
+    """Chooses layers on validation and puts them together.
+
+    Args:
+        learnt: by layer, its weights and its logits on validation.
+
+    Returns:
+        The indexer, how its layers are joined, and the quality of the whole on validation.
+    """
+    dials = lesson.dials
+    some = next(iter(learnt))
+    judged = judged_of(Bank.of(lesson.read, lesson.validation, some))
+    logits = {layer: scores for layer, (_, scores) in learnt.items()}
+    chosen, mode = choose_layers(
+        judged, logits, most=dials.keep_layers, threshold=dials.threshold, aim=dials.aim
+    )
+    indexer = new_indexer(lesson.header, chosen, dials)
+    for layer in chosen:
+        indexer.retrievers[layer].load_state_dict(learnt[layer][0])
+    joined = combine([logits[layer] for layer in chosen], mode)
+    budgets = tuple(dict.fromkeys((*dials.budgets, dials.aim)))
+    quality = measure(judged, joined, threshold=dials.threshold, budgets=budgets)
+    return indexer, mode, quality

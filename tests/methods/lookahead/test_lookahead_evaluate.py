@@ -241,10 +241,3 @@ def test_nothing_is_measured_before_the_first_decision():
     assert vars(nothing) == dict.fromkeys(vars(nothing))
     whole = measure(looked, needs, resident, [0], steps=6, **common)
     assert (whole.mass_recall, whole.missed_mass, whole.stale_miss_rate) == (1.0, 0.0, 0.0)
-
-
-# ---- arms over a real model ------------------------------------------------------------------
-
-from planish.methods.lookahead.evaluate.bench import Bench, Play, plays  # noqa: E402
-from planish.methods.lookahead.evaluate.evaluating import run_batch  # noqa: E402
-from planish.methods.lookahead.evaluate.settings import ARMS  # noqa: E402

@@ -9,6 +9,7 @@ Shape suffixes: B rows, T steps, C chunks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
@@ -182,10 +183,12 @@ class Scene:
     def _bytes(self, row: int, found: Decoded, steps: int) -> dict[str, Any]:
         """What lay where from the first decision on, and what moved."""
         held = [each[row] for each in found.bytes[:steps]]
-        shares = [
-            (bytes.resident + bytes.digest) / self.bench.shape.dense(self.dense.prompt + step)
-            for step, bytes in enumerate(held)
-        ]
+        token, dense = self.bench.shape.token, self.bench.shape.dense
+        shares = [(held[0].resident + held[0].digest) / dense(self.dense.prompt)] if held else []
+        for step, (before, after) in enumerate(pairwise(held), 1):
+            # A decision comes behind its token: until then that lay beside the chunks of before.
+            most = max(before.resident + token, after.resident) + after.digest
+            shares.append(most / dense(self.dense.prompt + step))
         mine = [window for window in found.windows if window.request == row]
         moved = sum(window.moved_bytes for window in mine)
         scanned = found.scanned / len(self.batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ def test_sizes_are_told() -> None:
 )
 def test_turning_is_relative_and_keeps_products(seed: int, starts: list[int], shift: int) -> None:
     """What attention sees depends on distance alone, as far as float32 angles reach."""
-    backbone = _YARN
+    backbone = _yarn()
     generator = torch.Generator().manual_seed(seed)
     shape = (len(starts), 2, 1, 16)
     queries, keys = (torch.randn(shape, generator=generator) for _ in range(2))
@@ -159,12 +160,14 @@ def test_turning_is_relative_and_keeps_products(seed: int, starts: list[int], sh
     torch.testing.assert_close(back, keys, atol=1e-5, rtol=0)
 
 
-_YARN = Backbone.of(backbones.build("llama-yarn"))
+@cache
+def _yarn() -> Backbone:
+    return Backbone.of(backbones.build("llama-yarn"))
 
 
 def test_yarn_turns_by_its_attention_factor() -> None:
     states = torch.randn(1, 2, 3, 16)
-    turned = _YARN.rotate(0, states, torch.tensor([[0, 5, 77]]))
+    turned = _yarn().rotate(0, states, torch.tensor([[0, 5, 77]]))
     torch.testing.assert_close(turned.norm(dim=-1), 1.3 * states.norm(dim=-1))
 
 

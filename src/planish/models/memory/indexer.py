@@ -1,0 +1,360 @@
+"""The trained scorer: which chunks of its history a model will need next.
+
+    indexer = MemoryIndexer.from_pretrained("indexer/")
+    scores = indexer.score(hidden_BE, records, positions_B)      # layer -> (B, C)
+    indexer.ensemble(scores)
+
+`score` takes what enters a layer's attention at the last token, one record of 132 bytes for each
+chunk, and the token's position. Section 2.1 of the specification; Lookahead Sparse Attention,
+arXiv 2606.09079. The chunk tower and the bias are ours: DeepSeek-V4 has keys of its own.
+
+Shape suffixes: B queries, C chunks, E hidden, R rank, H heads, D head width (128), F features.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+
+from planish.errors import BadInput
+from planish.models.memory import checkpoint
+from planish.models.memory.digests import Pooling, pack, unpack
+from planish.models.memory.scorer import (
+    HEAD_DIM,
+    Rope,
+    agreement,
+    gate_scale,
+    hadamard,
+    rms_norm,
+    rotate,
+)
+from planish.records import explain
+
+__all__ = ["ChunkTower", "IndexerConfig", "MemoryIndexer", "QueryTower", "Retriever"]
+
+_NAME = re.compile(r"l(0|[1-9][0-9]*)")
+_PUBLISHED_FIRST, _PUBLISHED_STEP = 2, 2  # ordinals of compressed-attention layers to layers
+
+PerLayer = Tensor | Mapping[str, Tensor]
+
+
+class IndexerConfig(BaseModel):
+    """What an indexer is and what it was trained for; `indexer.json`.
+
+    Attributes:
+        hidden_size: E; rank: R; num_heads: H; head_dim: always 128.
+        chunk_tokens: tokens of history in one chunk.
+        pooling: how a chunk's keys become features; features: F, 0 without a chunk tower.
+        rope: how queries and chunk keys turn with their position.
+        layers: names of the scored layers; published: whether they are ordinals among the
+            compressed-attention layers of DeepSeek-V4 (l10 is layer 22).
+        backbone: fingerprint of the model it was trained for; {} for a published file, which
+            does not tell.
+        mode: how layers are joined.
+        notes: anything else worth keeping, such as the budget it was validated with.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hidden_size: int = Field(ge=1)
+    rank: int = Field(default=512, ge=1)
+    num_heads: int = Field(default=16, ge=1)
+    head_dim: Literal[128] = 128
+    chunk_tokens: int = Field(default=16, ge=1)
+    pooling: Pooling = "mean-min-max"
+    features: int = Field(default=0, ge=0)
+    rope: Rope = Rope()
+    layers: tuple[str, ...] = ()
+    published: bool = False
+    backbone: dict[str, Any] = Field(default_factory=dict)
+    mode: Literal["max", "mean"] = "max"
+    notes: dict[str, Any] = Field(default_factory=dict)
+
+
+class QueryTower(nn.Module):
+    """A token's hidden state as H queries and H signed gates."""
+
+    def __init__(self, config: IndexerConfig) -> None:
+        super().__init__()
+        heads, rank, hidden = config.num_heads, config.rank, config.hidden_size
+        self.num_heads, self.rope = heads, config.rope
+        self.wq_a = nn.Linear(hidden, rank, bias=False)
+        self.q_norm_weight = nn.Parameter(torch.ones(rank))
+        self.wq_b = nn.Linear(rank, heads * HEAD_DIM, bias=False)
+        self.weights_proj = nn.Linear(hidden, heads, bias=False)
+
+    def forward(self, hidden_BE: Tensor, positions_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries (B, H, D), rotated and mixed, and gates (B, H), scaled; float32."""
+        hidden_BE = hidden_BE.float()
+        query = rms_norm(self.wq_a(hidden_BE), self.q_norm_weight)
+        query = self.wq_b(query).view(len(hidden_BE), self.num_heads, HEAD_DIM)
+        # Published queries pass through bfloat16 on both sides of the rotation; gradients pass.
+        query = rotate(query.bfloat16(), positions_B[:, None], self.rope).bfloat16()
+        gates = self.weights_proj(hidden_BE) * gate_scale(self.num_heads)
+        return hadamard(query), gates
+
+
+class ChunkTower(nn.Module):
+    """A chunk's pooled features as one key."""
+
+    def __init__(self, config: IndexerConfig) -> None:
+        super().__init__()
+        self.rope = config.rope
+        self.weight = nn.Parameter(torch.empty(HEAD_DIM, config.features))
+        nn.init.normal_(self.weight, std=config.features**-0.5)
+
+    def forward(self, features: Tensor, starts: Tensor) -> Tensor:
+        """Keys (..., D) of features (..., F), turned by the position of a chunk's first token."""
+        return hadamard(rotate(features.float() @ self.weight.T, starts, self.rope))
+
+
+class Retriever(nn.Module):
+    """Both towers of one layer; `chunk` is None where the backbone has keys of its own."""
+
+    chunk: ChunkTower | None
+
+    def __init__(self, config: IndexerConfig) -> None:
+        super().__init__()
+        self.query = QueryTower(config)
+        self.chunk = ChunkTower(config) if config.features else None
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def logits(self, hidden_BE: Tensor, keys_BCD: Tensor, positions_B: Tensor) -> Tensor:
+        """(B, C); keys may be (C, D) where all queries look at the same chunks."""
+        queries_BHD, gates_BH = self.query(hidden_BE, positions_B)
+        return agreement(queries_BHD, gates_BH, keys_BCD) + self.bias
+
+
+class MemoryIndexer(nn.Module):
+    """One `Retriever` for each scored layer.
+
+    Args:
+        config: its sizes; `layers` may be left to `layers`.
+        layers: names such as "l17".
+
+    Raises:
+        BadInput: no layer, one named twice, or a name of another form.
+    """
+
+    def __init__(self, config: IndexerConfig, layers: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        layers = layers or config.layers
+        if not layers or len(set(layers)) < len(layers) or not all(map(_NAME.fullmatch, layers)):
+            raise BadInput(
+                f"cannot score the layers {', '.join(layers) or '(none)'}",
+                where="indexer",
+                fix="name each once, like l10",
+            )
+        self.config = config.model_copy(update={"layers": layers})
+        self.retrievers = nn.ModuleDict({layer: Retriever(config) for layer in layers})
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the scored layers."""
+        return self.config.layers
+
+    @property
+    def layer_indices(self) -> tuple[int, ...]:
+        """The transformer layer of each."""
+        numbers = (int(layer[1:]) for layer in self.layers)
+        if self.config.published:
+            return tuple(_PUBLISHED_FIRST + _PUBLISHED_STEP * number for number in numbers)
+        return tuple(numbers)
+
+    # -- files --------------------------------------------------------------------------------
+
+    @classmethod
+    def new(cls, config: IndexerConfig, layers: tuple[str, ...], seed: int = 0) -> Self:
+        """An untrained indexer, the same for the same seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return cls(config, layers)
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path) -> Self:
+        """Reads our folder or a published file; weights become float32.
+
+        Raises:
+            BadInput: it cannot be read, keys are missing, extra or misshapen, or the settings
+                contradict the weights.
+        """
+        weights, settings = checkpoint.read(path)
+        hidden, rank, heads = checkpoint.shapes(weights, where=str(path))
+        config = _configured(settings, weights, hidden, rank, heads, str(path))
+        indexer = cls(config, config.layers)
+        for layer, tensors in weights.items():
+            state = {_module(name): tensor for name, tensor in tensors.items()}
+            state["bias"] = tensors["bias"].reshape(()) if "bias" in tensors else torch.zeros(())
+            indexer._at(layer).load_state_dict(state)
+        return indexer.eval()
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Writes `indexer.safetensors` and `indexer.json`, each only when it is whole.
+
+        Raises:
+            BadInput: the folder cannot be written to.
+        """
+        weights = {
+            layer: {_file(name): value for name, value in self._at(layer).state_dict().items()}
+            for layer in self.layers
+        }
+        return checkpoint.write(folder, weights, self.config.model_dump_json(indent=1))
+
+    # -- scoring ------------------------------------------------------------------------------
+
+    def check(self, backbone: Mapping[str, Any], chunk_tokens: int) -> None:
+        """Whether it was trained for this backbone and this size of chunks.
+
+        Args:
+            backbone: `Backbone.fingerprint()`.
+
+        Raises:
+            BadInput: naming the first thing that differs.
+        """
+        known = {"hidden_size": self.config.hidden_size, **self.config.backbone}
+        for name, mine in known.items():
+            if name in backbone and backbone[name] != mine:
+                what = "weights differ" if name == "weights" else f"{name} is {backbone[name]}"
+                mine = "" if name == "weights" else f", not {mine}"
+                raise BadInput(
+                    f"the indexer was made for another backbone ({what}{mine})",
+                    where="indexer",
+                    fix="train one for this model: planish lookahead dump, then train",
+                )
+        if self.config.features and chunk_tokens != self.config.chunk_tokens:
+            raise BadInput(
+                f"the indexer was trained on chunks of {self.config.chunk_tokens} tokens, "
+                f"not {chunk_tokens}",
+                where="indexer",
+                fix="use its own size",
+            )
+
+    def compress(self, layer: str, features_BCF: Tensor, starts_BC: Tensor) -> Tensor:
+        """Records (B, C, 132) of chunks.
+
+        Args:
+            layer: name of a scored layer.
+            features_BCF: see `digests.pool`; starts_BC: position of each chunk's first token.
+
+        Raises:
+            BadInput: features of another width, or an indexer without a chunk tower.
+        """
+        tower = self._at(layer).chunk
+        if tower is None:
+            raise BadInput(
+                "this indexer has no chunk tower: it scores a backbone's own compressed keys",
+                where="indexer",
+            )
+        if features_BCF.shape[-1] != self.config.features:
+            raise BadInput(
+                f"features are {features_BCF.shape[-1]} wide, not {self.config.features}",
+                where=f"indexer layer {layer}",
+                fix="pool as it was trained: " + self.config.pooling,
+            )
+        return pack(tower(features_BCF, starts_BC))
+
+    def logits(
+        self, hidden: PerLayer, compressed_keys: PerLayer, positions_B: Tensor
+    ) -> dict[str, Tensor]:
+        """Scores before the sigmoid, by layer; see `score`."""
+        found = {}
+        for layer in self.layers:
+            hidden_BE = hidden if isinstance(hidden, Tensor) else hidden[layer]
+            records = (
+                compressed_keys if isinstance(compressed_keys, Tensor) else compressed_keys[layer]
+            )
+            if hidden_BE.dim() != 2 or hidden_BE.shape[1] != self.config.hidden_size:
+                raise BadInput(
+                    f"hidden states have shape {list(hidden_BE.shape)}",
+                    where=f"indexer layer {layer}",
+                    fix=f"give (rows, {self.config.hidden_size})",
+                )
+            found[layer] = self._at(layer).logits(hidden_BE, unpack(records), positions_B)
+        return found
+
+    def score(
+        self, hidden: PerLayer, compressed_keys: PerLayer, positions_B: Tensor
+    ) -> dict[str, Tensor]:
+        """How much each layer's next tokens need each chunk.
+
+        Args:
+            hidden: (B, E), what enters the attention module at the last token; one tensor for all
+                layers or one for each.
+            compressed_keys: uint8 (B, C, 132), likewise.
+            positions_B: absolute positions of the tokens.
+
+        Returns:
+            By layer, (B, C) in [0, 1].
+
+        Raises:
+            BadInput: other shapes, or scores that are not finite.
+        """
+        scores = {}
+        for layer, logits_BC in self.logits(hidden, compressed_keys, positions_B).items():
+            if not bool(logits_BC.isfinite().all()):
+                raise BadInput("scores are not finite", where=f"indexer layer {layer}")
+            scores[layer] = torch.sigmoid(logits_BC)
+        return scores
+
+    def ensemble(
+        self, scores: Mapping[str, Tensor], mode: Literal["max", "mean"] | None = None
+    ) -> Tensor:
+        """One score per chunk: the largest or the mean over layers; by default as configured."""
+        stacked = torch.stack(list(scores.values()))
+        return stacked.amax(0) if (mode or self.config.mode) == "max" else stacked.mean(0)
+
+    def _at(self, layer: str) -> Retriever:
+        found = self.retrievers[layer]
+        assert isinstance(found, Retriever)
+        return found
+
+
+def _configured(
+    settings: dict[str, Any] | None, weights: checkpoint.Weights, hidden: int, rank: int,
+    heads: int, where: str,
+) -> IndexerConfig:  # fmt: skip
+    """The settings that were saved, checked against the weights; or what the weights tell."""
+    widths = {
+        tensors["chunk.weight"].shape[1] if "chunk.weight" in tensors else 0
+        for tensors in weights.values()
+    }
+    if len(widths) > 1:
+        raise BadInput(f"layers have chunk towers of widths {sorted(widths)}", where=where)
+    [features] = widths
+    seen = {"hidden_size": hidden, "rank": rank, "num_heads": heads, "features": features}
+    if settings is None:
+        # Layers in the order of their numbers, as the file names them.
+        layers = tuple(sorted(weights, key=lambda name: (len(name), name)))
+        chunk = {"chunk_tokens": 4} if not features else {}
+        return IndexerConfig(**seen, **chunk, layers=layers, published=not features)
+    try:
+        config = IndexerConfig(**settings)
+    except ValidationError as error:
+        raise BadInput(explain(error), where=f"{where}/{checkpoint.SETTINGS}") from None
+    for name, value in seen.items():
+        if getattr(config, name) != value:
+            raise BadInput(
+                f"{name} is {getattr(config, name)}, but the weights have {value}",
+                where=f"{where}/{checkpoint.SETTINGS}",
+            )
+    if set(config.layers) != set(weights):
+        raise BadInput(
+            f"names the layers {', '.join(config.layers)}, the weights {', '.join(weights)}",
+            where=f"{where}/{checkpoint.SETTINGS}",
+        )
+    return config
+
+
+def _module(name: str) -> str:
+    """A parameter's name in `Retriever`."""
+    return name if name in ("bias", "chunk.weight") else f"query.{name}"
+
+
+def _file(name: str) -> str:
+    return name.removeprefix("query.")

@@ -1,0 +1,182 @@
+"""The shape of the tiny reader of long contexts: its words, its tokenizer, its network.
+
+    >>> tokenizer = build_tokenizer()
+    >>> tokenizer.decode(tokenizer("; 7 300 = 401").input_ids)
+    '; 7 300 = 401'
+
+A stock SmolLM3 network of 1.2 million parameters that reads `planish.tasks.recall`. Its first
+layer has rotary positions, the others have none, so that finding a record does not depend on how
+far away it is. From random weights a network of this size stays at chance for hours; it begins
+where a larger one arrives by itself: the heads of the first layer each look one to eight words
+back, and those of the second and third match what was before a word with what is here
+("induction", arXiv 2209.11895). Everything is trained from there.
+
+Shape suffixes: E hidden, D head width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from planish.embedded.network import EOS, PAD
+from planish.tasks.recall import grammar
+
+__all__ = ["CHAT_TEMPLATE", "MATCHING", "SHIFTS", "VOCABULARY", "build_model", "build_tokenizer"]
+
+VOCABULARY: tuple[str, ...] = (*grammar.VOCABULARY, EOS, PAD)
+
+CHAT_TEMPLATE = """\
+{#- Only the last user turn counts, and no system message: the model knows its task. -#}
+{%- set last = namespace(user=-1) -%}
+{%- for message in messages -%}
+{%- if message['role'] == 'user' -%}{%- set last.user = loop.index0 -%}{%- endif -%}
+{%- endfor -%}
+{%- if last.user < 0 -%}{{- raise_exception('a user message is needed') -}}{%- endif -%}
+{%- for message in messages[last.user:] -%}
+{%- if message['role'] == 'user' -%}
+{{- message['content'] + ' ' -}}
+{%- elif message['role'] == 'assistant' -%}
+{{- message['content'] + ' ' + eos_token -}}
+{%- endif -%}
+{%- endfor -%}
+"""
+
+SHIFTS = 8
+"""The heads of the first layer look 1 to 8 words back."""
+
+MATCHING = (1, 2)
+"""Layers whose heads match what came before."""
+
+_HIDDEN, _HEADS, _GROUPS, _WIDTH, _LAYERS = 160, 8, 4, 32, 4
+_OWN, _CODE, _MATCHING_GROUPS = 64, 12, 2
+# A hidden state begins as 64 numbers of the word here and 12 of each of the eight before it.
+_LOUDNESS, _GAIN = 0.3, 1.6
+_THETA = 50.0
+# With these, a word's place beats its neighbours by 9 in the logits, and every other place of a
+# context of 131,072 words by more.
+_SHARPNESS = 25.8
+
+
+def build_tokenizer() -> Any:
+    """One token per word; a word it does not know reads as padding."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+    from transformers import PreTrainedTokenizerFast
+
+    words = {word: index for index, word in enumerate(VOCABULARY)}
+    tokenizer = Tokenizer(WordLevel(words, unk_token=PAD))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        eos_token=EOS,
+        pad_token=PAD,
+        padding_side="left",
+        model_max_length=1 << 20,
+        clean_up_tokenization_spaces=False,
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def build_model(seed: int) -> Any:
+    """A freshly initialised network, the same for the same seed."""
+    import torch
+    from transformers import GenerationConfig, SmolLM3Config, SmolLM3ForCausalLM
+
+    eos, pad = VOCABULARY.index(EOS), VOCABULARY.index(PAD)
+    config = SmolLM3Config(
+        vocab_size=len(VOCABULARY),
+        hidden_size=_HIDDEN,
+        num_hidden_layers=_LAYERS,
+        num_attention_heads=_HEADS,
+        num_key_value_heads=_GROUPS,
+        head_dim=_WIDTH,
+        intermediate_size=320,
+        max_position_embeddings=1 << 20,
+        tie_word_embeddings=True,
+        attention_bias=True,
+        no_rope_layers=[1, *[0] * (_LAYERS - 1)],
+        rope_parameters={"rope_type": "default", "rope_theta": _THETA},
+        initializer_range=0.05,
+        bos_token_id=None,
+        eos_token_id=eos,
+        pad_token_id=pad,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = SmolLM3ForCausalLM(config)
+        with torch.no_grad():
+            words_VE = model.model.embed_tokens.weight
+            words_VE.mul_(0.1)
+            words_VE[:, :_OWN] += _LOUDNESS * torch.randn(len(VOCABULARY), _OWN)
+            code_DE = torch.zeros(_CODE, _HIDDEN)
+            code_DE[:, :_OWN] = torch.linalg.qr(torch.randn(_OWN, _CODE))[0].T
+            _shift(model.model.layers[0].self_attn, code_DE)
+            for layer in MATCHING:
+                _match(model.model.layers[layer].self_attn, code_DE)
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+        eos_token_id=eos, pad_token_id=pad, do_sample=False
+    )
+    model.eval()  # type: ignore[no-untyped-call]
+    return model
+
+
+def _shift(attention: Any, code_DE: Any) -> None:
+    """Head h writes the code of the word h + 1 back; all keys are alike: rotation tells places."""
+    import torch
+
+    half = _WIDTH // 2
+    frequencies = _THETA ** (-torch.arange(half) / half)
+    size = _SHARPNESS / half**0.5
+    attention.q_proj.weight.zero_()
+    attention.k_proj.weight.zero_()
+    key_D = torch.cat([torch.full((half,), size), torch.zeros(half)])
+    attention.k_proj.bias.copy_(key_D.repeat(_GROUPS))
+    queries = [
+        size * torch.cat([(back * frequencies).cos(), -(back * frequencies).sin()])
+        for back in range(1, _HEADS + 1)
+    ]
+    attention.q_proj.bias.copy_(torch.cat(queries))
+    attention.v_proj.weight.mul_(0.1)
+    attention.o_proj.weight.mul_(0.1)
+    for group in range(_GROUPS):
+        attention.v_proj.weight[group * _WIDTH :][:_CODE] += code_DE
+    for head in range(_HEADS):
+        block_ED = attention.o_proj.weight[:, head * _WIDTH : (head + 1) * _WIDTH]
+        block_ED[_slot(head + 1), :_CODE] += _LOUDNESS * torch.eye(_CODE)
+
+
+def _match(attention: Any, code_DE: Any) -> None:
+    """Half of the heads: the key tells the three words before a place, the query the last three."""
+    import torch
+
+    reads = torch.zeros(4, _WIDTH, _HIDDEN)  # words 0 to 3 back
+    reads[0, :_CODE] = code_DE
+    for back in (1, 2, 3):
+        reads[back, :_CODE, _slot(back)] = torch.eye(_CODE)
+    part = _WIDTH // 3
+    key_DE = torch.cat([reads[back, :part] for back in (1, 2, 3)])
+    query_DE = torch.cat([reads[back, :part] for back in (0, 1, 2)])
+    copied = _OWN // _MATCHING_GROUPS
+    per_group = _HEADS // _GROUPS
+    for weight in (attention.k_proj.weight, attention.q_proj.weight, attention.v_proj.weight,
+                   attention.o_proj.weight):  # fmt: skip
+        weight.mul_(0.1)
+    for group in range(_MATCHING_GROUPS):
+        first = group * _WIDTH
+        attention.k_proj.weight[first : first + _WIDTH].mul_(0.1)
+        attention.v_proj.weight[first : first + _WIDTH].mul_(0.1)
+        attention.k_proj.weight[first : first + 3 * part] += _GAIN * key_DE
+        word = slice(group * copied, (group + 1) * copied)
+        attention.v_proj.weight[first : first + copied, word] += torch.eye(copied)
+        for head in range(group * per_group, (group + 1) * per_group):
+            first = head * _WIDTH
+            attention.q_proj.weight[first : first + _WIDTH].mul_(0.1)
+            attention.o_proj.weight[:, first : first + _WIDTH].mul_(0.1)
+            attention.q_proj.weight[first : first + 3 * part] += _GAIN * query_DE
+            attention.o_proj.weight[word, first : first + copied] += torch.eye(copied)
+
+
+def _slot(back: int) -> slice:
+    """Where a hidden state holds the code of the word so many places back."""
+    return slice(_OWN + (back - 1) * _CODE, _OWN + back * _CODE)

@@ -138,7 +138,7 @@ def indexer_path(name: str) -> Path:
     shipped = name == SHIPPED or name.startswith(f"{SHIPPED}:")
     if not shipped:
         path = Path(name).expanduser()
-        if not path.exists():
+        if not name or not path.exists():
             raise BadInput(
                 "no such indexer",
                 where=name or "lookahead",

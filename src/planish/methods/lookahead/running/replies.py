@@ -1,0 +1,186 @@
+"""What `planish lookahead generate` records of a reply, and what a run of them comes to.
+
+replies = list(run.records(REPLY, Reply))
+summary_of(replies, lost=0)["device_share"]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from planish.models.memory.budget import WindowRecord
+from planish.records import BadInput, Completion, Record
+from planish.runs.console import Screen
+
+__all__ = [
+    "REPLY", "Parting", "Reply", "Window", "read_document", "readable", "show", "summary_of",
+    "token_bytes",
+]  # fmt: skip
+
+REPLY = "reply"
+"""Kind of the records."""
+
+SHOWN = 8
+"""Replies of a run that are a row each in the table at its end."""
+
+
+class Window(WindowRecord):
+    """A decision, and what a dense cache would hold at the same time, in bytes."""
+
+    dense_bytes: int
+
+    @property
+    def share(self) -> float:
+        """Bytes on the device, digests included, against dense."""
+        return (self.bytes.resident + self.bytes.digest) / self.dense_bytes
+
+
+class Parting(Record):
+    """Where dense decoding of the same prompt goes another way.
+
+    Args:
+        place: of the first token that differs; None: the replies are the same.
+        dense: the dense reply; seconds: that it took, the prompt included.
+    """
+
+    place: int | None
+    dense: str
+    seconds: float
+
+
+class Reply(Record):
+    """A request that was answered.
+
+    Args:
+        windows: the decisions, in order; none in a reply of one token.
+        decode_tokens, decode_seconds: behind the first decision, so that reading the prompt does
+            not count.
+    """
+
+    id: str
+    completion: Completion
+    windows: tuple[Window, ...] = ()
+    decode_tokens: int = 0
+    decode_seconds: float = 0.0
+    check: Parting | None = None
+
+    @property
+    def share(self) -> float | None:
+        """Mean share of dense bytes on the device over the decisions."""
+        return _mean([window.share for window in self.windows])
+
+    @property
+    def fallback(self) -> bool:
+        """Whether it ended dense."""
+        return bool(self.windows) and self.windows[-1].fallback
+
+    @property
+    def moved(self) -> int:
+        """Bytes that came back from the host."""
+        return sum(window.moved_bytes for window in self.windows)
+
+
+def read_document(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        BadInput: it cannot be read, is no text, or is empty.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInput(
+            error.strerror or str(error), where=str(path), fix="check the path"
+        ) from None
+    except UnicodeDecodeError:
+        raise BadInput("is no text in UTF-8", where=str(path), fix="convert it") from None
+    if not text.strip():
+        raise BadInput("is empty", where=str(path), fix="name a file with text")
+    return text.rstrip("\n")
+
+
+def token_bytes(backbone: Any) -> int:
+    """Bytes of keys and values of one token in all memory layers."""
+    width = backbone.num_kv_heads * backbone.head_dim * backbone.model.dtype.itemsize
+    return int(2 * len(backbone.memory_layers) * width)
+
+
+def summary_of(replies: Sequence[Reply], lost: int) -> dict[str, Any]:
+    """The numbers of a run; None for what could not be measured.
+
+    Args:
+        lost: prompts that brought no reply.
+    """
+    windows = [window for reply in replies for window in reply.windows]
+    seconds = sum(reply.decode_seconds for reply in replies)
+    tokens = sum(reply.decode_tokens for reply in replies)
+    made = sum(reply.completion.usage.completion_tokens for reply in replies)
+    summary = {
+        "replies": len(replies),
+        "errors": lost,
+        "device_share": _mean([reply.share for reply in replies if reply.share is not None]),
+        "device_share_max": max((window.share for window in windows), default=None),
+        "host_share": _mean([window.bytes.host / window.dense_bytes for window in windows]),
+        "moved_bytes_per_token": sum(reply.moved for reply in replies) / made if made else None,
+        "score_ms": _mean([window.score_ms for window in windows]),
+        "tokens_per_second": tokens / seconds if tokens and seconds else None,
+        "fallbacks": sum(reply.fallback for reply in replies),
+    }
+    checks = [reply.check for reply in replies if reply.check is not None]
+    if checks:
+        summary["same_as_dense"] = sum(each.place is None for each in checks)
+        summary["seconds_against_dense"] = _ratio(replies)
+    return summary
+
+
+def _ratio(replies: Sequence[Reply]) -> float | None:
+    """Seconds of whole requests, prompts included, against dense."""
+    both = [
+        (reply.completion.usage.seconds, reply.check.seconds) for reply in replies if reply.check
+    ]
+    dense = sum(theirs for _, theirs in both)
+    return sum(ours for ours, _ in both) / dense if dense else None
+
+
+def show(replies: Sequence[Reply], screen: Screen) -> None:
+    """A table with a row for each of the first replies."""
+    columns = ["request", "tokens", "kept", "device", "host", "of dense", "tokens/s", "fallback"]
+    checked = any(reply.check for reply in replies)
+    rows = []
+    for reply in replies[:SHOWN]:
+        usage, last = reply.completion.usage, reply.windows[-1] if reply.windows else None
+        row = [reply.id, f"{usage.prompt_tokens} + {usage.completion_tokens}"]
+        row.append("n/a" if last is None else f"{last.kept} of {last.num_chunks}")
+        for held in ("resident", "host"):
+            row.append("n/a" if last is None else readable(getattr(last.bytes, held)))
+        row.append("n/a" if reply.share is None else f"{reply.share:.1%}")
+        speed = reply.decode_seconds and reply.decode_tokens / reply.decode_seconds
+        row += [f"{speed:.1f}" if speed else "n/a", "yes" if reply.fallback else "no"]
+        if reply.check is not None:
+            place = reply.check.place
+            row.append("same" if place is None else f"parts at token {place + 1}")
+        rows.append(row)
+    screen.table([*columns, "dense reply"] if checked else columns, rows)
+    if len(replies) > SHOWN:
+        screen.say(f"and {len(replies) - SHOWN} more in records.jsonl")
+
+
+def readable(count: int) -> str:
+    """Bytes for people.
+
+    >>> readable(1_536_000)
+    '1.5 MB'
+    """
+    size = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def _mean(numbers: Sequence[float]) -> float | None:
+    """None where there is nothing to be averaged."""
+    return sum(numbers) / len(numbers) if numbers else None

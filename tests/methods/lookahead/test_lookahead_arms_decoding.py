@@ -20,7 +20,7 @@ from planish.records import Example, Verdict, user
 from support import backbones
 
 DIALS = Settings(interval=6, chunk_tokens=8, recent_tokens=8, observed=6)
-LENGTH, REPLY = 120, 20
+LENGTH, REPLY = 120, 14
 OTHERS = ARMS[1:]  # the indexer has tests of its own
 
 
@@ -91,7 +91,7 @@ def test_choosing_by_reading_everything_is_counted_as_moved(found):
 
 def test_traces_tell_the_windows_of_the_first_document(found):
     each, trace = found["recency", "d0"]
-    assert trace.steps == (1, 7, 13, 19)
+    assert trace.steps == (1, 7, 13)
     assert trace.num_chunks == (LENGTH + REPLY - 1) // 8
     last = [chunk for chunk in trace.resident[0] if chunk < 15]
     assert last == list(range(15 - each.max_chunks, 15))

@@ -235,7 +235,8 @@ def accuracy_figure(summary: Summary) -> Figure:
                 axes.axhline(level, color=MUTED, linestyle=(0, (1, 2)), label=DENSE)
         axes.set(xlabel="KV bytes on the device, % of dense", ylabel="accuracy")
         axes.set_ylim(-0.02, 1.02)
-        figure.legend(loc="outside upper left", ncols=5, handlelength=3)
+        if axes.get_legend_handles_labels()[1]:
+            figure.legend(loc="outside upper left", ncols=5, handlelength=3)
     return figure
 
 

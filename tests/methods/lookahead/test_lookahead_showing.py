@@ -1,0 +1,195 @@
+"""`planish lookahead evaluate` as it is typed, its page and its pictures."""
+
+import json
+import re
+
+import pytest
+import torch
+
+from planish.cli import main
+from planish.embedded.recall_model import build_tokenizer
+from planish.methods.lookahead.evaluate.outcomes import OUTCOME, TRACE, Outcome, Trace
+from planish.methods.lookahead.evaluate.summary import Summary
+from planish.methods.lookahead.showing import report, residency_figure, sentences, shown_traces
+from planish.records import read_jsonl
+from planish.runs.rows import read_rows
+
+ARMS = "recency,quest,oracle,dense"
+FAST = ("--interval", 8, "--chunk-tokens", 8, "--recent-tokens", 8, "--max-tokens", 10)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A tiny random Llama that reads the words of recall tasks, from disk."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("checkpoint") / "model"
+    tokenizer = build_tokenizer()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
+        initializer_range=0.3, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def call(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(["lookahead", "evaluate", *(str(argument) for argument in arguments)])
+    captured = capsys.readouterr()
+    return stop.value.code, captured.out, captured.err
+
+
+def typed(checkpoint, tmp_path, *more, arms=ARMS):
+    return (
+        "--model", f"hf:{checkpoint}", "--task", "recall:niah_multikey_1+vt:96", "--arms", arms,
+        "--fractions", "0.4", "--examples", 2, *FAST, "--runs", tmp_path / "runs", *more,
+    )  # fmt: skip
+
+
+def refused(capsys, *arguments):
+    code, out, err = call(capsys, *arguments)
+    assert code == 2, err
+    assert "Traceback" not in err
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1
+    return err
+
+
+def outcomes_of(run):
+    return {row.id: row.read(Outcome) for row in read_rows(run, OUTCOME)}
+
+
+def test_a_run_tells_its_numbers_leaves_a_page_and_goes_on_where_it_was(
+    capsys, checkpoint, tmp_path
+):
+    code, out, err = call(capsys, *typed(checkpoint, tmp_path, "--json"))
+    assert code == 0, err
+    found = json.loads(out)
+    outcomes = outcomes_of(found["run"])
+    assert len(outcomes) == 2 * (3 + 1)
+    summary = Summary(outcomes.values())
+    assert found["accuracy_dense"] == summary.accuracy("dense", 1.0).value
+    assert found["accuracy_recency_0.4"] == summary.accuracy("recency", 0.4).value
+    assert found["families"] == found["documents"] == 2
+    assert {each.family for each in outcomes.values()} == {"niah_multikey_1", "vt"}
+    for each in outcomes.values():
+        if each.arm != "dense" and each.steps:
+            assert each.kv_fraction <= each.fraction
+    traces = [row.read(Trace) for row in read_rows(found["run"], TRACE)]
+    assert len({trace.family for trace in traces}) == 2
+    page = (tmp_path / "runs" / "lookahead").glob("*/report.html")
+    text = next(page).read_text()
+    assert text.count("<figure") == 2
+    assert "needed and missing" in text
+    # Half of it is lost, and comes again as it was.
+    records = tmp_path / found["run"] / "records.jsonl"
+    lines = records.read_text().splitlines(keepends=True)
+    records.write_text("".join(lines[: len(lines) // 2]))
+    code, out, err = call(capsys, "--resume", found["run"], "--runs", tmp_path / "runs", "--json")
+    assert code == 0, err
+    assert "were there before" in err
+    again = outcomes_of(found["run"])
+    assert again.keys() == outcomes.keys()
+    for id, each in again.items():
+        assert each.reply == outcomes[id].reply
+        assert each.kv_fraction == outcomes[id].kv_fraction
+    ids = [value["id"] for _, value in read_jsonl(records) if value["kind"] == OUTCOME]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_screen_names_arms_and_what_is_next(capsys, checkpoint, tmp_path):
+    code, out, err = call(
+        capsys, *typed(checkpoint, tmp_path, "--no-quality", arms="recency,dense")
+    )
+    assert code == 0, err
+    assert re.search(r"recency\s", out)
+    assert "at 40 % of the bytes" in out
+    assert "planish lookahead evaluate" in out
+
+
+def test_bad_input_is_one_line(capsys, checkpoint, tmp_path):
+    runs = ("--runs", tmp_path / "runs")
+    model, task = ("--model", f"hf:{checkpoint}"), ("--task", "recall:vt:96")
+    assert "--model: is missing" in refused(capsys, *task, *runs)
+    assert "--task: is missing" in refused(capsys, *model, *runs)
+    given = (*model, *task, *runs)
+    assert "no arm is called 'best'" in refused(capsys, *given, "--arms", "best")
+    assert "2 is no share" in refused(capsys, *given, "--arms", "recency", "--fractions", "2")
+    assert "--fractions" in refused(capsys, *given, "--arms", "recency", "--fractions", "x")
+    assert "give --indexer DIR" in refused(capsys, *given, "--arms", "lookahead")
+    long = ("--model", f"hf:{checkpoint}", "--task", "recall:vt:300", *runs)
+    assert "the model takes 256" in refused(capsys, *long, "--arms", "dense")
+    assert not (tmp_path / "runs").exists()
+
+
+# ---- the page --------------------------------------------------------------------------------
+
+
+def trace(arm, fraction=0.1, windows=2, document="d"):
+    return Trace(
+        document_id=document, family="one", arm=arm, fraction=fraction,
+        steps=tuple(range(1, 1 + 64 * windows, 64)), num_chunks=9,
+        resident=((0, 1, 8),) * windows, needed=((1, 2),) * windows,
+    )  # fmt: skip
+
+
+def outcome(arm, fraction, document, correct):
+    return Outcome(
+        task="t", seed=0, document_id=document, length=9, arm=arm, fraction=fraction,
+        family="one", correct=correct, kv_fraction=fraction,
+    )  # fmt: skip
+
+
+def test_the_picture_is_of_one_document_at_about_a_tenth():
+    traces = [
+        trace("recency"), trace("lookahead"), trace("oracle", document="e", windows=3),
+        trace("lookahead", document="e", windows=3), trace("lookahead", 0.5),
+    ]  # fmt: skip
+    assert [(each.arm, each.document_id) for each in shown_traces(traces)] == [
+        ("lookahead", "e"), ("oracle", "e"),
+    ]  # fmt: skip
+    assert shown_traces([]) == []
+
+
+def test_the_picture_tells_what_was_there_and_what_was_missing():
+    figure = residency_figure([trace("oracle"), trace("recency")])
+    bars = figure.axes[0].collections
+    spans = [
+        [(path.vertices[:, 0].min(), path.vertices[:, 0].max()) for path in bar.get_paths()]
+        for bar in bars[:3]
+    ]
+    assert spans == [[(-0.5, 0.5), (7.5, 8.5)], [(0.5, 1.5)], [(1.5, 2.5)]]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["oracle", "recency"]
+
+
+def test_a_null_is_printed_as_a_null():
+    names = [f"d{place}" for place in range(8)]
+    outcomes = [
+        outcome(arm, fraction, name, float(right(place)))
+        for arm, fraction, right in (
+            ("lookahead", 0.1, lambda place: place % 2),
+            ("oracle", 0.1, lambda place: place % 2 or place == 0),
+            ("dense", 1.0, lambda place: True),
+        )
+        for place, name in enumerate(names)
+    ]
+    lines = sentences(Summary(outcomes))
+    assert any("oracle - lookahead" in line and "null" in line for line in lines)
+    assert any("lookahead - dense" in line and "null" not in line for line in lines)
+    page = report(Summary(outcomes), [], "hf:x").html()
+    assert "lookahead at 10 %" in page
+    assert page.count("<figure") == 1
+
+
+def test_a_page_of_arms_that_could_not_pay_has_no_numbers_but_says_why():
+    refused = outcome("quest", 0.1, "d", None).model_copy(
+        update={"kv_fraction": None, "why": "too dear"}
+    )
+    summary = Summary([refused])
+    assert "1 answers have no score: too dear" in report(summary, [], "hf:x").html()
+    assert summary.numbers()["arms"][0]["accuracy"] is None

@@ -1,0 +1,305 @@
+"""DeepSeek-V4's compressed attention within a set of chunks that a memory indexer chose.
+
+    with DeepseekMemory(model, MemoryIndexer.from_pretrained(path), budget) as memory:
+        model.generate(ids_BT, max_new_tokens=256)
+    memory.windows
+
+What the compressed path is (transformers' `models/deepseek_v4`). A layer's cache is a sliding
+window of ordinary keys plus, in "compressed_sparse_attention" layers, two growing lists:
+`compressed_kv["compressor"]` [B,C,D], one entry for each `compress_rate` (4) tokens, key and value
+in one, rotated by the position of its first token; and `compressed_kv["indexer"]` [B,C,128], the
+key that the layer's own indexer looks it up by. Tokens that do not fill an entry yet wait in
+`buffer_kv`; each entry also reads the previous one's tokens (`overlap_kv`). A token's indexer
+scores all C keys, takes the best `index_topk`, and attention sees its window and those entries.
+"heavily_compressed_attention" layers see all of their entries, one for 128 tokens.
+
+A chunk is one entry. Its digest is the indexer key in the published record of 132 bytes. The
+published keys went through a Hadamard matrix, which transformers leaves out because it cancels
+between its own queries and keys; here it is applied before packing.
+
+What this does and does not do: absentees cannot be attended to in any compressed-sparse layer
+(see `native_topk`), so answers are those of a server that keeps them on the host. The entries
+themselves stay where transformers puts them; `WindowRecord.kept` says how many a server would
+need, and bytes are those that really lie on the device. Section 2.2 of the specification;
+arXiv 2606.09079.
+
+Shape suffixes: B rows, T tokens, C chunks, D width of an entry, E hidden.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from planish.errors import BadInput
+from planish.models.memory.budget import Budget, Bytes, WindowRecord
+from planish.models.memory.digests import RECORD_BYTES, pack
+from planish.models.memory.native_topk import NativeTopK
+from planish.models.memory.scorer import hadamard
+from planish.models.memory.selection import check_budget, choose
+
+if TYPE_CHECKING:
+    from planish.models.memory.indexer import MemoryIndexer
+
+__all__ = ["DeepseekMemory"]
+
+
+class DeepseekMemory:
+    """A context manager in which a DeepSeek-V4 model attends to resident chunks only.
+
+    A prompt (more new tokens than `budget.dense_queries`, or a new cache) sees everything. After
+    the first short pass that follows, and then every `budget.interval` tokens, all chunks are
+    scored; the new set acts from the next token. Chunks completed since then are resident.
+
+    Args:
+        model: a `DeepseekV4ForCausalLM`.
+        indexer: in the published format; its layers must be compressed-sparse ones of the model.
+        budget: its tokens count as in ordinary models, a chunk being `compress_rate` tokens.
+
+    Attributes:
+        windows: one record for each decision and row.
+        resident_BC: the set in force, None while everything is seen.
+
+    Raises:
+        BadInput: another model; an indexer for other layers, sizes or chunks; padding, a cache
+            without compressed entries (when the pass begins).
+    """
+
+    def __init__(self, model: Any, indexer: MemoryIndexer, budget: Budget) -> None:
+        self._native = NativeTopK(model)
+        self._decoder = model.get_decoder()
+        self.model, self.indexer, self.budget = model, indexer, budget
+        self.chunk_tokens = int(model.config.compress_rates["compressed_sparse_attention"])
+        self.windows: list[WindowRecord] = []
+        self._check(model.config)
+        self._scored = dict(zip(indexer.layers, indexer.layer_indices, strict=True))
+        self._stack = ExitStack()
+        self._hidden: dict[int, Tensor] = {}
+        self._records: dict[int, Tensor] = {}
+        self._resident_BC: Tensor | None = None
+        self._dense_B: Tensor | None = None
+        self._cache: Any = None
+        self._due = self._prompt = True
+        self._length = self._tokens = self._since = 0
+        self._start(None)
+
+    @property
+    def resident_BC(self) -> Tensor | None:
+        """True for chunks that may be attended to; None while everything is seen."""
+        return self._resident_BC
+
+    def __enter__(self) -> Self:
+        """Sets the hooks."""
+        with ExitStack() as stack:
+            stack.enter_context(self._native.attached())
+            for layer in self._scored.values():
+                attention = self._decoder.layers[layer].self_attn
+                hook = attention.register_forward_pre_hook(self._keep(layer), with_kwargs=True)
+                stack.callback(hook.remove)
+            before = self._decoder.register_forward_pre_hook(self._before, with_kwargs=True)
+            stack.callback(before.remove)
+            after = self._decoder.register_forward_hook(self._after, with_kwargs=True)
+            stack.callback(after.remove)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Removes them, whatever happened."""
+        self._stack.close()
+        self._start(None)
+
+    # -- around a forward pass ----------------------------------------------------------------
+
+    def _keep(self, layer: int) -> Any:
+        def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            states = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+            self._hidden[layer] = states[:, -1].detach()
+
+        return keep
+
+    def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        mask = kwargs.get("attention_mask")
+        if isinstance(mask, Tensor) and mask.ndim == 2 and not bool(mask.all()):
+            # The model's own entries begin at the first column, padding included.
+            raise BadInput(
+                "the batch is padded, which DeepSeek-V4's compressed entries do not allow for",
+                where="attention_mask",
+                fix="give rows of equal length, or one at a time",
+            )
+        cache = kwargs.get("past_key_values")
+        length = 0 if cache is None else cache.get_seq_length()
+        if cache is None or cache is not self._cache or length < self._length:
+            self._start(cache)
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        tokens = (ids if ids is not None else kwargs["inputs_embeds"]).shape[1]
+        self._tokens, self._length = tokens, length + tokens
+        if length == 0 or tokens > self.budget.dense_queries:
+            self._resident_BC, self._due, self._prompt = None, True, True
+        else:
+            self._prompt = False
+        self._native.resident_BC = self._resident_BC
+
+    def _after(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
+        cache = kwargs.get("past_key_values")
+        if cache is None:
+            cache = getattr(output, "past_key_values", None)
+        if cache is None or self._prompt:
+            # A cache that the model made by itself is the one of the passes to come.
+            if cache is not None and cache is not self._cache:
+                self._follow(cache)
+            return
+        self._since += self._tokens
+        if self._due or self._since >= self.budget.interval:
+            self._decide(cache)
+            self._due, self._since = False, 0
+
+    def _start(self, cache: Any) -> None:
+        self._records = {}
+        self._resident_BC = self._dense_B = None
+        self._native.resident_BC = None
+        self._due, self._prompt, self._since = True, True, 0
+        self._length = self._tokens = 0
+        self._hidden.clear()
+        self._cache = None
+        if cache is not None:
+            self._follow(cache)
+
+    def _follow(self, cache: Any) -> None:
+        """Beams change places in the cache; what belongs to a row has to go with it."""
+        self._cache, original = cache, cache.reorder_cache
+
+        def reorder_cache(beam_idx: Tensor) -> None:
+            original(beam_idx)
+            if cache is self._cache:
+                self._reorder(beam_idx)
+
+        cache.reorder_cache = reorder_cache
+        self._stack.callback(cache.__dict__.pop, "reorder_cache", None)
+
+    def _reorder(self, rows_B: Tensor) -> None:
+        def moved(states: Tensor) -> Tensor:
+            return states.index_select(0, rows_B.to(states.device))
+
+        self._records = {layer: moved(records) for layer, records in self._records.items()}
+        if self._resident_BC is not None:
+            self._resident_BC = moved(self._resident_BC)
+        if self._dense_B is not None:
+            self._dense_B = moved(self._dense_B)
+
+    # -- a decision ---------------------------------------------------------------------------
+
+    def _decide(self, cache: Any) -> None:
+        began = time.perf_counter()
+        records = {name: self._digests(cache, layer) for name, layer in self._scored.items()}
+        rows, chunks = next(iter(records.values())).shape[:2]
+        if not chunks:
+            return
+        device = next(iter(records.values())).device
+        positions_B = torch.full((rows,), self._length - 1, device=device)
+        hidden = {name: self._hidden[layer] for name, layer in self._scored.items()}
+        scores = self.indexer.score(hidden, records, positions_B)
+        scores_BC = self.indexer.ensemble(scores, mode=self.budget.mode)
+        milliseconds = (time.perf_counter() - began) * 1000
+        before_BC = torch.zeros(rows, chunks, dtype=torch.bool, device=device)
+        if self._resident_BC is not None:
+            known = self._resident_BC.shape[1]
+            before_BC[:, :known] = self._resident_BC
+            before_BC[:, known:] = True
+        choice = choose(
+            scores_BC,
+            num_chunks_B=torch.full((rows,), chunks, device=device),
+            first_chunk_B=torch.zeros(rows, dtype=torch.long, device=device),
+            budget=self.budget,
+            chunk_tokens=self.chunk_tokens,
+            length=self._length,
+            resident_before=before_BC,
+        )
+        fallback_B = choice.fallback_B.to(device)
+        dense_B = fallback_B if self._dense_B is None else self._dense_B | fallback_B
+        self._dense_B = dense_B
+        self._resident_BC = choice.keep_BC.to(device) | dense_B[:, None]
+        self._record(cache, choice.thresholded_B, milliseconds)
+
+    def _record(self, cache: Any, thresholded_B: Tensor, milliseconds: float) -> None:
+        assert self._resident_BC is not None
+        assert self._dense_B is not None
+        rows, chunks = self._resident_BC.shape
+        entries = [
+            states
+            for layer in self._native.layers
+            for states in cache.layers[layer].compressed_kv.values()
+            if states is not None
+        ]
+        lying = Bytes(
+            resident=sum(states.nbytes for states in entries) // rows,
+            digest=RECORD_BYTES * chunks * len(self._scored),
+        )
+        for row, kept_C in enumerate(self._resident_BC):
+            self.windows.append(
+                WindowRecord(
+                    request=row,
+                    step=self._length,
+                    num_chunks=chunks,
+                    kept=int(kept_C.sum()),
+                    thresholded=int(thresholded_B[row]),
+                    moved_bytes=0,
+                    bytes=lying,
+                    score_ms=milliseconds,
+                    fallback=bool(self._dense_B[row]),
+                )
+            )
+
+    def _digests(self, cache: Any, layer: int) -> Tensor:
+        """Records of all chunks of a layer; each is packed once, as entries never change."""
+        entries = getattr(cache.layers[layer], "compressed_kv", {}).get("indexer")
+        if entries is None:
+            if not hasattr(cache.layers[layer], "compressed_kv"):
+                raise BadInput(
+                    "it keeps no compressed entries",
+                    where="past_key_values",
+                    fix="leave it out, or give DynamicCache(config=model.config)",
+                )
+            rows = next(iter(self._hidden.values())).shape[0]
+            return torch.zeros(rows, 0, RECORD_BYTES, dtype=torch.uint8)
+        done = self._records.get(layer)
+        known = 0 if done is None else done.shape[1]
+        new = pack(hadamard(entries[:, known:].float())) if entries.shape[1] > known else None
+        parts = [part for part in (done, new) if part is not None]
+        self._records[layer] = torch.cat(parts, dim=1)
+        return self._records[layer]
+
+    def _check(self, config: Any) -> None:
+        where = "indexer"
+        check_budget(self.budget, self.chunk_tokens)
+        sparse = self._native.layers
+        other = [i for i in self.indexer.layer_indices if i not in sparse]
+        if other:
+            raise BadInput(
+                f"it scores layers {', '.join(map(str, other))}, which are not compressed-sparse",
+                where=where,
+                fix=f"use one for layers among {', '.join(map(str, sparse))}",
+            )
+        settings = self.indexer.config
+        for what, wanted, found in (
+            ("hidden size", config.hidden_size, settings.hidden_size),
+            ("width of a chunk's key", config.index_head_dim, settings.head_dim),
+            ("tokens of a chunk", self.chunk_tokens, settings.chunk_tokens),
+        ):
+            if wanted != found:
+                raise BadInput(
+                    f"its {what} is {found}, the model's is {wanted}",
+                    where=where,
+                    fix="use an indexer that was trained for this model",
+                )

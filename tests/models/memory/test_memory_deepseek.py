@@ -1,0 +1,239 @@
+"""A DeepSeek-V4 model decodes within the chunks that an indexer of the published format keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from planish.models.memory.indexer import MemoryIndexer
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import DynamicCache
+
+from planish.errors import BadInput
+from planish.models.memory.budget import Budget
+from planish.models.memory.deepseek import DeepseekMemory
+from support import backbones
+
+PROMPT = 61
+GREEDY: dict[str, Any] = {"do_sample": False, "max_new_tokens": 10, "pad_token_id": 0}
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return backbones.build("deepseek-v4")
+
+
+@pytest.fixture(scope="module")
+def ids_BT() -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(3, backbones.VOCABULARY, (2, PROMPT), generator=generator)
+
+
+@pytest.fixture(scope="module")
+def native(model: Any, tmp_path_factory: pytest.TempPathFactory) -> MemoryIndexer:
+    """The published format, filled with the weights of the model's own indexers."""
+    weights = {}
+    for ordinal, layer in enumerate((2, 4)):
+        attention = model.model.layers[layer].self_attn
+        own, name = attention.compressor.indexer, f"retrievers.l{ordinal}"
+        weights[f"{name}.wq_a.weight"] = attention.q_a_proj.weight
+        weights[f"{name}.q_norm_weight"] = attention.q_a_norm.weight
+        weights[f"{name}.wq_b.weight"] = own.q_b_proj.weight
+        weights[f"{name}.weights_proj.weight"] = own.scorer.weights_proj.weight
+    path = tmp_path_factory.mktemp("indexer") / "indexer.safetensors"
+    save_file({key: value.detach().clone() for key, value in weights.items()}, path)
+    return MemoryIndexer.from_pretrained(path)
+
+
+def _hooks(model: Any) -> int:
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
+
+def _generate(model: Any, ids_BT: Tensor, **more: Any) -> Any:
+    options = GREEDY | {"return_dict_in_generate": True, "output_logits": True} | more
+    return model.generate(ids_BT, attention_mask=torch.ones_like(ids_BT), **options)
+
+
+def test_the_models_own_indexer_in_the_published_format_scores_alike(
+    model: Any, ids_BT: Tensor, native: MemoryIndexer
+) -> None:
+    """Layer order, rotation, gates, Hadamard and packing all have to be right for this."""
+    own: dict[int, Tensor] = {}
+    handles = [
+        model.model.layers[layer].self_attn.compressor.indexer.scorer.register_forward_hook(
+            lambda module, args, scores, layer=layer: own.__setitem__(layer, scores[:, -1])
+        )
+        for layer in (2, 4)
+    ]
+    given: dict[str, Any] = {}
+
+    class Seen:
+        """The indexer, with what it was asked kept."""
+
+        layers, layer_indices, config = native.layers, native.layer_indices, native.config
+        ensemble = staticmethod(native.ensemble)
+
+        def score(self, *args: Any) -> Any:
+            given["args"] = args
+            return native.score(*args)
+
+    try:
+        with DeepseekMemory(model, Seen(), Budget(recent_tokens=8)):  # type: ignore[arg-type]
+            _generate(model, ids_BT, max_new_tokens=2)
+    finally:
+        for handle in handles:
+            handle.remove()
+    logits = native.logits(*given["args"])
+    for ordinal, layer in enumerate((2, 4)):
+        theirs, ours = own[layer], logits[f"l{ordinal}"]
+        assert ours.shape == theirs.shape == (2, PROMPT // 4)
+        # Records are fp8: 0.02 and 0.04 here, and 0.7 where the Hadamard matrix is left out.
+        error = (ours - theirs).norm() / theirs.norm()
+        assert error < 0.08, float(error)
+
+
+def test_a_budget_for_everything_changes_no_bit(
+    model: Any, ids_BT: Tensor, native: MemoryIndexer
+) -> None:
+    alone = _generate(model, ids_BT)
+    with DeepseekMemory(model, native, Budget(recent_tokens=500, interval=3)) as memory:
+        within = _generate(model, ids_BT)
+    assert torch.equal(within.sequences, alone.sequences)
+    assert all(torch.equal(a, b) for a, b in zip(within.logits, alone.logits, strict=True))
+    assert all(record.kept == record.num_chunks for record in memory.windows)
+    # Decided after the first token, and every three from there on; nine passes of one token.
+    assert [record.step for record in memory.windows if record.request == 0] == [62, 65, 68]
+
+
+def test_decoding_stays_within_what_was_kept(
+    model: Any, ids_BT: Tensor, native: MemoryIndexer
+) -> None:
+    budget = Budget(recent_tokens=8, sink_tokens=4, max_chunks=6, min_chunks=6, interval=4)
+    chosen: list[tuple[Tensor | None, Tensor]] = []
+    memory = DeepseekMemory(model, native, budget)
+
+    def look(module: Any, args: Any, picks: Tensor) -> None:
+        chosen.append((memory.resident_BC, picks))
+
+    with memory:
+        indexer = model.model.layers[4].self_attn.compressor.indexer
+        handle = indexer.register_forward_hook(look)
+        try:
+            within = _generate(model, ids_BT)
+        finally:
+            handle.remove()
+    assert [resident is None for resident, _ in chosen] == [True, True] + [False] * 8
+    for resident, picks_BTS in chosen[2:]:
+        assert resident is not None
+        for row, picks in enumerate(picks_BTS.flatten(1).tolist()):
+            known = [pick for pick in picks if 0 <= pick < resident.shape[1]]
+            assert known
+            assert all(resident[row, pick] for pick in known)
+    alone = _generate(model, ids_BT)
+    assert torch.equal(within.logits[0], alone.logits[0]), "the prompt sees everything"
+    assert not torch.allclose(within.logits[4], alone.logits[4], atol=1e-3)
+    assert [(r.request, r.num_chunks, r.kept) for r in memory.windows[:2]] == [
+        (0, 15, 6),
+        (1, 15, 6),
+    ]
+    # One entry of 128 numbers to attend to and one to be looked up by, in each of two layers.
+    assert memory.windows[0].bytes.resident == 15 * 2 * 2 * 128 * 4
+    assert memory.windows[0].bytes.digest == 15 * 2 * 132
+    assert memory.resident_BC is None
+
+
+def test_another_prompt_sees_everything_again(
+    model: Any, ids_BT: Tensor, native: MemoryIndexer
+) -> None:
+    budget = Budget(recent_tokens=8, max_chunks=3, min_chunks=3, dense_queries=4)
+    cache = DynamicCache(config=model.config)
+    with DeepseekMemory(model, native, budget) as memory, torch.no_grad():
+
+        def step(tokens_BT: Tensor) -> Any:
+            model(tokens_BT, past_key_values=cache)
+            return memory.resident_BC
+
+        assert step(ids_BT) is None
+        assert step(ids_BT[:, :1]).sum(1).tolist() == [3, 3]
+        assert step(ids_BT[:, :4]) is not None
+        assert step(ids_BT[:, :5]) is None
+        assert step(ids_BT[:, :1]).shape == (2, 18)
+        cache.reset()
+        assert step(ids_BT[:, :3]) is None, "a cache that begins anew is another text"
+    assert [record.step for record in memory.windows] == [62, 62, 72, 72]
+
+
+def test_beams_take_their_chunks_along(model: Any, ids_BT: Tensor, native: MemoryIndexer) -> None:
+    budget = Budget(recent_tokens=4, max_chunks=3, min_chunks=3)
+    cache = DynamicCache(config=model.config)
+    with DeepseekMemory(model, native, budget) as memory, torch.no_grad():
+        model(ids_BT, past_key_values=cache)
+        model(ids_BT[:, :1], past_key_values=cache)
+        before = memory.resident_BC
+        assert before is not None
+        assert not torch.equal(before[0], before[1])
+        cache.reorder_cache(torch.tensor([1, 0]))
+        assert torch.equal(memory.resident_BC, before.flip(0))
+        _generate(model, ids_BT, num_beams=2)
+    assert "reorder_cache" not in vars(cache)
+
+
+def test_a_request_that_wants_too_much_turns_dense(
+    model: Any, ids_BT: Tensor, native: MemoryIndexer
+) -> None:
+    eager = Budget(recent_tokens=4, threshold=1e-9, fallback_ratio=0.2, interval=2, max_chunks=3)
+    alone = _generate(model, ids_BT)
+    with DeepseekMemory(model, native, eager) as memory:
+        within = _generate(model, ids_BT)
+    assert all(record.fallback for record in memory.windows)
+    assert all(record.kept == record.num_chunks for record in memory.windows)
+    assert torch.equal(within.sequences, alone.sequences)
+
+
+def test_nothing_is_left_after_an_exception(
+    model: Any, ids_BT: Tensor, native: MemoryIndexer
+) -> None:
+    before = _hooks(model)
+    cache = DynamicCache(config=model.config)
+
+    def padded() -> None:
+        with DeepseekMemory(model, native, Budget(recent_tokens=8)):
+            assert _hooks(model) > before
+            model(ids_BT, past_key_values=cache)
+            model(ids_BT, attention_mask=torch.zeros_like(ids_BT), past_key_values=cache)
+
+    with pytest.raises(BadInput, match="padded"):
+        padded()
+    assert _hooks(model) == before
+    assert "reorder_cache" not in vars(cache)
+
+
+def test_scores_that_are_no_numbers_are_refused(
+    model: Any, ids_BT: Tensor, native: MemoryIndexer, tmp_path: Path
+) -> None:
+    native.save_pretrained(tmp_path)
+    broken = MemoryIndexer.from_pretrained(tmp_path)
+    with torch.no_grad():
+        next(broken.parameters()).fill_(float("nan"))
+    with pytest.raises(BadInput), DeepseekMemory(model, broken, Budget(recent_tokens=8)):
+        _generate(model, ids_BT)
+    assert _hooks(model) == 0
+
+
+def test_an_indexer_for_another_model_is_refused(native: MemoryIndexer) -> None:
+    budget = Budget(recent_tokens=8)
+    heavy = ["sliding_attention"] * 2 + ["heavily_compressed_attention"] * 2
+    other = backbones.build("deepseek-v4", layer_types=[*heavy, "compressed_sparse_attention"])
+    with pytest.raises(BadInput, match="layers 2, which are not compressed-sparse"):
+        DeepseekMemory(other, native, budget)
+    with pytest.raises(BadInput, match="hidden size is 32, the model's is 48"):
+        DeepseekMemory(backbones.build("deepseek-v4", hidden_size=48), native, budget)
+    with pytest.raises(BadInput, match="no DeepSeek-V4"):
+        DeepseekMemory(backbones.build("llama"), native, budget)
+    with pytest.raises(BadInput, match="above the cap"):
+        DeepseekMemory(
+            backbones.build("deepseek-v4"), native, Budget(recent_tokens=64, max_chunks=3)
+        )

@@ -112,6 +112,42 @@ def test_the_screen_names_arms_and_what_is_next(capsys, checkpoint, tmp_path):
     assert "planish lookahead evaluate" in out
 
 
+@pytest.fixture(scope="module")
+def indexer(checkpoint, tmp_path_factory):
+    """An untrained indexer for that checkpoint."""
+    from transformers import AutoModelForCausalLM
+
+    from planish.models.memory.backbone import Backbone
+    from planish.models.memory.indexer import IndexerConfig, MemoryIndexer
+
+    backbone = Backbone.of(AutoModelForCausalLM.from_pretrained(checkpoint))
+    config = IndexerConfig(
+        hidden_size=32, rank=8, num_heads=2, chunk_tokens=8, pooling="mean",
+        features=backbone.num_kv_heads * backbone.head_dim, layers=("l1",),
+        backbone=backbone.fingerprint(),
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("indexer") / "indexer"
+    MemoryIndexer.new(config, ("l1",)).save_pretrained(folder)
+    return folder
+
+
+def test_an_indexer_pays_for_its_records_and_is_held_to_its_bytes(
+    capsys, checkpoint, indexer, tmp_path
+):
+    given = typed(checkpoint, tmp_path, "--indexer", indexer, arms="lookahead,recency,dense")
+    code, out, err = call(capsys, *given, "--json")
+    assert code == 0, err
+    outcomes = outcomes_of(json.loads(out)["run"])
+    for each in outcomes.values():
+        if each.arm == "lookahead":
+            assert each.kv_fraction <= each.fraction
+            assert each.digest_bytes >= 132 * (each.length // 8)
+            assert each.recall is None or 0 <= each.recall <= 1
+    other = [16 if word == 8 and given[place - 1] == "--chunk-tokens" else word
+             for place, word in enumerate(given)]  # fmt: skip
+    assert "trained on chunks of 8 tokens" in refused(capsys, *other)
+
+
 def test_bad_input_is_one_line(capsys, checkpoint, tmp_path):
     runs = ("--runs", tmp_path / "runs")
     model, task = ("--model", f"hf:{checkpoint}"), ("--task", "recall:vt:96")

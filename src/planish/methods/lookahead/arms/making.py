@@ -25,6 +25,7 @@ from planish.methods.lookahead.arms.scorers import (
     SnapKVScorer,
 )
 from planish.methods.lookahead.arms.shares import Digest, Shape
+from planish.models.memory.digests import RECORD_BYTES
 
 if TYPE_CHECKING:
     from planish.models.memory.backbone import Backbone
@@ -65,8 +66,6 @@ def digest_of(arm: str, shape: Shape, *, scored_layers: int = 0) -> Digest:
         scored_layers: of the indexer.
     """
     if arm == "lookahead":
-        from planish.models.memory.digests import RECORD_BYTES
-
         return Digest(per_chunk=RECORD_BYTES * scored_layers, ahead=True)
     if arm == "quest":
         return Digest(per_chunk=shape.token)  # a token's bytes: as many as two keys

@@ -93,7 +93,7 @@ class Bench:
         if wanted and trained and wanted != trained:
             raise BadInput(
                 f"the indexer was trained on chunks of {trained} tokens, not {wanted}",
-                where="chunk_tokens",
+                where="--chunk-tokens",
                 fix="leave it out",
             )
         return wanted or trained or _DEFAULT_CHUNK

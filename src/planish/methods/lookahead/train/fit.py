@@ -43,6 +43,7 @@ from planish.methods.lookahead.train.towers import (
     dual_encoder,
     query_embedding,
 )
+from planish.models.memory.digests import pack, unpack
 
 __all__ = ["Fitted", "fit", "judged_of", "score_all"]
 
@@ -90,7 +91,10 @@ def judged_of(bank: Bank) -> list[Judged]:
 
 @torch.no_grad()
 def score_all(retriever: Any, bank: Bank) -> list[Tensor]:
-    """Logits [N,C] of every labelled token with every chunk of its document, on the CPU."""
+    """Logits [N,C] of every labelled token with every chunk of its document, on the CPU.
+
+    Keys pass through their records of 132 bytes, as they do in decoding.
+    """
     device = next(retriever.parameters()).device
     scored: list[Tensor] = []
     begin = 0
@@ -99,7 +103,7 @@ def score_all(retriever: Any, bank: Bank) -> list[Tensor]:
         first = bank.first_D[place]
         features_CF = bank.features_SF[first : first + num_chunks].float().to(device)
         starts_C = bank.start_S[first : first + num_chunks].to(device)
-        keys_CD = chunk_keys(retriever, features_CF, starts_C).float()
+        keys_CD = unpack(pack(chunk_keys(retriever, features_CF, starts_C).float()))
         parts = [torch.zeros(0, num_chunks)]
         for row in range(begin, begin + num, _SCORED_AT_ONCE):
             rows = slice(row, min(row + _SCORED_AT_ONCE, begin + num))

@@ -29,7 +29,8 @@ from planish.methods.lookahead.train.bank import (
     split_documents,
 )
 from planish.methods.lookahead.train.fit import Fitted, Log, fit, judged_of
-from planish.methods.lookahead.train.measure import choose_layers, combine, measure
+from planish.methods.lookahead.train.measure import Mode, choose_layers, combine, measure
+from planish.models.memory.budget import Budget
 from planish.models.memory.indexer import IndexerConfig, MemoryIndexer
 from planish.records import BadInput
 
@@ -133,8 +134,16 @@ def check_overlap(dumps: Sequence[Dump], reported: Sequence[Dump]) -> None:
                 )
 
 
-def new_indexer(header: Header, layers: Sequence[str], dials: Training) -> MemoryIndexer:
-    """An untrained indexer for these layers."""
+def new_indexer(
+    header: Header, layers: Sequence[str], dials: Training, mode: Mode = "max"
+) -> MemoryIndexer:
+    """An untrained indexer for these layers; it carries the budget that it was labelled for."""
+    budget = Budget(
+        threshold=dials.threshold,
+        sink_tokens=dials.sink_tokens,
+        recent_tokens=dials.recent_tokens,
+        interval=dials.interval,
+    )
     config = IndexerConfig(
         hidden_size=header.hidden_size,
         rank=dials.rank,
@@ -143,6 +152,8 @@ def new_indexer(header: Header, layers: Sequence[str], dials: Training) -> Memor
         pooling=header.pooling,
         features=header.features,
         backbone=header.backbone,
+        mode=mode,
+        notes={"budget": budget.model_dump(exclude_defaults=True)},
     )
     return MemoryIndexer.new(config, tuple(layers), dials.seed)
 
@@ -167,7 +178,7 @@ def learn_layer(
 
 def assemble(
     lesson: Lesson, learnt: Mapping[str, tuple[dict[str, Tensor], list[Tensor]]]
-) -> tuple[MemoryIndexer, str, dict[str, float | None]]:
+) -> tuple[MemoryIndexer, Mode, dict[str, float | None]]:
     """Chooses layers on validation and puts them together.
 
     Args:
@@ -183,7 +194,7 @@ def assemble(
     chosen, mode = choose_layers(
         judged, logits, most=dials.keep_layers, threshold=dials.threshold, aim=dials.aim
     )
-    indexer = new_indexer(lesson.header, chosen, dials)
+    indexer = new_indexer(lesson.header, chosen, dials, mode)
     for layer in chosen:
         indexer.retrievers[layer].load_state_dict(learnt[layer][0])
     joined = combine([logits[layer] for layer in chosen], mode)

@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["HEAD_DIM", "PairLoss", "gated_scores", "pair_logits", "pair_loss", "unpack"]
+from planish.models.memory.scorer import HEAD_DIM
 
-HEAD_DIM = 128
+__all__ = ["PairLoss", "gated_scores", "pair_logits", "pair_loss", "unpack"]
 
 
 def unpack(embedding_BX: Tensor) -> tuple[Tensor, Tensor, Tensor]:

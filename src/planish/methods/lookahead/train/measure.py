@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from planish.stats.calibration import expected_calibration_error
 
 __all__ = [
     "Judged",
+    "Mode",
     "best_shift",
     "choose_layers",
     "combine",
@@ -29,6 +31,9 @@ __all__ = [
     "pairs",
     "rate_shift",
 ]
+
+Mode = Literal["max", "mean"]
+"""How the scores of several layers are joined."""
 
 _CALIBRATION_PAIRS = 200_000
 _WORTH = 0.002
@@ -141,7 +146,7 @@ def objective(quality: dict[str, float | None], aim: float) -> float:
     return sum(part or 0.0 for part in parts) / len(parts)
 
 
-def combine(by_layer: Sequence[Sequence[Tensor]], mode: str) -> list[Tensor]:
+def combine(by_layer: Sequence[Sequence[Tensor]], mode: Mode) -> list[Tensor]:
     """Logits of several layers as one, as decoding joins their scores ("max" or "mean")."""
     joined: list[Tensor] = []
     for parts in zip(*by_layer, strict=True):
@@ -160,18 +165,19 @@ def choose_layers(
     most: int,
     threshold: float,
     aim: float,
-) -> tuple[tuple[str, ...], str]:
+) -> tuple[tuple[str, ...], Mode]:
     """Layers and how they are joined, the best on validation; a layer must be worth its bytes.
 
     Layers are added one by one, the best first, while the objective rises by 0.002 at least.
     """
 
-    def score(names: tuple[str, ...], mode: str) -> float:
+    def score(names: tuple[str, ...], mode: Mode) -> float:
         joined = combine([logits[name] for name in names], mode)
         return objective(measure(judged, joined, threshold=threshold, budgets=(aim,)), aim)
 
-    best: tuple[float, tuple[str, ...], str] = (-1.0, (), "max")
-    for mode in ("max", "mean"):
+    best: tuple[float, tuple[str, ...], Mode] = (-1.0, (), "max")
+    modes: tuple[Mode, ...] = ("max", "mean")
+    for mode in modes:
         chosen: tuple[str, ...] = ()
         reached = -1.0
         while len(chosen) < most and (others := [name for name in logits if name not in chosen]):

@@ -14,15 +14,13 @@ import torch
 from torch import Tensor
 
 from planish.methods.lookahead.data import Header
+from planish.models.memory.scorer import HEAD_DIM
 from planish.records import BadInput
 
 __all__ = ["start_from_queries"]
 
 _PLAIN = 64
 """Dimensions of a key that are not rotated; what has no position goes there."""
-
-_HEAD_DIM = 128
-_GATE = 0.02
 
 
 @torch.no_grad()
@@ -48,8 +46,8 @@ def start_from_queries(retriever: Any, projection: Tensor | None, header: Header
     groups = header.num_heads // header.num_kv_heads
     weights = projection.view(header.num_heads, header.head_dim, -1)[:, :width]
     query, chunk = retriever.query, retriever.chunk
-    num_heads = query.wq_b.weight.shape[0] // _HEAD_DIM
-    wanted = query.wq_b.weight.new_zeros(num_heads, _HEAD_DIM, header.hidden_size)
+    num_heads = query.wq_b.weight.shape[0] // HEAD_DIM
+    wanted = query.wq_b.weight.new_zeros(num_heads, HEAD_DIM, header.hidden_size)
     # Heads of all key/value groups in turn, so that a few heads see all of them.
     order = [kv * groups + place for place in range(groups) for kv in range(kv_heads)]
     for head in range(num_heads):
@@ -63,7 +61,6 @@ def start_from_queries(retriever: Any, projection: Tensor | None, header: Header
     query.wq_b.weight.zero_()
     query.wq_b.weight[:, :kept] = (left[:, :kept] * values[:kept]).to(query.wq_b.weight)
     query.q_norm_weight.fill_(1.0)
-    query.weights_proj.weight.mul_(_GATE / query.weights_proj.weight.std().clamp_min(1e-9))
     chunk.weight.zero_()
     for kv in range(kv_heads):
         for place in range(width):

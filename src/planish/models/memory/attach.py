@@ -154,12 +154,19 @@ class Session:
                 where="attention_mask",
                 fix="give the plain one, 1 for tokens and 0 for padding at the left",
             )
+        if mask is not None and mask.shape[1] != cache.length + queries:
+            raise BadInput(
+                f"it covers {mask.shape[1]} of {cache.length + queries} tokens",
+                where="attention_mask",
+                fix="give that of the whole sequence, what is cached included",
+            )
         if len(cache.padding_B) != rows:
             cache.see_padding(mask, rows)
-        elif mask is not None and queries > 1 and not bool(mask[:, -queries:].all()):
-            raise BadInput(
-                "padding is at the right or within", where="attention_mask", fix="pad at the left"
-            )
+        elif mask is not None:
+            # A prompt in pieces may begin with padding alone.
+            unfinished = bool((cache.padding_B == cache.length).any())
+            if queries > 1 or unfinished:
+                cache.see_padding(mask, rows)
 
     def _masks(
         self, cache: LookaheadCache, mask_BL: Tensor | None, rows: int, queries: int, positions: Any
@@ -175,7 +182,7 @@ class Session:
         kinds = getattr(decoder.config, "layer_types", None)
         if kinds is None:
             return full
-        if not bool(cache.padding_B.any()):
+        if not cache.has_padding:
             mask_BL = None  # nothing to look up in it
         masks: dict[str, Any] = {"full_attention": full}
         for kind in set(kinds) - {"full_attention"}:

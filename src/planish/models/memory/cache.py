@@ -81,6 +81,7 @@ class LookaheadCache(Cache):  # type: ignore[misc]
         self._ids_BC = torch.zeros(0, 0, dtype=torch.int64)
         self._index_BS: Tensor | None = None
         self._masked = False
+        self._holes_BL: Tensor | None = None
         self._stream: torch.cuda.Stream | None = None
 
     # ---- what it is
@@ -114,6 +115,11 @@ class LookaheadCache(Cache):  # type: ignore[misc]
     def in_order(self) -> bool:
         """Whether nothing is evicted, so that masks are those of a `DynamicCache`."""
         return self._layout.in_order
+
+    @property
+    def has_padding(self) -> bool:
+        """Whether there is padding, at the left or within."""
+        return self._holes_BL is not None or bool(self.padding_B.any())
 
     @property
     def resident_BC(self) -> Tensor:
@@ -161,30 +167,29 @@ class LookaheadCache(Cache):  # type: ignore[misc]
     # ---- forward passes
 
     def see_padding(self, attention_mask_BL: Tensor | None, rows: int) -> None:
-        """Reads the left padding off the mask of the first forward pass.
+        """Reads the padding off the mask of a forward pass.
+
+        Padding at the left is no part of the history. Padding behind it, as between two turns of
+        a batch, has places and positions like tokens, and is seen by none.
 
         Args:
-            attention_mask_BL: 1 or True at tokens; None where there is no padding.
+            attention_mask_BL: 1 or True at tokens, of all tokens so far; None: no padding.
             rows: of the batch.
-
-        Raises:
-            BadInput: there is padding elsewhere than at the left.
         """
-        self.padding_B = torch.zeros(rows, dtype=torch.int64)
-        self.dense_B = torch.zeros(rows, dtype=torch.bool)
+        if len(self.dense_B) != rows:
+            self.dense_B = torch.zeros(rows, dtype=torch.bool)
+        self.padding_B, self._holes_BL = torch.zeros(rows, dtype=torch.int64), None
         if attention_mask_BL is None:
             return
         mask_BL = attention_mask_BL.bool().cpu()
-        padding_B = (~mask_BL).int().cumprod(1).sum(1)
-        if bool((mask_BL.shape[1] - padding_B != mask_BL.sum(1)).any()):
-            raise BadInput(
-                "padding is at the right or within", where="attention_mask", fix="pad at the left"
-            )
-        self.padding_B = padding_B
+        self.padding_B = (~mask_BL).int().cumprod(1).sum(1)
+        holes_BL = ~mask_BL & (torch.arange(mask_BL.shape[1]) >= self.padding_B[:, None])
+        if bool(holes_BL.any()):
+            self._holes_BL = holes_BL.to(self._device())
 
     def needs_mask(self, query_length: int) -> bool:
         """Whether any new token must not see one of the slots."""
-        return query_length > 1 or self._masked
+        return query_length > 1 or self._masked or self._holes_BL is not None
 
     def mask(self, query_length: int, attention_mask_BL: Tensor | None = None) -> Tensor:
         """Who sees what in the next forward pass: bool (B, 1, Q, S), S slots after it.
@@ -206,6 +211,10 @@ class LookaheadCache(Cache):  # type: ignore[misc]
         padding_B = self._padding().to(device)
         # A slot that holds nothing has index -1, which is before any row's first token.
         seen_BS = index_BS >= padding_B[:, None]
+        if self._holes_BL is not None:
+            known = self._holes_BL.shape[1]
+            holes_BS = self._holes_BL.gather(1, index_BS.clamp(min=0, max=known - 1))
+            seen_BS = seen_BS & ~(holes_BS & (index_BS < known))
         query_Q = torch.arange(self.length, end, device=device)
         return (seen_BS[:, None] & (index_BS[:, None] <= query_Q[:, None]))[:, None]
 
@@ -284,6 +293,8 @@ class LookaheadCache(Cache):  # type: ignore[misc]
             self._uncover(chunks, rest)
         for memory in self._memory:
             memory.length = length
+        if self._holes_BL is not None:
+            self._holes_BL = self._holes_BL[:, :length] if length else None
         ids_BC = self._ids_BC[:, chunks:]
         self.store.release(ids_BC[ids_BC >= 0])
         self._ids_BC = self._ids_BC[:, :chunks].clone()
@@ -558,6 +569,8 @@ class LookaheadCache(Cache):  # type: ignore[misc]
             self._layout.frames_BF = self._layout.frames_BF[indices_B]
         if len(self.padding_B):
             self.padding_B, self.dense_B = self.padding_B[indices_B], self.dense_B[indices_B]
+        if self._holes_BL is not None:
+            self._holes_BL = self._holes_BL[indices_B.to(self._holes_BL.device)]
         if self._index_BS is not None:
             self._index_BS = self._index_BS[indices_B.to(self._index_BS.device)]
         if self.listener is not None:

@@ -37,5 +37,5 @@ def save_indexer(folder: Path, checkpoint: Path, *, seed: int = 0, **changes: An
             **changes,
         }
     )
-    MemoryIndexer.new(config, backbone.memory_layers[-1:], seed=seed).save_pretrained(folder)
-    return folder
+    layers = (f"l{backbone.memory_layers[-1]}",)
+    return MemoryIndexer.new(config, layers, seed=seed).save_pretrained(folder)

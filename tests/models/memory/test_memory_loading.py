@@ -170,7 +170,7 @@ def test_no_hook_is_left_behind_even_by_a_failure(made):
         ("lookahead={indexer}&threshold=1.5", "threshold"),
         ("lookahead={indexer}&interval=0", "interval"),
         ("lookahead={indexer}&chunks=4&recent=4096", "above the cap of 4"),
-        ("lookahead={folder}", "indexer"),
+        ("lookahead={folder}", "expected are retrievers.LAYER"),
         ("lookahead={indexer}&blocks=4", "known: dtype, batch_size, device"),
     ],
 )

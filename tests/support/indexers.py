@@ -19,9 +19,8 @@ def save_indexer(folder: Path, checkpoint: Path, *, seed: int = 0, **changes: An
     Args:
         changes: to its config.
     """
-    from planish.models.memory.indexer import IndexerConfig, MemoryIndexer
-
     from planish.models.memory.backbone import Backbone
+    from planish.models.memory.indexer import IndexerConfig, MemoryIndexer
     from support.backbones import load
 
     backbone = Backbone.of(load(checkpoint))

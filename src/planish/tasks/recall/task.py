@@ -27,13 +27,14 @@ ALL = {"ruler": tuple(RULER), "all": tuple(FAMILIES), "extra": tuple(EXTRA)}
 
 _LONGEST = 1 << 20
 _NUMBER = re.compile(r"[0-9]+")
-_WORDS = re.compile(r"[^\s,;.=\[\]()`\"'#]+")
+_WORDS = re.compile(r"[^\W_]+")  # what stands between numbers is as the model likes it
 _EXPLAINED = (
     "The text is a list of whole numbers. A record reads `; ENTITY ATTRIBUTE = VALUE`, where the "
     "value is four numbers; a value of the form `ENTITY ATTRIBUTE * *` points to another record. "
     "Other numbers mean nothing. The question stands between `?` and `:` at the end. "
     "`#0 ENTITY ATTRIBUTE #1 ENTITY ATTRIBUTE ...` asks for these records in this order; "
-    f"`ENTITY *` for the records of this entity with the attributes {ATTRIBUTES[0]} to {ATTRIBUTES[3]}; "
+    "`ENTITY *` for the records of this entity with the attributes "
+    f"{ATTRIBUTES[0]} to {ATTRIBUTES[3]}; "
     f"`ENTITY +` for those with the attributes {ATTRIBUTES[0]} to {ATTRIBUTES[11]}. Where a record "
     "points to another one, that follows it; where one of a list does, the list goes on with the "
     "entity it points to. Answer with the records, each as `#NUMBER ENTITY ATTRIBUTE = VALUE`, "
@@ -64,7 +65,7 @@ class RecallTask:
         for name in self.families:
             if name not in FAMILIES:
                 raise BadInput(
-                    f"no family is called {name!r}",
+                    f"no family is called {name[:60]!r}",
                     where="recall",
                     fix=f"use {', '.join((*FAMILIES, *ALL))}, or several joined by +",
                 )
@@ -76,7 +77,8 @@ class RecallTask:
     @property
     def families(self) -> tuple[str, ...]:
         """Those that examples are drawn from, in turns."""
-        return tuple(name for part in self.family.split("+") for name in ALL.get(part, (part,)))
+        names = (name for part in self.family.split("+") for name in ALL.get(part, (part,)))
+        return tuple(dict.fromkeys(names))  # named twice, a family would give each document twice
 
     @property
     def name(self) -> str:
@@ -174,7 +176,7 @@ def recall_task(spec: str, rest: str) -> RecallTask:
     """
     family, colon, length = rest.partition(":")
     well = length.isascii() and length.isdigit() and len(length) <= 7 if colon else True
-    if spec.endswith(":") or not well:
+    if spec.endswith(":") or rest.startswith(":") or not well:
         raise BadInput(
             f"cannot read {spec[:60]!r}", where="task", fix="write it like recall:vt:4096"
         )

@@ -207,10 +207,10 @@ def test_numbers_have_to_be_whole_in_order_and_together():
 @pytest.mark.parametrize(
     "reply", ["", " \n", "I do not know.", "#", "; = * *", "x1 a2b", "٤٠١ ٤٠٢", "²³", "४०१", "Ⅻ"]
 )
-def test_a_reply_without_a_number_is_unread(reply):
+def test_a_reply_without_a_number_is_wrong(reply):
     task, example = one("vt")
     verdict = task.verify(example, reply)
-    assert (verdict.score, verdict.why) == (None, "no number in the reply")
+    assert (verdict.score, verdict.why) == (0.0, "no number in the reply")
 
 
 @settings(max_examples=100)
@@ -223,15 +223,13 @@ def test_a_reply_without_a_number_is_unread(reply):
     ),
     st.sampled_from(range(len(FAMILIES))),
 )
-def test_any_reply_has_a_share_or_is_unread(reply, number):
+def test_any_reply_has_a_share(reply, number):
     example = examples(ALL)[number]
     verdict = ALL.verify(example, reply)
-    if verdict.score is None:
-        return
     hits = len(example.meta["references"]) * verdict.score
     assert hits == pytest.approx(round(hits))
     assert 0.0 <= verdict.score <= 1.0
-    assert len(verdict.extracted) <= 2000
+    assert len(verdict.extracted or "") <= 2000
     # Whatever else is said, the gold answer's words count.
     assert ALL.verify(example, f"{reply}\n{ALL.gold(example)}").score == 1.0
 

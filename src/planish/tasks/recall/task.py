@@ -17,14 +17,18 @@ from dataclasses import dataclass
 
 from planish.records import BadInput, Example, Message, Verdict
 from planish.tasks.base import check_draw, split_of
-from planish.tasks.recall.families import EXTRA, FAMILIES, RULER, SHORTEST
+from planish.tasks.recall.families import EXTRA, FAMILIES, RULER, SHORTEST, drill
 from planish.tasks.recall.grammar import ATTRIBUTES, RECORD_WORDS, VALUES, WORDS, Document
 
-__all__ = ["ALL", "RecallTask", "recall_task"]
+__all__ = ["ALL", "TRAINING", "RecallTask", "recall_task"]
 
 ALL = {"ruler": tuple(RULER), "all": tuple(FAMILIES), "extra": tuple(EXTRA)}
 """Names that stand for several families."""
 
+TRAINING = {"drill": drill}
+"""For training only: what is learned from these is evaluated on the families."""
+
+_KNOWN = FAMILIES | TRAINING
 _LONGEST = 1 << 20
 _NUMBER = re.compile(r"[0-9]+")
 _WORDS = re.compile(r"[^\W_]+")  # what stands between numbers is as the model likes it
@@ -51,7 +55,8 @@ class RecallTask:
     60 % of what can be drawn is in "train", 20 % in "gate", 20 % in "report", told from the text.
 
     Args:
-        family: one of `FAMILIES`, several joined by `+`, or `ruler` (thirteen), `extra`, `all`.
+        family: one of `FAMILIES`, several joined by `+`, or `ruler` (thirteen), `extra`, `all`; or
+            `drill`, several records asked for by key, for training.
         length: words of context and question together.
 
     Raises:
@@ -63,11 +68,11 @@ class RecallTask:
 
     def __post_init__(self) -> None:
         for name in self.families:
-            if name not in FAMILIES:
+            if name not in _KNOWN:
                 raise BadInput(
                     f"no family is called {name[:60]!r}",
                     where="recall",
-                    fix=f"use {', '.join((*FAMILIES, *ALL))}, or several joined by +",
+                    fix=f"use {', '.join((*_KNOWN, *ALL))}, or several joined by +",
                 )
         if not SHORTEST <= self.length <= _LONGEST:
             raise BadInput(
@@ -102,7 +107,7 @@ class RecallTask:
         identity = f"recall:{family}:{self.length}/{split}/{seed}/{number}"
         draw = random.Random(identity)
         while True:
-            document = FAMILIES[family](draw, self.length)
+            document = _KNOWN[family](draw, self.length)
             text = " ".join(document.context + document.question)
             if split_of(text) == split:
                 break
@@ -122,11 +127,11 @@ class RecallTask:
     def verify(self, example: Example, reply: str) -> Verdict:
         """The share of the references that are in the reply as consecutive words.
 
-        None where there is no number in the reply.
+        A reply without any number has none of them: it was read, and it is wrong.
         """
         words = _WORDS.findall(reply)
         if not any(_NUMBER.fullmatch(word) for word in words):
-            return Verdict(score=None, why="no number in the reply", by=self.name)
+            return Verdict(score=0.0, why="no number in the reply", by=self.name)
         said = f" {' '.join(words)} "
         references = list(map(str, example.meta["references"]))
         missing = [one for one in references if f" {one} " not in said]

@@ -197,3 +197,167 @@ def test_an_arm_pays_for_its_reheating_with_steps_of_rl(benchmarks, monkeypatch,
     page = bench_reheat.text([3, 4], [world.facts] * 2, arms)
     assert page.count("| **anchored** |") == 3
     assert page.count("| continue |") == 2
+
+
+@pytest.fixture
+def small(benchmarks):
+    """A model and a history that the benchmarks of `lookahead` go through in a second."""
+    from lookahead_world import Size
+
+    return Size(
+        layers=2, hidden=32, heads=4, kv_heads=2, width=16, intermediate=32, vocabulary=64,
+        chunk_tokens=16, scored=1, rank=8, indexer_heads=2,
+    )  # fmt: skip
+
+
+def test_arms_decode_behind_the_same_history_and_lose_none_of_it(small, tmp_path):
+    import torch
+
+    import bench_lookahead_decode as bench
+    from lookahead_world import begun, build
+    from planish.models.memory.store import HostStore
+
+    length, budget = 1203, bench.budget_for(small, 1203, 0.3)
+    kept = {}
+    for name in ("dense", "in order", "lookahead", "lookahead, file"):
+        store = HostStore(path=tmp_path / "kv") if name.endswith("file") else None
+        kind = name.partition(",")[0]
+        with begun(kind, build(small), small, length, budget, store=store) as arm:
+            tokens = [arm.steps(1) and int(arm.token_B1) for _ in range(2)]
+            cache = arm.cache
+            keys = cache.layers[0].keys if name == "dense" else cache.chunk_keys(0)
+            kept[name] = tokens, keys[:, :, :length]
+            if kind == "lookahead":
+                assert not cache.in_order
+                assert 0.2 < arm.device_share <= 0.3
+    assert kept["dense"][0] == kept["in order"][0]
+    for name in ("in order", "lookahead", "lookahead, file"):
+        assert torch.equal(kept[name][1], kept["dense"][1])
+
+
+def test_rates_and_costs_are_told_of_every_arm(small):
+    import bench_lookahead_decode as bench
+
+    rates = bench.measure_rates(small, 3072, rounds=2)
+    assert rates["device_share"] <= bench.SHARE
+    assert rates["score_seconds"] < sum(rates["seconds"]["lookahead"])
+    rates["seconds"] = {"dense": [8.0, 8.0], "in order": [4.0, 4.0], "lookahead": [2.0, 1.0]}
+    text = "\n".join(bench.rates_lines({1: rates}, 3072))
+    assert "| 1 | dense | 8.0 | 1.00 (1.00-1.00) |" in text
+    assert "| 6.00 (4.00-8.00) |" in text
+    flat = bench.measure_flat(small, 3072, 4096, rounds=1)
+    assert set(flat["seconds"]) == {"3072", "4096"}
+    assert "| 1 | 4,096 |" in "\n".join(bench.flat_lines({1: {4096: flat}}, 3072))
+    assert bench.offloading_says(small)
+    memory = bench.measure_memory(small, 3072, "lookahead, file", steps=2)
+    assert memory["peak"] >= memory["before"] > 0
+    found = dict.fromkeys(bench.MEMORY, memory | {"peak": memory["before"] + 1})
+    assert "| lookahead, file |" in "\n".join(bench.memory_lines(found, 1))
+
+
+def test_hidden_copies_and_requests_are_counted(benchmarks, monkeypatch, capsys):
+    import bench_lookahead_gpu as bench
+
+    assert bench.merged([(3, 4), (0, 2), (1, 3), (6, 6)]) == [(0, 4)]
+    assert bench.overlap([(0, 4), (2, 6)], [(1, 2), (5, 9), (5, 6)]) == pytest.approx(2 / 6)
+    assert bench.overlap([], [(0, 1)]) is None
+    assert bench.requests(1000, 150, 100) == 8
+    assert bench.requests(100, 150, 100) == 0
+    held = bench.Held(device=90, working=10, host=300)
+    assert bench.fitting(held, 150, 1000, 1000) == (8, 3)
+    found = {
+        "seconds": {"dense": [0.2, 0.4], "lookahead": [0.1, 0.1]},
+        "held": {"dense": bench.Held(900, 100, 0), "lookahead": held},
+        "weights": 150,
+        "overlap": {"share": 0.5, "copy_ms": 2.0, "kernel_ms": 9.0},
+        "share": 0.1,
+    }
+    text = "\n".join(bench.lines_of(131_072, 32, found, 1000, 1000))
+    assert "| lookahead | 0.00 | 0.100 |" in text
+    assert "| 10.0 | 8 | 3 |" in text
+    assert "3.00 (2.00-4.00) times as many tokens a second as dense" in text
+    assert "50% hidden" in text
+    monkeypatch.setattr(bench.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["bench_lookahead_gpu.py"])
+    with pytest.raises(SystemExit) as stopped:
+        bench.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+class FakePress:
+    """Keeps the last of the cache, as a press would."""
+
+    def __init__(self, compression_ratio):
+        self.kept = 1 - compression_ratio
+        self.models = []
+
+    def __call__(self, model):
+        from contextlib import contextmanager
+
+        @contextmanager
+        def pressing():
+            handles = [
+                layer.self_attn.register_forward_hook(self._press, with_kwargs=True)
+                for layer in model.model.layers
+            ]
+            yield
+            for handle in handles:
+                handle.remove()
+
+        return pressing()
+
+    def _press(self, module, args, kwargs, output):
+        layer = kwargs["past_key_values"].layers[module.layer_idx]
+        count = round(self.kept * layer.keys.shape[2])
+        layer.keys, layer.values = layer.keys[:, :, -count:], layer.values[:, :, -count:]
+
+
+def test_kvpress_gets_the_documents_that_ours_get(benchmarks, monkeypatch, tmp_path):
+    import types
+
+    import bench_lookahead_kvpress as bench
+    from planish.embedded.recall_model import build_model, build_tokenizer
+    from planish.methods.lookahead.evaluate.settings import Settings
+    from planish.tasks.recall import RecallTask
+
+    monkeypatch.setitem(sys.modules, "kvpress", types.SimpleNamespace(SnapKVPress=FakePress))
+    import kvpress_check
+
+    model, tokenizer = build_model(0), build_tokenizer()
+
+    def here(python, folder, model, rows, shares):
+        assert all(tokenizer.decode(r["prompt_ids"][r["context_tokens"]]) == "?" for r in rows)
+        presses = ("none", "SnapKV")
+        with bench_mode():
+            told = kvpress_check.run(model, rows, presses, shares, kvpress_check.PROTOCOLS, 2)
+        return told, {"versions": "of a test"}
+
+    from torch import inference_mode as bench_mode
+
+    monkeypatch.setattr(bench, "press_replies", here)
+    monkeypatch.setattr(bench, "OURS", ("recency", "dense"))
+    seen = {}
+    scored = bench.scored
+    monkeypatch.setattr(bench, "scored", lambda *a: seen.setdefault("found", scored(*a)))
+    page = bench.compare(
+        model,
+        tokenizer,
+        None,
+        RecallTask("niah_single_1+niah_multikey_1", 256),
+        "python",
+        tmp_path,
+        shares=[0.5],
+        seeds=[0],
+        examples=4,
+        settings=Settings(interval=16, quality=False),
+    )
+    assert "Without a press, 4 of 4 documents score the same in both environments." in page
+    assert "| 0.5 | recency (ours) | whole |" in page
+    assert "| 0.5 | kvpress SnapKV | context |" in page
+    scores, held = seen["found"]
+    assert {place[:2] for place in scores} == {
+        ("none", "whole"), ("SnapKV", "whole"), ("SnapKV", "context"),
+    }  # fmt: skip
+    assert held["none", "whole", 1.0] == 1.0
+    assert 0.5 < held["SnapKV", "whole", 0.5] < held["SnapKV", "context", 0.5] < 0.6

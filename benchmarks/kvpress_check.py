@@ -1,0 +1,162 @@
+"""Runs prompts through kvpress: for the environment that kvpress is in.
+
+    /path/to/its/python benchmarks/kvpress_check.py MODEL prompts.jsonl --out replies.json
+        --presses SnapKV Knorm --kept 0.1 0.25 [--protocols whole context]
+
+A line holds `id`, `prompt_ids`, `context_tokens` (how many of them come before the question),
+`gold_ids` (of the answer; a reply has two tokens more at most). Two protocols: `whole` compresses
+behind the whole prompt but its last token, so that a press sees the question; `context` compresses
+before the question, as kvpress' own pipeline does. Greedy; tokens of the question and of the reply
+are kept in addition to the share. The press `none` compresses nothing.
+
+Layers without rotary positions are shown to the presses as such: kvpress would rotate their
+queries, which the model does not.
+
+Prints one line; the replies are a JSON list of `id`, `press`, `kept`, `protocol`, `reply_ids`, and
+`held`: the largest share of the dense cache that was there while decoding. Not a part of planish:
+nothing of planish is imported.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import kvpress
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, DynamicCache
+
+PRESSES = ("none", "SnapKV", "Knorm", "StreamingLLM", "ExpectedAttention")
+PROTOCOLS = ("whole", "context")
+EXTRA = 2
+
+
+def batches(rows, size):
+    """Rows whose prompts and contexts are equally long, so that nothing is padded."""
+    groups = defaultdict(list)
+    for row in rows:
+        groups[len(row["prompt_ids"]), row["context_tokens"]].append(row)
+    for group in groups.values():
+        for first in range(0, len(group), size):
+            yield group[first : first + size]
+
+
+def make_press(name, kept):
+    """A press that leaves this share, and looks right at layers without positions."""
+    if name == "none":
+        return None
+    kind = getattr(kvpress, f"{name}Press")
+
+    class Press(kind):
+        def score(self, module, hidden_states, keys, values, attentions, kwargs):
+            if not getattr(module, "use_rope", True):
+                cos, sin = kwargs["position_embeddings"]
+                still = torch.ones_like(cos), torch.zeros_like(sin)
+                kwargs = {**kwargs, "position_embeddings": still}
+                module.rotary_emb = Still(module.rotary_emb)
+            return super().score(module, hidden_states, keys, values, attentions, kwargs)
+
+    return Press(compression_ratio=1 - kept)
+
+
+class Still(torch.nn.Module):
+    """A rotation by nothing, of the same shape as another."""
+
+    def __init__(self, other):
+        super().__init__()
+        self.other = other
+
+    def forward(self, states, position_ids):
+        cos, sin = self.other(states, position_ids)
+        return torch.ones_like(cos), torch.zeros_like(sin)
+
+
+def answer(model, rows, press, protocol):
+    """(reply ids, largest share held) of each row."""
+    prompt = torch.tensor([row["prompt_ids"] for row in rows])
+    length = prompt.shape[1]
+    split = length - 1 if protocol == "whole" else min(rows[0]["context_tokens"], length - 1)
+    cache = DynamicCache()
+    if press is None:
+        model.model(input_ids=prompt[:, :split], past_key_values=cache)
+    else:
+        with press(model):
+            model.model(input_ids=prompt[:, :split], past_key_values=cache)
+    most = max(len(row["gold_ids"]) for row in rows) + EXTRA
+    ends = model.generation_config.eos_token_id
+    ends = set(ends if isinstance(ends, list) else [ends])
+    replies, ended = [[] for _ in rows], [False] * len(rows)
+    fed, place, held = prompt[:, split:], split, 0.0
+    for _ in range(most):
+        positions = torch.arange(place, place + fed.shape[1])[None].expand(len(rows), -1)
+        place += fed.shape[1]
+        output = model(
+            input_ids=fed, past_key_values=cache, position_ids=positions, logits_to_keep=1
+        )
+        held = max(held, cache.layers[0].keys.shape[2] / place)
+        chosen = output.logits[:, -1].argmax(-1)
+        for row, token in enumerate(chosen.tolist()):
+            if ended[row]:
+                continue
+            if token in ends:
+                ended[row] = True
+                continue
+            replies[row].append(token)
+            ended[row] = len(replies[row]) >= len(rows[row]["gold_ids"]) + EXTRA
+        if all(ended):
+            break
+        fed = chosen[:, None]
+    return [(reply, held) for reply in replies]
+
+
+def run(model, rows, presses, shares, protocols, batch_size):
+    """One finding per row, press, share and protocol; `none` once."""
+    found = []
+    for batch in batches(rows, batch_size):
+        for name in presses:
+            for kept in shares if name != "none" else [1.0]:
+                for protocol in protocols if name != "none" else ["whole"]:
+                    replies = answer(model, batch, make_press(name, kept), protocol)
+                    for row, (reply, held) in zip(batch, replies, strict=True):
+                        place = {"id": row["id"], "press": name, "kept": kept}
+                        place |= {"protocol": protocol, "reply_ids": reply, "held": held}
+                        found.append(place)
+        print(f"{len(found)} replies", file=sys.stderr)
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("prompts", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--presses", nargs="+", choices=PRESSES, default=PRESSES)
+    parser.add_argument("--kept", nargs="+", type=float, default=[0.1, 0.25])
+    parser.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=PROTOCOLS)
+    parser.add_argument("--batch-size", type=int, default=8)
+    given = parser.parse_args()
+    if not all(0 < kept <= 1 for kept in given.kept):
+        parser.error("a kept share is above 0 and at most 1")
+    transformers.utils.logging.disable_progress_bar()
+    model = AutoModelForCausalLM.from_pretrained(given.model, attn_implementation="sdpa").eval()
+    rows = [json.loads(line) for line in given.prompts.read_text("utf-8").splitlines()]
+    begun = time.perf_counter()
+    with torch.inference_mode():
+        found = run(model, rows, given.presses, given.kept, given.protocols, given.batch_size)
+    draft = given.out.with_suffix(".part")
+    draft.write_text(json.dumps(found), "utf-8")
+    os.replace(draft, given.out)
+    told = {
+        "replies": len(found),
+        "seconds": time.perf_counter() - begun,
+        "versions": f"transformers {transformers.__version__}, torch {torch.__version__}",
+    }
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()

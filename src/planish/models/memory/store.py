@@ -73,6 +73,7 @@ class HostStore:
         self._pools: list[Tensor] = []
         self._count_N = torch.zeros(0, dtype=torch.int64)
         self._free_N = torch.zeros(0, dtype=torch.int64)
+        self._maps: list[mmap.mmap] = []
         self._file: int | None = None
         self._close: Callable[[], object] = lambda: None
         if self.path is not None:
@@ -117,7 +118,7 @@ class HostStore:
 
     def close(self) -> None:
         """Lets everything go; the file, if there is one, is removed."""
-        self._pools = []
+        self._pools, self._maps = [], []
         self._count_N = self._free_N = torch.zeros(0, dtype=torch.int64)
         self._close()
 
@@ -154,6 +155,7 @@ class HostStore:
             for part, states in enumerate((keys_NKTD, values_NKTD)):
                 chosen = states if here_N is None else states[here_N.to(states.device)]
                 pool[:, layer, part].index_copy_(0, local_N, chosen.to(pool.device))
+        self._let_go()
 
     def gather(self, ids_N: Tensor, layer: int) -> Tensor:
         """One layer of these blocks, on the host: shape (2, N, K, T, D), keys first."""
@@ -168,9 +170,18 @@ class HostStore:
                     torch.index_select(source, 0, local_N, out=out[part])
                 else:
                     out[part][here_N] = source.index_select(0, local_N)
+        self._let_go()
         return out
 
     # ---- pools
+
+    def _let_go(self) -> None:
+        """Pages of the file that were touched are the system's again, not this process's memory.
+
+        What was written stays: in a shared mapping this only forgets where it is cached.
+        """
+        for mapped in self._maps:
+            mapped.madvise(mmap.MADV_DONTNEED)
 
     def _bound(self) -> BlockShape:
         assert self._shape is not None, "bind comes first"
@@ -237,6 +248,7 @@ class HostStore:
         nbytes = count * shape.nbytes
         _extend(self._file, begin, nbytes)
         mapped = mmap.mmap(self._file, nbytes, offset=begin)
+        self._maps.append(mapped)
         return torch.frombuffer(mapped, dtype=shape.dtype).view(dims)
 
 

@@ -75,7 +75,7 @@ def test_piped_questions_are_answered_and_the_memory_is_told_after_each(capsys, 
     assert code == 0, err
     assert len(read(err)) == 2
     assert len(out.splitlines()) >= 2
-    shares = [int(found) for found in re.findall(r"\((\d+)%", err)]
+    shares = [int(found) for found in re.findall(r"(\d+)% of", err)]
     assert len(shares) == 2
     assert all(0 < share < 60 for share in shares)
     assert "host" in err

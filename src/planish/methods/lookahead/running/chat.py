@@ -179,12 +179,12 @@ class Conversation:
         """What lies where now, in one line."""
         held = self.cache.bytes_per_row()[0]
         dense = self.cache.length * token_bytes(self.session.backbone)
-        where = int(self.cache.resident_BC[0].sum())
+        share = (held.resident + held.digest) / dense
         line = (
-            f"[{self.read} tokens read; on the device {readable(held.resident)} of "
-            f"{readable(dense)} ({held.resident / dense:.0%}, {where} of "
-            f"{self.cache.num_chunks} chunks), digests {readable(held.digest)}, host "
-            f"{readable(held.host)}]"
+            f"[{self.read} tokens read; on the device {readable(held.resident)} and "
+            f"{readable(held.digest)} of digests, {share:.0%} of {readable(dense)} dense "
+            f"({int(self.cache.resident_BC[0].sum())} of {self.cache.num_chunks} chunks); "
+            f"host {readable(held.host)}]"
         )
         dense_now = bool(self.cache.dense_of()[0])
         return f"{line} dense from here on: too much was wanted" if dense_now else line

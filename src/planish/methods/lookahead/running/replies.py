@@ -153,8 +153,8 @@ def show(replies: Sequence[Reply], screen: Screen) -> None:
         usage, last = reply.completion.usage, reply.windows[-1] if reply.windows else None
         row = [reply.id, f"{usage.prompt_tokens} + {usage.completion_tokens}"]
         row.append("n/a" if last is None else f"{last.kept} of {last.num_chunks}")
-        for held in ("resident", "host"):
-            row.append("n/a" if last is None else readable(getattr(last.bytes, held)))
+        row.append("n/a" if last is None else readable(last.bytes.resident + last.bytes.digest))
+        row.append("n/a" if last is None else readable(last.bytes.host))
         row.append("n/a" if reply.share is None else f"{reply.share:.1%}")
         speed = reply.decode_seconds and reply.decode_tokens / reply.decode_seconds
         row += [f"{speed:.1f}" if speed else "n/a", "yes" if reply.fallback else "no"]

@@ -186,7 +186,7 @@ class Conversation:
             f"({int(self.cache.resident_BC[0].sum())} of {self.cache.num_chunks} chunks); "
             f"host {readable(held.host)}]"
         )
-        dense_now = bool(self.cache.dense_of()[0])
+        dense_now = bool(self.cache.dense_B.any())
         return f"{line} dense from here on: too much was wanted" if dense_now else line
 
     def _framed(self, question: str) -> str:

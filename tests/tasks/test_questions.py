@@ -19,6 +19,7 @@ from planish.tasks.grading import default_grader, grade
 from planish.tasks.load import load_task
 from planish.tasks.mathematics import can_parse, same_answer
 from planish.tasks.questions import QuestionTask
+from planish.tasks.recall import RecallTask
 from planish.tasks.routes import RoutesTask
 
 MIXED = [
@@ -410,7 +411,8 @@ def test_a_string_names_a_task(tmp_path, monkeypatch):
     assert load_task("routes:16:3:4:2:shown") == RoutesTask(16, 3, 4, world=2, shown=True)
     assert load_task("routes:16:shown") == RoutesTask(16, shown=True)
     specs = ("chain", "chain:5", "chain:4:+-*", "countdown:4", "routes:8:2:5:9", "routes:shown")
-    for spec in specs:
+    assert load_task("recall") == load_task("recall:ruler:2048") == RecallTask()
+    for spec in (*specs, "recall", "recall:vt+qa_1:96"):
         task = load_task(spec)
         assert load_task(task.name) == task
     path = write(tmp_path / "q.txt", [GOOD])
@@ -428,7 +430,7 @@ def test_a_string_names_a_task(tmp_path, monkeypatch):
         ("chain:1", "give 2 to 12"),
         ("chain:99999999999999999999", "give 2 to 12"),
         ("chain:3:/", "cannot use the operators '/'"),
-        ("gsm8k", "routes[:NODES:EDGES:STEPS:WORLD][:shown], gym:NAME[:SIZE],"),
+        ("gsm8k", "routes[:NODES:EDGES:STEPS:WORLD][:shown], gym:NAME[:SIZE], recall["),
         ("countdown:", "cannot read 'countdown:'; write it like countdown:4:9:99"),
         ("countdown:x", "cannot read 'countdown:x'"),
         ("countdown::9", "cannot read 'countdown::9'"),

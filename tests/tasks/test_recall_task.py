@@ -31,7 +31,7 @@ def one(family, length=200):
 
 
 @pytest.mark.parametrize(("length", "limit"), [(96, 8), (97, 2), (640, 2)])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, "drill"])
 def test_the_grader_proves_itself(family, length, limit):
     task = RecallTask(family, length)
     assert isinstance(task, Task)
@@ -80,6 +80,7 @@ def test_families_come_in_turns():
         ("extra", tuple(EXTRA)),
         ("all", tuple(FAMILIES)),
         ("vt+extra", ("vt", *EXTRA)),
+        ("drill", ("drill",)),
         ("vt+vt", ("vt",)),
         ("vt+ruler", ("vt", *(name for name in RULER if name != "vt"))),
     ],
@@ -112,6 +113,10 @@ def test_every_process_draws_the_same():
     }  # fmt: skip
     assert len(told) == 1
     assert len(told.pop().strip()) == 64
+
+
+def test_drills_are_in_no_family_that_is_evaluated():
+    assert not any("drill" in RecallTask(name, 96).families for name in ("ruler", "extra", "all"))
 
 
 def test_an_example_tells_what_it_needs_from_where():

@@ -14,6 +14,9 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
+
+from pydantic import JsonValue
 
 from planish.records import BadInput, Example, Message, Verdict
 from planish.tasks.base import check_draw, split_of
@@ -119,7 +122,7 @@ class RecallTask:
             meta={
                 "family": family,
                 "length": self.length,
-                "references": list(document.references),
+                "references": [*document.references],
                 "needs": _needs(document),
             },
         )
@@ -133,7 +136,7 @@ class RecallTask:
         if not any(_NUMBER.fullmatch(word) for word in words):
             return Verdict(score=0.0, why="no number in the reply", by=self.name)
         said = f" {' '.join(words)} "
-        references = list(map(str, example.meta["references"]))
+        references = _references(example)
         missing = [one for one in references if f" {one} " not in said]
         why = f"{missing[0]!r} is not in the reply" if missing else ""
         return Verdict(
@@ -151,7 +154,7 @@ class RecallTask:
         """One reference has one other number."""
         draw = random.Random(f"{example.id}/wrong")
         words = self.gold(example).split()
-        reference = draw.choice(list(example.meta["references"])).split()
+        reference = draw.choice(_references(example)).split()
         starts = [
             place
             for place in range(len(words))
@@ -165,7 +168,11 @@ class RecallTask:
         return " ".join(words)
 
 
-def _needs(document: Document) -> list[list[int]]:
+def _references(example: Example) -> list[str]:
+    return cast(list[str], example.meta["references"])
+
+
+def _needs(document: Document) -> list[JsonValue]:
     if document.needs == (-1,):
         return [[0, -1, len(document.context)]]
     return [

@@ -19,62 +19,28 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from planish.errors import BadInput
 from planish.models.memory import checkpoint
-from planish.models.memory.digests import Pooling, pack, unpack
+from planish.models.memory.checkpoint import IndexerConfig
+from planish.models.memory.digests import RECORD_BYTES, pack, unpack
 from planish.models.memory.scorer import (
     HEAD_DIM,
-    Rope,
     agreement,
     gate_scale,
     hadamard,
     rms_norm,
     rotate,
 )
-from planish.records import explain
 
 __all__ = ["ChunkTower", "IndexerConfig", "MemoryIndexer", "QueryTower", "Retriever"]
 
 _NAME = re.compile(r"l(0|[1-9][0-9]*)")
+_RECORDS_AT_ONCE = 2048
 _PUBLISHED_FIRST, _PUBLISHED_STEP = 2, 2  # ordinals of compressed-attention layers to layers
 
 PerLayer = Tensor | Mapping[str, Tensor]
-
-
-class IndexerConfig(BaseModel):
-    """What an indexer is and what it was trained for; `indexer.json`.
-
-    Attributes:
-        hidden_size: E; rank: R; num_heads: H; head_dim: always 128.
-        chunk_tokens: tokens of history in one chunk.
-        pooling: how a chunk's keys become features; features: F, 0 without a chunk tower.
-        rope: how queries and chunk keys turn with their position.
-        layers: names of the scored layers; published: whether they are ordinals among the
-            compressed-attention layers of DeepSeek-V4 (l10 is layer 22).
-        backbone: fingerprint of the model it was trained for; {} for a published file, which
-            does not tell.
-        mode: how layers are joined.
-        notes: anything else worth keeping, such as the budget it was validated with.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    hidden_size: int = Field(ge=1)
-    rank: int = Field(default=512, ge=1)
-    num_heads: int = Field(default=16, ge=1)
-    head_dim: Literal[128] = 128
-    chunk_tokens: int = Field(default=16, ge=1)
-    pooling: Pooling = "mean-min-max"
-    features: int = Field(default=0, ge=0)
-    rope: Rope = Rope()
-    layers: tuple[str, ...] = ()
-    published: bool = False
-    backbone: dict[str, Any] = Field(default_factory=dict)
-    mode: Literal["max", "mean"] = "max"
-    notes: dict[str, Any] = Field(default_factory=dict)
 
 
 class QueryTower(nn.Module):
@@ -125,10 +91,17 @@ class Retriever(nn.Module):
         self.chunk = ChunkTower(config) if config.features else None
         self.bias = nn.Parameter(torch.zeros(()))
 
-    def logits(self, hidden_BE: Tensor, keys_BCD: Tensor, positions_B: Tensor) -> Tensor:
-        """(B, C); keys may be (C, D) where all queries look at the same chunks."""
+    def logits(self, hidden_BE: Tensor, records: Tensor, positions_B: Tensor) -> Tensor:
+        """(B, C); records are (B, C, 132), or (C, 132) where all queries see the same chunks."""
         queries_BHD, gates_BH = self.query(hidden_BE, positions_B)
-        return agreement(queries_BHD, gates_BH, keys_BCD) + self.bias
+        # In pieces that a processor's cache holds; unpacked, records are four times as large.
+        at_once = _RECORDS_AT_ONCE if records.device.type == "cpu" else 1 << 16
+        step = max(1, at_once // max(1, records.shape[:-2].numel()))
+        pieces = [
+            agreement(queries_BHD, gates_BH, unpack(part))
+            for part in torch.split(records, step, dim=-2)
+        ]
+        return torch.cat(pieces, dim=1) + self.bias
 
 
 class MemoryIndexer(nn.Module):
@@ -184,10 +157,8 @@ class MemoryIndexer(nn.Module):
             BadInput: it cannot be read, keys are missing, extra or misshapen, or the settings
                 contradict the weights.
         """
-        weights, settings = checkpoint.read(path)
-        hidden, rank, heads = checkpoint.shapes(weights, where=str(path))
-        config = _configured(settings, weights, hidden, rank, heads, str(path))
-        indexer = cls(config, config.layers)
+        weights, config = checkpoint.read(path)
+        indexer = cls(config)
         for layer, tensors in weights.items():
             state = {_module(name): tensor for name, tensor in tensors.items()}
             state["bias"] = tensors["bias"].reshape(()) if "bias" in tensors else torch.zeros(())
@@ -204,7 +175,7 @@ class MemoryIndexer(nn.Module):
             layer: {_file(name): value for name, value in self._at(layer).state_dict().items()}
             for layer in self.layers
         }
-        return checkpoint.write(folder, weights, self.config.model_dump_json(indent=1))
+        return checkpoint.write(folder, weights, self.config)
 
     # -- scoring ------------------------------------------------------------------------------
 
@@ -215,7 +186,7 @@ class MemoryIndexer(nn.Module):
             backbone: `Backbone.fingerprint()`.
 
         Raises:
-            BadInput: naming the first thing that differs.
+            BadInput: naming the first thing that differs, or a scored layer that keeps no history.
         """
         known = {"hidden_size": self.config.hidden_size, **self.config.backbone}
         for name, mine in known.items():
@@ -226,6 +197,14 @@ class MemoryIndexer(nn.Module):
                     f"the indexer was made for another backbone ({what}{mine})",
                     where="indexer",
                     fix="train one for this model: planish lookahead dump, then train",
+                )
+        kept = backbone.get("memory_layers", self.layer_indices)
+        for layer in self.layer_indices:
+            if layer not in kept:
+                raise BadInput(
+                    f"it scores layer {layer}, which is no full-attention layer here",
+                    where="indexer",
+                    fix="train one for this model",
                 )
         if self.config.features and chunk_tokens != self.config.chunk_tokens:
             raise BadInput(
@@ -262,22 +241,38 @@ class MemoryIndexer(nn.Module):
     def logits(
         self, hidden: PerLayer, compressed_keys: PerLayer, positions_B: Tensor
     ) -> dict[str, Tensor]:
-        """Scores before the sigmoid, by layer; see `score`."""
+        """Scores before the sigmoid, by layer, for gradients to pass; see `score`."""
         found = {}
         for layer in self.layers:
-            hidden_BE = hidden if isinstance(hidden, Tensor) else hidden[layer]
-            records = (
-                compressed_keys if isinstance(compressed_keys, Tensor) else compressed_keys[layer]
-            )
-            if hidden_BE.dim() != 2 or hidden_BE.shape[1] != self.config.hidden_size:
-                raise BadInput(
-                    f"hidden states have shape {list(hidden_BE.shape)}",
-                    where=f"indexer layer {layer}",
-                    fix=f"give (rows, {self.config.hidden_size})",
-                )
-            found[layer] = self._at(layer).logits(hidden_BE, unpack(records), positions_B)
+            hidden_BE = _one(hidden, layer, "hidden state")
+            records_BCW = _one(compressed_keys, layer, "compressed key")
+            self._fit(layer, hidden_BE, records_BCW, positions_B)
+            # Autocast would round where the definition does not.
+            with torch.autocast(hidden_BE.device.type, enabled=False):
+                found[layer] = self._at(layer).logits(hidden_BE, records_BCW, positions_B)
         return found
 
+    def _fit(self, layer: str, hidden_BE: Tensor, records_BCW: Tensor, positions_B: Tensor) -> None:
+        hidden, keys, positions = (list(x.shape) for x in (hidden_BE, records_BCW, positions_B))
+        where = f"indexer layer {layer}"
+        if len(hidden) != 2 or hidden[1] != self.config.hidden_size:
+            raise BadInput(
+                f"hidden states have shape {hidden}",
+                where=where,
+                fix=f"give (rows, {self.config.hidden_size})",
+            )
+        if positions != hidden[:1]:
+            raise BadInput(
+                f"positions have shape {positions}", where=where, fix=f"give ({hidden[0]},)"
+            )
+        if len(keys) not in (2, 3) or (len(keys) == 3 and keys[0] != hidden[0]):
+            raise BadInput(
+                f"compressed keys have shape {keys}",
+                where=where,
+                fix=f"give ({hidden[0]}, chunks, {RECORD_BYTES})",
+            )
+
+    @torch.no_grad()
     def score(
         self, hidden: PerLayer, compressed_keys: PerLayer, positions_B: Tensor
     ) -> dict[str, Tensor]:
@@ -286,7 +281,8 @@ class MemoryIndexer(nn.Module):
         Args:
             hidden: (B, E), what enters the attention module at the last token; one tensor for all
                 layers or one for each.
-            compressed_keys: uint8 (B, C, 132), likewise.
+            compressed_keys: uint8 (B, C, 132), likewise, or (C, 132) where all tokens look at
+                the same chunks.
             positions_B: absolute positions of the tokens.
 
         Returns:
@@ -305,50 +301,38 @@ class MemoryIndexer(nn.Module):
     def ensemble(
         self, scores: Mapping[str, Tensor], mode: Literal["max", "mean"] | None = None
     ) -> Tensor:
-        """One score per chunk: the largest or the mean over layers; by default as configured."""
+        """One score per chunk: the largest or the mean over layers; by default as configured.
+
+        Raises:
+            BadInput: no scores, or another mode.
+        """
+        mode = mode or self.config.mode
+        if not scores or mode not in ("max", "mean"):
+            raise BadInput(
+                f"cannot join {len(scores)} layers by {mode!r}", where="indexer", fix="max or mean"
+            )
         stacked = torch.stack(list(scores.values()))
-        return stacked.amax(0) if (mode or self.config.mode) == "max" else stacked.mean(0)
+        return stacked.amax(0) if mode == "max" else stacked.mean(0)
 
     def _at(self, layer: str) -> Retriever:
+        if layer not in self.layers:
+            raise BadInput(
+                f"does not score a layer {layer!r}",
+                where="indexer",
+                fix="it scores " + ", ".join(self.layers),
+            )
         found = self.retrievers[layer]
         assert isinstance(found, Retriever)
         return found
 
 
-def _configured(
-    settings: dict[str, Any] | None, weights: checkpoint.Weights, hidden: int, rank: int,
-    heads: int, where: str,
-) -> IndexerConfig:  # fmt: skip
-    """The settings that were saved, checked against the weights; or what the weights tell."""
-    widths = {
-        tensors["chunk.weight"].shape[1] if "chunk.weight" in tensors else 0
-        for tensors in weights.values()
-    }
-    if len(widths) > 1:
-        raise BadInput(f"layers have chunk towers of widths {sorted(widths)}", where=where)
-    [features] = widths
-    seen = {"hidden_size": hidden, "rank": rank, "num_heads": heads, "features": features}
-    if settings is None:
-        # Layers in the order of their numbers, as the file names them.
-        layers = tuple(sorted(weights, key=lambda name: (len(name), name)))
-        chunk = {"chunk_tokens": 4} if not features else {}
-        return IndexerConfig(**seen, **chunk, layers=layers, published=not features)
-    try:
-        config = IndexerConfig(**settings)
-    except ValidationError as error:
-        raise BadInput(explain(error), where=f"{where}/{checkpoint.SETTINGS}") from None
-    for name, value in seen.items():
-        if getattr(config, name) != value:
-            raise BadInput(
-                f"{name} is {getattr(config, name)}, but the weights have {value}",
-                where=f"{where}/{checkpoint.SETTINGS}",
-            )
-    if set(config.layers) != set(weights):
-        raise BadInput(
-            f"names the layers {', '.join(config.layers)}, the weights {', '.join(weights)}",
-            where=f"{where}/{checkpoint.SETTINGS}",
-        )
-    return config
+def _one(given: PerLayer, layer: str, what: str) -> Tensor:
+    """The tensor for a layer, out of one for all or one for each."""
+    if isinstance(given, Tensor):
+        return given
+    if layer not in given:
+        raise BadInput(f"no {what} is given", where=f"indexer layer {layer}")
+    return given[layer]
 
 
 def _module(name: str) -> str:

@@ -18,12 +18,13 @@ from functools import lru_cache
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 __all__ = ["HEAD_DIM", "Rope", "agreement", "gate_scale", "hadamard", "rms_norm", "rotate"]
 
 HEAD_DIM = 128
 _EPS = 1e-6
-_AT_ONCE = 1 << 22  # products of a query's heads with chunks that are held at a time
+_AT_ONCE = {"cpu": 1 << 20}  # products of heads with chunks that are held at a time
 
 
 class Rope(BaseModel):
@@ -47,7 +48,10 @@ class Rope(BaseModel):
         return _frequencies(self)
 
 
+# What is remembered is an ordinary float32 tensor on the processor, whatever the first caller's
+# modes and defaults were: a tensor of inference mode could never be trained with.
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)
 def _frequencies(rope: Rope) -> Tensor:
     def turns(beta: float) -> float:
         """The pair of dimensions that turns `beta` times within the original length."""
@@ -57,7 +61,7 @@ def _frequencies(rope: Rope) -> Tensor:
     half = rope.dim // 2
     low = max(math.floor(turns(rope.beta_fast)), 0)
     high = min(math.ceil(turns(rope.beta_slow)), rope.dim - 1)
-    pairs = torch.arange(half, dtype=torch.float32)
+    pairs = torch.arange(half, dtype=torch.float32, device="cpu")
     plain = 1.0 / rope.base ** (2 * pairs / rope.dim)
     ramp = ((pairs - low) / max(high - low, 0.001)).clamp(0, 1)
     return plain / rope.factor * ramp + plain * (1 - ramp)
@@ -71,18 +75,19 @@ def rotate(states: Tensor, positions: Tensor, rope: Rope) -> Tensor:
             broadcastable to that.
 
     Returns:
-        Float32, or `states` as they are where they have another type for gradients to pass.
+        Float32, whatever the type of `states`: the caller rounds.
     """
     angles = positions.to(torch.float32)[..., None] * rope.frequencies().to(states.device)
     still, turned = states[..., : -rope.dim], states[..., -rope.dim :]
-    pairs = torch.view_as_complex(turned.float().unflatten(-1, (-1, 2)).contiguous())
+    pairs = torch.view_as_complex(turned.float().reshape(*turned.shape[:-1], -1, 2).contiguous())
     turned = torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(-2)
     return torch.cat([still.float(), turned], dim=-1)
 
 
 @lru_cache(maxsize=4)
+@torch.inference_mode(False)
 def _sylvester(width: int) -> Tensor:
-    matrix = torch.ones(1, 1)
+    matrix = torch.ones(1, 1, dtype=torch.float32, device="cpu")
     while len(matrix) < width:
         matrix = torch.cat(
             [torch.cat([matrix, matrix], dim=1), torch.cat([matrix, -matrix], dim=1)]
@@ -109,18 +114,24 @@ def gate_scale(num_heads: int) -> float:
 def agreement(queries_BHD: Tensor, gates_BH: Tensor, keys_BCD: Tensor) -> Tensor:
     """`sum_h gate * relu(key . query)`: shape (B, C).
 
-    Without gradients, chunks are taken in pieces, so that nothing of size B*H*C is ever held.
+    Chunks are taken in pieces, so that nothing of size B*H*C is ever held; with gradients, a
+    piece is computed again on the way back.
 
     Args:
         keys_BCD: (B, C, D), or (C, D) where all queries look at the same chunks.
     """
     keys = keys_BCD if keys_BCD.dim() == 3 else keys_BCD[None]
     rows, heads, _ = queries_BHD.shape
-    if torch.is_grad_enabled() and (queries_BHD.requires_grad or keys.requires_grad):
+    step = max(1, _AT_ONCE.get(keys.device.type, 1 << 24) // max(1, rows * heads))
+    if keys.shape[1] <= step:
         return _piece(queries_BHD, gates_BH, keys)
-    step = max(1, _AT_ONCE // max(1, rows * heads))
-    pieces = [_piece(queries_BHD, gates_BH, part) for part in keys.split(step, dim=1)]
-    return torch.cat(pieces, dim=1) if pieces else queries_BHD.new_zeros(rows, 0)
+    pieces = [
+        checkpoint(_piece, queries_BHD, gates_BH, part, use_reentrant=False)
+        if torch.is_grad_enabled()
+        else _piece(queries_BHD, gates_BH, part)
+        for part in torch.split(keys, step, dim=1)
+    ]
+    return torch.cat(pieces, dim=1)
 
 
 def _piece(queries_BHD: Tensor, gates_BH: Tensor, keys_BCD: Tensor) -> Tensor:

@@ -185,8 +185,9 @@ class Session:
         if not cache.has_padding:
             mask_BL = None  # nothing to look up in it
         masks: dict[str, Any] = {"full_attention": full}
+        makers: dict[str, Any] = LAYER_PATTERN_TO_MASK_FUNCTION_MAPPING
         for kind in set(kinds) - {"full_attention"}:
-            masks[kind] = LAYER_PATTERN_TO_MASK_FUNCTION_MAPPING[kind](
+            masks[kind] = makers[kind](
                 config=decoder.config,
                 inputs_embeds=torch.empty(
                     rows, queries, 0, dtype=decoder.dtype, device=decoder.device

@@ -17,23 +17,26 @@ F frames, Q queries, N chunks to be moved.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import Cache
+from transformers.cache_utils import Cache, DynamicLayer
 
 from planish.errors import BadInput
 from planish.models.memory.backbone import Backbone
 from planish.models.memory.budget import Budget, Bytes
-from planish.models.memory.layer import Layout, Listener, LookaheadLayer, Moves
-from planish.models.memory.store import BlockShape, HostStore
+from planish.models.memory.hosted import Hosted
+from planish.models.memory.layer import Listener, LookaheadLayer
+from planish.models.memory.layout import Layout, packed, planned
+from planish.models.memory.store import HostStore
+from planish.models.memory.visibility import Visibility
 
 __all__ = ["LookaheadCache"]
 
 
-class LookaheadCache(Cache):  # type: ignore[misc]
+class LookaheadCache(Cache):
     """Keys and values of a batch.
 
     Args:
@@ -44,9 +47,9 @@ class LookaheadCache(Cache):  # type: ignore[misc]
         listener: told of complete chunks, of rows that change places and of what is cut off.
 
     Attributes:
-        padding_B: on the host, padding tokens at the left of each row.
         dense_B: on the host, rows that are never evicted from again.
         moved_B: on the host, bytes that the last `apply` or `recall_all` copied to the device.
+        recording: tokens may be taken back, as in assisted decoding.
     """
 
     def __init__(
@@ -62,27 +65,22 @@ class LookaheadCache(Cache):  # type: ignore[misc]
             raise BadInput(f"chunks of {chunk_tokens} tokens", where="memory", fix="use at least 1")
         self.backbone, self.budget, self.chunk_tokens = backbone, budget, chunk_tokens
         self.store = HostStore() if store is None else store
-        self._layout = Layout(
-            chunk_tokens, budget.interval + budget.dense_queries, listener=listener
-        )
+        spare = budget.interval + budget.dense_queries
+        self._layout = Layout(chunk_tokens, spare, listener=listener)
         layers = DynamicCache(config=backbone.decoder.config).layers
         self._memory = [LookaheadLayer(index, self._layout) for index in backbone.memory_layers]
         for layer in self._memory:
             layers[layer.index] = layer
         super().__init__(layers=layers)
-        self.recording = False
-        """Whether tokens may be taken back, as in assisted decoding."""
+        self._others: list[Any] = [each for each in layers if isinstance(each, DynamicLayer)]
+        self._hosted = Hosted(self.store, self._memory, self._layout)
         self._forget()
 
     def _forget(self) -> None:
-        self.padding_B = torch.zeros(0, dtype=torch.int64)
+        self._visibility = Visibility(self._layout)
         self.dense_B = torch.zeros(0, dtype=torch.bool)
         self.moved_B = torch.zeros(0, dtype=torch.int64)
-        self._ids_BC = torch.zeros(0, 0, dtype=torch.int64)
-        self._index_BS: Tensor | None = None
-        self._masked = False
-        self._holes_BL: Tensor | None = None
-        self._stream: torch.cuda.Stream | None = None
+        self.recording = False
 
     # ---- what it is
 
@@ -98,8 +96,8 @@ class LookaheadCache(Cache):  # type: ignore[misc]
     @property
     def num_rows(self) -> int:
         """Rows of the batch; 0 before the first forward pass."""
-        first = self._memory[0]
-        return 0 if first.is_empty else len(first.keys)
+        buffers = self._memory[0].buffers
+        return len(buffers[0]) if buffers else 0
 
     @property
     def length(self) -> int:
@@ -112,14 +110,19 @@ class LookaheadCache(Cache):  # type: ignore[misc]
         return self.length // self.chunk_tokens
 
     @property
-    def in_order(self) -> bool:
-        """Whether nothing is evicted, so that masks are those of a `DynamicCache`."""
-        return self._layout.in_order
+    def padding_B(self) -> Tensor:
+        """Padding tokens at the left of each row, on the host; empty before any mask was seen."""
+        return self._visibility.padding_B
 
     @property
     def has_padding(self) -> bool:
         """Whether there is padding, at the left or within."""
-        return self._holes_BL is not None or bool(self.padding_B.any())
+        return self._visibility.has_padding
+
+    @property
+    def in_order(self) -> bool:
+        """Whether nothing is evicted, so that masks are those of a `DynamicCache`."""
+        return self._layout.in_order
 
     @property
     def resident_BC(self) -> Tensor:
@@ -128,27 +131,23 @@ class LookaheadCache(Cache):  # type: ignore[misc]
 
     @property
     def block_bytes(self) -> int:
-        """Bytes of one chunk in all memory layers."""
-        return self._shape().nbytes
+        """Bytes of one chunk in all memory layers; 0 before the first forward pass."""
+        return self._hosted.shape().nbytes if self.num_rows else 0
 
     def bytes_per_row(self) -> list[Bytes]:
         """What lies where, counted: see `Bytes`. Sliding-window layers are left out."""
-        if not self.num_rows:
+        rows = self.num_rows
+        if not rows:
             return []
-        shape = self._shape()
-        token = shape.nbytes // shape.tokens
-        digests = getattr(self.listener, "digest_bytes", list)()
-        digests = digests or [0] * self.num_rows
-        allocated = sum(each.keys.nbytes + each.values.nbytes for each in self._memory)
-        host_B = self._host_blocks() * shape.nbytes
+        token = self.block_bytes // self.chunk_tokens
+        digests = getattr(self.listener, "digest_bytes", list)() or [0] * rows
+        allocated = sum(each.nbytes for layer in self._memory for each in layer.buffers) // rows
+        host_B = self._hosted.blocks_per_row(rows) * self.block_bytes
         return [
-            Bytes(
-                resident=int(tokens) * token,
-                allocated=allocated // self.num_rows,
-                digest=digest,
-                host=int(host),
+            Bytes(resident=tokens * token, allocated=allocated, digest=digest, host=host)
+            for tokens, digest, host in zip(
+                self._tokens_B().tolist(), digests, host_B.tolist(), strict=True
             )
-            for tokens, digest, host in zip(self._tokens_B(), digests, host_B, strict=True)
         ]
 
     def chunk_keys(self, layer: int, row: int | None = None) -> Tensor:
@@ -167,10 +166,7 @@ class LookaheadCache(Cache):  # type: ignore[misc]
     # ---- forward passes
 
     def see_padding(self, attention_mask_BL: Tensor | None, rows: int) -> None:
-        """Reads the padding off the mask of a forward pass.
-
-        Padding at the left is no part of the history. Padding behind it, as between two turns of
-        a batch, has places and positions like tokens, and is seen by none.
+        """Reads the padding off the mask of a forward pass: see `Visibility`.
 
         Args:
             attention_mask_BL: 1 or True at tokens, of all tokens so far; None: no padding.
@@ -178,18 +174,11 @@ class LookaheadCache(Cache):  # type: ignore[misc]
         """
         if len(self.dense_B) != rows:
             self.dense_B = torch.zeros(rows, dtype=torch.bool)
-        self.padding_B, self._holes_BL = torch.zeros(rows, dtype=torch.int64), None
-        if attention_mask_BL is None:
-            return
-        mask_BL = attention_mask_BL.bool().cpu()
-        self.padding_B = (~mask_BL).int().cumprod(1).sum(1)
-        holes_BL = ~mask_BL & (torch.arange(mask_BL.shape[1]) >= self.padding_B[:, None])
-        if bool(holes_BL.any()):
-            self._holes_BL = holes_BL.to(self._device())
+        self._visibility.read(attention_mask_BL, rows)
 
     def needs_mask(self, query_length: int) -> bool:
         """Whether any new token must not see one of the slots."""
-        return query_length > 1 or self._masked or self._holes_BL is not None
+        return self._visibility.needs_mask(query_length)
 
     def mask(self, query_length: int, attention_mask_BL: Tensor | None = None) -> Tensor:
         """Who sees what in the next forward pass: bool (B, 1, Q, S), S slots after it.
@@ -198,25 +187,13 @@ class LookaheadCache(Cache):  # type: ignore[misc]
 
         Args:
             query_length: new tokens.
-            attention_mask_BL: of the whole sequence, for a cache whose padding was not seen yet.
+            attention_mask_BL: of the whole sequence, for a cache that was not shown it yet.
         """
-        if attention_mask_BL is not None and not self.length:
+        if attention_mask_BL is not None:
             self.see_padding(attention_mask_BL, len(attention_mask_BL))
-        device = self._device()
-        rows = max(self.num_rows, len(self.padding_B), 1)
-        begin, end = self._layout.tail_chunk * self.chunk_tokens, self.length + query_length
-        index_BS = torch.arange(begin, end, device=device).expand(rows, -1)
-        if self._layout.num_frames:
-            index_BS = torch.cat([self._frame_index(), index_BS], dim=1)
-        padding_B = self._padding().to(device)
-        # A slot that holds nothing has index -1, which is before any row's first token.
-        seen_BS = index_BS >= padding_B[:, None]
-        if self._holes_BL is not None:
-            known = self._holes_BL.shape[1]
-            holes_BS = self._holes_BL.gather(1, index_BS.clamp(min=0, max=known - 1))
-            seen_BS = seen_BS & ~(holes_BS & (index_BS < known))
-        query_Q = torch.arange(self.length, end, device=device)
-        return (seen_BS[:, None] & (index_BS[:, None] <= query_Q[:, None]))[:, None]
+        rows = self.num_rows or len(self.padding_B) or 1
+        device = self._memory[0].device if self.num_rows else torch.device("cpu")
+        return self._visibility.mask(self.length, query_length, rows, device)
 
     # ---- eviction and recall
 
@@ -242,31 +219,31 @@ class LookaheadCache(Cache):  # type: ignore[misc]
                 where="LookaheadCache.apply",
                 fix="decide on every complete chunk",
             )
-        padded_BC = self._padded_BC(chunks)
-        keep_BC = (keep_BC.cpu().bool() | self.dense_of()[:, None]) & ~padded_BC
+        padded_BC = self._visibility.padded_chunks(rows, chunks)
+        keep_BC = keep_BC.cpu().bool() & ~padded_BC
+        if len(self.dense_B):
+            keep_BC |= self.dense_B[:, None] & ~padded_BC
         if bool((keep_BC | padded_BC).all()):
             return self.recall_all()
         frame_BC = self._frame_of()
-        self._save((frame_BC >= 0) & ~keep_BC & ~padded_BC)
-        tail = self.length - chunks * self.chunk_tokens
-        return self._lay_out(keep_BC, frame_BC, tail)
+        self._hosted.save((frame_BC >= 0) & ~keep_BC, frame_BC)
+        return self._lay_out(keep_BC, frame_BC, self.length % self.chunk_tokens)
 
     def recall_all(self) -> int:
         """Brings everything back, in order of index. Returns the bytes copied to the device."""
+        rows, chunks = self.num_rows, self.num_chunks
+        self.moved_B = torch.zeros(rows, dtype=torch.int64)
         if self._layout.in_order:
-            self.moved_B = torch.zeros(self.num_rows, dtype=torch.int64)
             return 0
-        chunks, layout = self.num_chunks, self._layout
-        keep_BC = ~self._padded_BC(chunks)
-        frame_BC = self._frame_of()
-        chunk_BC = torch.arange(chunks).expand(self.num_rows, -1)
-        tail = self.length - chunks * self.chunk_tokens
-        slots = self._slots(chunks)
-        moves = self._moves(keep_BC, frame_BC, chunk_BC, chunks, tail)
-        moved = self._carry_out(moves, slots)
-        layout.frames_BF, layout.tail_chunk = torch.zeros(self.num_rows, 0, dtype=torch.int64), 0
-        self._index_BS, self._masked = None, False
-        return moved
+        keep_BC = ~self._visibility.padded_chunks(rows, chunks)
+        order_BC = torch.arange(chunks).expand(rows, -1)
+        moves = planned(
+            keep_BC, self._frame_of(), order_BC, self._hosted.ids(rows, chunks), self._tail(chunks)
+        )
+        self.moved_B = self._hosted.carry_out(moves, self._layout.slots(chunks), rows)
+        self._layout.put_in_order(rows)
+        self._changed()
+        return int(self.moved_B.sum())
 
     # ---- what generation does to a cache
 
@@ -282,9 +259,8 @@ class LookaheadCache(Cache):  # type: ignore[misc]
                 where="LookaheadCache.crop",
                 fix="give minus the number of tokens to take back",
             )
-        for layer in self.layers:
-            if not isinstance(layer, LookaheadLayer):
-                layer.crop(tokens_to_remove)
+        for layer in self._others:
+            layer.crop(tokens_to_remove)
         if not tokens_to_remove:
             return
         length = self.length + tokens_to_remove
@@ -293,11 +269,9 @@ class LookaheadCache(Cache):  # type: ignore[misc]
             self._uncover(chunks, rest)
         for memory in self._memory:
             memory.length = length
-        if self._holes_BL is not None:
-            self._holes_BL = self._holes_BL[:, :length] if length else None
-        ids_BC = self._ids_BC[:, chunks:]
-        self.store.release(ids_BC[ids_BC >= 0])
-        self._ids_BC = self._ids_BC[:, :chunks].clone()
+            memory.show()
+        self._hosted.crop(chunks)
+        self._visibility.crop(length)
         if self.listener is not None:
             self.listener.crop(chunks)
 
@@ -305,313 +279,122 @@ class LookaheadCache(Cache):  # type: ignore[misc]
         """Row i is from now on what row `beam_idx[i]` was."""
         if torch.equal(beam_idx.cpu(), torch.arange(self.num_rows)):
             return
-        for layer in self.layers:
-            if not isinstance(layer, LookaheadLayer):
-                layer.reorder_cache(beam_idx)
+        for layer in self._others:
+            layer.reorder_cache(beam_idx)
         self._change_rows(beam_idx)
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Every row `repeats` times."""
-        for layer in self.layers:
-            if not isinstance(layer, LookaheadLayer):
-                layer.batch_repeat_interleave(repeats)
+        for layer in self._others:
+            layer.batch_repeat_interleave(repeats)
         self._change_rows(torch.arange(self.num_rows).repeat_interleave(repeats))
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Only these rows, in this order."""
-        for layer in self.layers:
-            if not isinstance(layer, LookaheadLayer):
-                layer.batch_select_indices(indices)
-        if indices.dtype == torch.bool:
-            indices = indices.nonzero()[:, 0]
-        self._change_rows(indices)
+        for layer in self._others:
+            layer.batch_select_indices(indices)
+        rows_B = torch.arange(self.num_rows, device=indices.device)
+        self._change_rows(rows_B[indices])
 
     def activate_past_recording(self) -> None:
         """See `Cache`: tokens may be taken back from now on."""
         self.recording = True
-        super().activate_past_recording()
+        super().activate_past_recording()  # type: ignore[no-untyped-call]
 
     def reset(self) -> None:
         """Forgets everything, in the store too."""
-        super().reset()
-        self.store.release(self._ids_BC[self._ids_BC >= 0])
-        self._layout.frames_BF = torch.zeros(0, 0, dtype=torch.int64)
-        self._layout.tail_chunk = 0
-        self.recording = False
+        super().reset()  # type: ignore[no-untyped-call]
+        self._hosted.crop(0)
+        self._hosted.forget()
+        self._layout.put_in_order(0)
         self._forget()
         if self.listener is not None:
             self.listener.reset()
 
-    def dense_of(self) -> Tensor:
-        """`dense_B`, of a cache whose padding was never seen too."""
-        return self.dense_B if len(self.dense_B) else torch.zeros(self.num_rows, dtype=torch.bool)
-
-    # ---- counting
-
-    def _shape(self) -> BlockShape:
-        first = self._memory[0]
-        _, heads, _, width = first.keys.shape
-        return BlockShape(len(self._memory), heads, self.chunk_tokens, width, first.dtype)
-
-    def _device(self) -> torch.device:
-        first = self._memory[0]
-        device: torch.device = torch.device("cpu") if first.is_empty else first.device
-        return device
-
-    def _padding(self) -> Tensor:
-        return self.padding_B if len(self.padding_B) else torch.zeros(max(self.num_rows, 1)).long()
-
-    def _padded_BC(self, chunks: int) -> Tensor:
-        """Chunks that hold padding alone."""
-        ends_C = (torch.arange(chunks) + 1) * self.chunk_tokens
-        return ends_C <= self._padding()[:, None]
+    # ---- within
 
     def _frame_of(self) -> Tensor:
-        chunks = self.num_chunks
-        frame_BC = self._layout.frame_of(self.num_rows, chunks)
-        return frame_BC.masked_fill(self._padded_BC(chunks), -1)
+        rows, chunks = self.num_rows, self.num_chunks
+        frame_BC = self._layout.frame_of(rows, chunks)
+        return frame_BC.masked_fill(self._visibility.padded_chunks(rows, chunks), -1)
 
     def _tokens_B(self) -> Tensor:
-        """Tokens of each row that are on the device."""
-        begins_C = torch.arange(self.num_chunks) * self.chunk_tokens
-        own_BC = (begins_C + self.chunk_tokens - self._padding()[:, None]).clamp(
-            max=self.chunk_tokens
-        )
-        whole_B = (own_BC * self.resident_BC).sum(1)
-        rest = self.length - self.num_chunks * self.chunk_tokens
-        return whole_B + (self.length - self._padding()).clamp(max=rest)
+        """Own tokens of each row that are on the device."""
+        padding_B = self._visibility.padding(self.num_rows)
+        ends_C = (torch.arange(self.num_chunks) + 1) * self.chunk_tokens
+        own_BC = (ends_C - padding_B[:, None]).clamp(max=self.chunk_tokens)
+        rest_B = (self.length - padding_B).clamp(max=self.length % self.chunk_tokens)
+        return (own_BC * self.resident_BC).sum(1) + rest_B
 
-    def _host_blocks(self) -> Tensor:
-        """Blocks of each row in the store; what rows share counts for the first of them."""
-        counts_B = torch.zeros(self.num_rows, dtype=torch.int64)
-        seen = torch.zeros(0, dtype=torch.int64)
-        for row, ids_C in enumerate(self._ids_BC):
-            ids_N = ids_C[ids_C >= 0]
-            new_N = ids_N[~torch.isin(ids_N, seen)]
-            counts_B[row] = len(new_N)
-            seen = torch.cat([seen, new_N])
-        return counts_B
-
-    def _frame_index(self) -> Tensor:
-        """Index of each slot before the tail, -1 where it holds nothing: shape (B, S)."""
-        if self._index_BS is None:
-            frames_BF = self._layout.frames_BF
-            index_BFT = frames_BF[:, :, None] * self.chunk_tokens + torch.arange(self.chunk_tokens)
-            index_BFT = index_BFT.masked_fill(frames_BF[:, :, None] < 0, -1)
-            self._index_BS = index_BFT.flatten(1).to(self._device())
-        return self._index_BS
-
-    # ---- moving
-
-    def _ids(self, chunks: int) -> Tensor:
-        """Numbers in the store, -1 where a chunk is not there: shape (B, C)."""
-        known = self._ids_BC.shape[1]
-        if known < chunks or len(self._ids_BC) != self.num_rows:
-            ids_BC = torch.full((self.num_rows, chunks), -1, dtype=torch.int64)
-            if known:
-                ids_BC[:, :known] = self._ids_BC
-            self._ids_BC = ids_BC
-        return self._ids_BC
-
-    def _save(self, evicted_BC: Tensor) -> None:
-        """Writes what is not in the store yet."""
-        ids_BC = self._ids(evicted_BC.shape[1])
-        rows_N, chunks_N = (evicted_BC & (ids_BC < 0)).nonzero(as_tuple=True)
-        if not len(rows_N):
-            return
-        self.store.bind(self._shape(), pinned=self._device().type == "cuda")
-        ids_N = self.store.reserve(len(rows_N))
-        frames_N = self._frame_of()[rows_N, chunks_N]
-        for place, layer in enumerate(self._memory):
-            layer.wait()
-            self.store.write(ids_N, place, *layer.frames(rows_N, frames_N))
-        ids_BC[rows_N, chunks_N] = ids_N
+    def _tail(self, num_frames: int, tokens: int | None = None) -> tuple[int, int, int]:
+        """Where the unfinished chunk lies, where it goes, and its tokens."""
+        before = self.num_chunks * self.chunk_tokens + self._layout.offset
+        tokens = self.length % self.chunk_tokens if tokens is None else tokens
+        return before, num_frames * self.chunk_tokens, tokens
 
     def _lay_out(
-        self, keep_BC: Tensor, frame_BC: Tensor, tail: int, last_BC: Tensor | None = None
+        self, keep_BC: Tensor, frame_BC: Tensor, tail: int, cut_BC: Tensor | None = None
     ) -> int:
-        """Packs the kept chunks into the first frames; those that can stay where they are do."""
+        """Packs the kept chunks, and behind them the tail, or the chunk that a crop cuts."""
         rows, chunks = keep_BC.shape
-        num_frames = int(keep_BC.sum(1).max()) if chunks else 0
-        target_BC = torch.full_like(frame_BC, -1)
-        frames_BF = torch.full((rows, num_frames), -1, dtype=torch.int64)
-        for row in range(rows):
-            staying_C = keep_BC[row] & (frame_BC[row] >= 0) & (frame_BC[row] < num_frames)
-            coming_N = (keep_BC[row] & ~staying_C).nonzero()[:, 0]
-            target_BC[row, staying_C] = frame_BC[row, staying_C]
-            free_F = torch.ones(num_frames, dtype=torch.bool)
-            free_F[frame_BC[row, staying_C]] = False
-            target_BC[row, coming_N] = free_F.nonzero()[: len(coming_N), 0]
-            kept_N = keep_BC[row].nonzero()[:, 0]
-            frames_BF[row, target_BC[row, kept_N]] = kept_N
-        moves = self._moves(keep_BC, frame_BC, target_BC, num_frames, tail)
-        if last_BC is not None:
-            moves = self._with_last(moves, last_BC, frame_BC, num_frames)
-        moved = self._carry_out(moves, self._new_slots(num_frames))
-        layout = self._layout
-        layout.frames_BF, layout.tail_chunk = frames_BF, chunks
-        self._index_BS = None
-        padding_B1 = self._padding()[:, None]
-        self._masked = bool((frames_BF * self.chunk_tokens < padding_B1).any()) or bool(
-            (padding_B1 > chunks * self.chunk_tokens).any()
+        ids_BC = self._hosted.ids(rows, self.num_chunks)
+        target_BC, frames_BF = packed(keep_BC, frame_BC)
+        num_frames = frames_BF.shape[1]
+        moves = planned(
+            keep_BC, frame_BC, target_BC, ids_BC[:, :chunks], self._tail(num_frames, tail)
         )
-        return moved
-
-    def _moves(
-        self, keep_BC: Tensor, frame_BC: Tensor, target_BC: Tensor, num_frames: int, tail: int
-    ) -> Moves:
-        ids_BC = self._ids(keep_BC.shape[1])
-        here_BC = keep_BC & (frame_BC >= 0)
-        staying_BC = here_BC & (frame_BC == target_BC)
-        moving_BC, coming_BC = here_BC & ~staying_BC, keep_BC & ~here_BC
-        chunks = keep_BC.shape[1]
-        before = chunks * self.chunk_tokens + self._layout.offset
-        return Moves(
-            rows_N=moving_BC.nonzero()[:, 0],
-            sources_N=frame_BC[moving_BC],
-            targets_N=target_BC[moving_BC],
-            tail=(before, num_frames * self.chunk_tokens, tail),
-            recall_rows_N=coming_BC.nonzero()[:, 0],
-            recall_ids_N=ids_BC[:, :chunks][coming_BC],
-            recall_targets_N=target_BC[coming_BC],
-            num_frames=num_frames,
-            kept_rows_N=staying_BC.nonzero()[:, 0],
-            kept_frames_N=frame_BC[staying_BC],
-        )
-
-    def _carry_out(self, moves: Moves, slots: int | None) -> int:
-        assert bool((moves.recall_ids_N >= 0).all()), "a chunk is neither here nor there"
-        side = self._side_stream()
-        for place, layer in enumerate(self._memory):
-            recalled = self._recaller(moves, place) if len(moves.recall_ids_N) else None
-            layer.wait()
-            if side is None or recalled is None:
-                layer.rearrange(moves, slots, recalled)
-                continue
-            with torch.cuda.stream(side):
-                layer.rearrange(moves, slots, recalled)
-                layer.ready = side.record_event()
-            for buffer in (layer.keys, layer.values):
-                buffer.record_stream(torch.cuda.current_stream(layer.device))
-        counts_B = torch.bincount(moves.recall_rows_N, minlength=self.num_rows)
-        self.moved_B = counts_B * self._shape().nbytes
+        if cut_BC is not None:
+            real_B = ~self._visibility.padded_chunks(rows, chunks + 1)[:, chunks]
+            moves = moves.with_last(cut_BC[:, 0], ids_BC[:, chunks], real_B, num_frames)
+        self.moved_B = self._hosted.carry_out(moves, self._new_slots(num_frames), rows)
+        self._layout.frames_BF, self._layout.tail_chunk = frames_BF, chunks
+        self._changed()
         return int(self.moved_B.sum())
 
-    def _recaller(self, moves: Moves, place: int) -> Callable[[], Tensor]:
-        def recall() -> Tensor:
-            states = self.store.gather(moves.recall_ids_N, place)
-            return states.to(self._device(), non_blocking=True)
-
-        return recall
-
-    def _side_stream(self) -> torch.cuda.Stream | None:
-        """A stream of its own for transfers, behind what was computed so far; None on the CPU."""
-        device = self._device()
-        if device.type != "cuda":
-            return None
-        if self._stream is None:
-            self._stream = torch.cuda.Stream(device)
-        self._stream.wait_stream(torch.cuda.current_stream(device))
-        return self._stream
-
-    def _slots(self, num_frames: int) -> int:
-        """Slots of a buffer for so many frames, the unfinished chunk and what may be appended."""
-        tokens = self.chunk_tokens
-        return (num_frames + 1 + -(-self._layout.spare // tokens)) * tokens
+    def _changed(self) -> None:
+        self._visibility.layout_changed()
+        for layer in self._memory:
+            if layer.ready is None:
+                layer.show()
 
     def _new_slots(self, num_frames: int) -> int | None:
         """Slots of new buffers, or None where the old ones are neither too small nor too large."""
-        there, wanted = self._memory[0].keys.shape[2], self._slots(num_frames)
+        there, wanted = self._memory[0].buffers[0].shape[2], self._layout.slots(num_frames)
         least = (num_frames + 1) * self.chunk_tokens + self.budget.interval
         return None if least <= there <= wanted * 5 // 4 else wanted
 
     def _uncover(self, chunks: int, rest: int) -> None:
         """Makes the chunk that a crop cuts through the end of the tail, wherever it lies."""
-        length = chunks * self.chunk_tokens + rest
+        recent = chunks * self.chunk_tokens + rest - self.budget.recent_tokens
         frame_BC = self._frame_of()
-        recent_C = (
-            torch.arange(chunks) + 1
-        ) * self.chunk_tokens > length - self.budget.recent_tokens
-        keep_BC = ((frame_BC[:, :chunks] >= 0) | recent_C) & ~self._padded_BC(chunks)
+        recent_C = (torch.arange(chunks) + 1) * self.chunk_tokens > recent
+        keep_BC = (frame_BC[:, :chunks] >= 0) | recent_C
+        keep_BC &= ~self._visibility.padded_chunks(self.num_rows, chunks)
         cut_BC = frame_BC[:, chunks : chunks + 1] if rest else None
         self._lay_out(keep_BC, frame_BC[:, :chunks], 0, cut_BC)
-
-    def _with_last(self, moves: Moves, cut_B1: Tensor, frame_BC: Tensor, num_frames: int) -> Moves:
-        """Adds the chunk that is cut through, as the frame behind all others."""
-        chunk = frame_BC.shape[1]
-        padded_B = self._padded_BC(chunk + 1)[:, chunk]
-        here_B = (cut_B1[:, 0] >= 0) & ~padded_B
-        there_B = ~here_B & ~padded_B
-        rows_N, back_N = here_B.nonzero()[:, 0], there_B.nonzero()[:, 0]
-        end = torch.tensor(num_frames)
-        return Moves(
-            rows_N=torch.cat([moves.rows_N, rows_N]),
-            sources_N=torch.cat([moves.sources_N, cut_B1[rows_N, 0]]),
-            targets_N=torch.cat([moves.targets_N, end.expand(len(rows_N))]),
-            tail=moves.tail,
-            recall_rows_N=torch.cat([moves.recall_rows_N, back_N]),
-            recall_ids_N=torch.cat([moves.recall_ids_N, self._ids_BC[back_N, chunk]]),
-            recall_targets_N=torch.cat([moves.recall_targets_N, end.expand(len(back_N))]),
-            num_frames=num_frames,
-            kept_rows_N=moves.kept_rows_N,
-            kept_frames_N=moves.kept_frames_N,
-        )
 
     def _change_rows(self, indices_B: Tensor) -> None:
         for layer in self._memory:
             layer.change_rows(indices_B)
         indices_B = indices_B.cpu()
-        if len(self._ids_BC):
-            before_BC, self._ids_BC = self._ids_BC, self._ids_BC[indices_B]
-            self.store.retain(self._ids_BC[self._ids_BC >= 0])
-            self.store.release(before_BC[before_BC >= 0])
+        self._hosted.change_rows(indices_B)
         if len(self._layout.frames_BF):
             self._layout.frames_BF = self._layout.frames_BF[indices_B]
-        if len(self.padding_B):
-            self.padding_B, self.dense_B = self.padding_B[indices_B], self.dense_B[indices_B]
-        if self._holes_BL is not None:
-            self._holes_BL = self._holes_BL[indices_B.to(self._holes_BL.device)]
-        if self._index_BS is not None:
-            self._index_BS = self._index_BS[indices_B.to(self._index_BS.device)]
+        self._visibility.change_rows(indices_B)
+        if len(self.dense_B):
+            self.dense_B = self.dense_B[indices_B]
         if self.listener is not None:
             self.listener.reorder(indices_B)
 
     def _whole(self, layer: int, row: int | None) -> tuple[Tensor, Tensor]:
         place = self.backbone.memory_layers.index(layer)
-        memory = self._memory[place]
+        memory, rows_B = self._memory[place], torch.arange(self.num_rows)
         memory.wait()
-        used = memory.used()
-        rows_B = torch.arange(self.num_rows)
         if row is not None:
-            used = (used[0][row : row + 1], used[1][row : row + 1])
             rows_B = rows_B[row : row + 1]
         if self._layout.in_order:
-            return used
-        return self._gathered(memory, place, rows_B, used)
-
-    def _gathered(
-        self, memory: LookaheadLayer, place: int, rows_B: Tensor, used: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        chunks, tokens = memory.length // self.chunk_tokens, self.chunk_tokens
-        frame_BC = self._layout.frame_of(self.num_rows, chunks)[rows_B]
-        real_BC = ~self._padded_BC(chunks)[rows_B]
-        whole: list[Tensor] = []
-        row_N, chunk_N = (real_BC & (frame_BC >= 0)).nonzero(as_tuple=True)
-        here = memory.frames(rows_B[row_N], frame_BC[row_N, chunk_N])
-        back_N, gone_N = (real_BC & (frame_BC < 0)).nonzero(as_tuple=True)
-        there = None
-        if len(back_N):
-            there = self.store.gather(self._ids_BC[rows_B[back_N], gone_N], place)
-        for part, view in enumerate(used):
-            _, heads, _, width = view.shape
-            full = view.new_zeros(len(rows_B), heads, chunks + 1, tokens, width)
-            frames = full.transpose(1, 2)
-            device = view.device
-            frames[row_N.to(device), chunk_N.to(device)] = here[part]
-            if there is not None:
-                frames[back_N.to(device), gone_N.to(device)] = there[part].to(device)
-            flat = full.flatten(2, 3)[:, :, : memory.length]
-            begin = chunks * tokens
-            flat[:, :, begin:] = view[:, :, begin + self._layout.offset :]
-            whole.append(flat)
-        return whole[0], whole[1]
+            keys, values = memory.used()
+            return (keys, values) if row is None else (keys[rows_B], values[rows_B])
+        chunks = memory.length // self.chunk_tokens
+        padded_BC = self._visibility.padded_chunks(self.num_rows, chunks)
+        return self._hosted.whole(place, rows_B, padded_BC)

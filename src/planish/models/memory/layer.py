@@ -1,10 +1,4 @@
-"""One memory layer of the cache: slots on the device, and the layout that all layers share.
-
-A buffer is a row of frames of `chunk_tokens` slots. The first frames hold chunks in any order
-(keys are rotated already, so order is of no matter); behind them lies the tail, tokens in order of
-index, the last of which is still being written. Before anything was evicted all is tail.
-
-Index = place in the padded sequence; position = index minus the row's padding.
+"""One memory layer of the cache: keys and values in slots on the device, see `layout`.
 
 Shape suffixes: B rows, L history, K key/value heads, D head width, F frames, S slots, T tokens of
 a chunk, N chunks to be moved.
@@ -13,7 +7,6 @@ a chunk, N chunks to be moved.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -21,8 +14,9 @@ from torch import Tensor
 from transformers.cache_utils import CacheLayerMixin
 
 from planish.errors import BadInput
+from planish.models.memory.layout import Layout, Moves
 
-__all__ = ["Layout", "Listener", "LookaheadLayer", "Moves"]
+__all__ = ["Listener", "LookaheadLayer"]
 
 
 class Listener(Protocol):
@@ -41,81 +35,18 @@ class Listener(Protocol):
         """A new sequence begins."""
 
 
-@dataclass
-class Layout:
-    """Which chunk lies in which frame, the same in all memory layers.
-
-    Attributes:
-        chunk_tokens: tokens of a chunk, slots of a frame.
-        spare: slots to be kept free behind the tail when a buffer is made.
-        frames_BF: on the host, the chunk in each frame before the tail, -1 where there is none.
-        tail_chunk: the chunk that the tail begins with.
-        listener: told of complete chunks.
-    """
-
-    chunk_tokens: int
-    spare: int
-    frames_BF: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.int64))
-    tail_chunk: int = 0
-    listener: Listener | None = None
-
-    @property
-    def num_frames(self) -> int:
-        """Frames before the tail."""
-        return self.frames_BF.shape[1]
-
-    @property
-    def offset(self) -> int:
-        """Slot of a token of the tail, minus its index."""
-        return (self.num_frames - self.tail_chunk) * self.chunk_tokens
-
-    @property
-    def in_order(self) -> bool:
-        """Whether every index is its own slot: nothing is evicted, masks are transformers' own."""
-        return self.num_frames == 0 and self.tail_chunk == 0
-
-    def frame_of(self, rows: int, num_chunks: int) -> Tensor:
-        """Where each chunk lies, -1 where it does not: shape (B, C), on the host."""
-        where_BC = torch.full((rows, num_chunks + 1), -1, dtype=torch.int64)
-        if self.num_frames:
-            frame_F = torch.arange(self.num_frames).expand(rows, -1)
-            target_BF = self.frames_BF.where(self.frames_BF >= 0, num_chunks)
-            where_BC.scatter_(1, target_BF.clamp(max=num_chunks), frame_F)
-        tail = torch.arange(self.tail_chunk, num_chunks)
-        where_BC[:, self.tail_chunk : num_chunks] = tail - self.tail_chunk + self.num_frames
-        return where_BC[:, :num_chunks]
-
-
-@dataclass(frozen=True)
-class Moves:
-    """What a new layout asks of a buffer; all on the host.
-
-    Attributes:
-        rows_N, sources_N, targets_N: frames that move within the device.
-        tail: first slot of the unfinished chunk, before and after, and its tokens.
-        recall_rows_N, recall_ids_N, recall_targets_N: frames that come back from the host.
-        num_frames: frames before the tail, afterwards.
-        kept_rows_N, kept_frames_N: frames that stay where they are.
-    """
-
-    rows_N: Tensor
-    sources_N: Tensor
-    targets_N: Tensor
-    tail: tuple[int, int, int]
-    recall_rows_N: Tensor
-    recall_ids_N: Tensor
-    recall_targets_N: Tensor
-    num_frames: int
-    kept_rows_N: Tensor
-    kept_frames_N: Tensor
-
-
-class LookaheadLayer(CacheLayerMixin):  # type: ignore[misc]
+class LookaheadLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     """Keys and values of one memory layer. Made by `LookaheadCache`.
 
     Args:
         index: of the layer in the model.
         layout: shared by all memory layers.
+
+    Attributes:
+        length: tokens of the history, wherever they lie.
+        buffers: all slots of keys and of values, those not in use too; none before the first
+            token. `keys` and `values` are views of the slots in use.
+        ready: recorded behind a transfer that is under way; the next use waits for it.
     """
 
     is_sliding = False
@@ -123,24 +54,21 @@ class LookaheadLayer(CacheLayerMixin):  # type: ignore[misc]
     supports_early_init = False
 
     def __init__(self, index: int, layout: Layout) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.index, self.layout = index, layout
         self.length = 0
+        self.buffers: list[Tensor] = []
         self.ready: torch.cuda.Event | None = None
-        """Recorded behind a transfer that is under way; the next use waits for it."""
 
     # ---- what transformers asks for
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """See `CacheLayerMixin`; makes empty buffers."""
         if key_states.shape != value_states.shape:
-            raise BadInput(
-                "keys and values differ in shape", where=f"layer {self.index}", fix="no memory can"
-            )
+            raise BadInput("keys and values differ in shape", where=f"layer {self.index}")
         rows, heads, _, width = key_states.shape
         self.dtype, self.device = key_states.dtype, key_states.device
-        self.keys = key_states.new_zeros(rows, heads, 0, width)
-        self.values = value_states.new_zeros(rows, heads, 0, width)
+        self.buffers = [key_states.new_zeros(rows, heads, 0, width) for _ in range(2)]
         self.is_initialized = True
 
     def update(
@@ -150,20 +78,20 @@ class LookaheadLayer(CacheLayerMixin):  # type: ignore[misc]
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         self.wait()
-        new = key_states.shape[2]
-        used = self.length + self.layout.offset
-        if used + new > self.keys.shape[2]:
-            self._grow(used, used + new)
-        self.keys[:, :, used : used + new] = key_states
-        self.values[:, :, used : used + new] = value_states
+        used, new = self.num_used, key_states.shape[2]
+        if used + new > self.buffers[0].shape[2]:
+            self._grow(used + new)
+        for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
+            buffer[:, :, used : used + new] = states
         before, self.length = self.length, self.length + new
+        self.show()
         if self.layout.listener is not None:
             self._tell(before // self.layout.chunk_tokens)
         return self.used()
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Slots after the next forward pass, and no offset."""
-        return self.length + self.layout.offset + query_length, 0
+        return self.num_used + query_length, 0
 
     def get_seq_length(self) -> int:
         """Tokens of the history, wherever they lie."""
@@ -176,19 +104,24 @@ class LookaheadLayer(CacheLayerMixin):  # type: ignore[misc]
     def reset(self) -> None:
         """Forgets everything."""
         self.keys = self.values = self.ready = None
+        self.buffers = []
         self.is_initialized, self.length = False, 0
 
     # ---- what the cache asks for
 
     @property
-    def is_empty(self) -> bool:
-        """Nothing was ever written."""
-        return not self.is_initialized
+    def num_used(self) -> int:
+        """Slots in use, the same in every row."""
+        return self.length + self.layout.offset
 
     def used(self) -> tuple[Tensor, Tensor]:
-        """Views of the slots in use."""
-        slots = self.length + self.layout.offset
-        return self.keys[:, :, :slots], self.values[:, :, :slots]
+        """Views of the slots in use: keys and values (B, K, S, D)."""
+        keys, values = (buffer[:, :, : self.num_used] for buffer in self.buffers)
+        return keys, values
+
+    def show(self) -> None:
+        """Brings `keys` and `values` up to date."""
+        self.keys, self.values = self.used()
 
     def wait(self) -> None:
         """Lets the current stream wait for a transfer that is under way."""
@@ -196,13 +129,10 @@ class LookaheadLayer(CacheLayerMixin):  # type: ignore[misc]
             torch.cuda.current_stream(self.device).wait_event(self.ready)
             self.ready = None
 
-    def frames(self, rows_N: Tensor, frames_N: Tensor) -> tuple[Tensor, Tensor]:
+    def frames(self, rows_N: Tensor, frames_N: Tensor) -> list[Tensor]:
         """Copies of these frames: keys and values of shape (N, K, T, D)."""
         rows_N, frames_N = rows_N.to(self.device), frames_N.to(self.device)
-        return tuple(  # type: ignore[return-value]
-            self._framed(each).transpose(1, 2)[rows_N, frames_N]
-            for each in (self.keys, self.values)
-        )
+        return [self._framed(buffer)[rows_N, frames_N] for buffer in self.buffers]
 
     def rearrange(
         self, moves: Moves, slots: int | None, recalled: Callable[[], Tensor] | None
@@ -216,68 +146,65 @@ class LookaheadLayer(CacheLayerMixin):  # type: ignore[misc]
                 the device.
         """
         states = None if recalled is None else recalled()
-        self.keys = self._rearranged(self.keys, moves, slots, None if states is None else states[0])
-        self.values = self._rearranged(
-            self.values, moves, slots, None if states is None else states[1]
-        )
+        self.keys = self.values = None  # the old buffers go one by one
+        for part in range(2):
+            coming = None if states is None else states[part]
+            self.buffers[part] = self._rearranged(self.buffers[part], moves, slots, coming)
 
     def change_rows(self, indices_B: Tensor) -> None:
         """Row i is from now on what row `indices[i]` was."""
-        if self.is_empty:
+        if not self.buffers:
             return
         self.wait()
         indices_B = indices_B.to(self.device)
-        slots = self.length + self.layout.offset
-        for name in ("keys", "values"):
-            buffer = getattr(self, name)
+        used = self.num_used
+        for part, buffer in enumerate(self.buffers):
             if len(indices_B) == len(buffer):
-                buffer[:, :, :slots] = buffer[:, :, :slots].index_select(0, indices_B)
+                buffer[:, :, :used] = buffer[:, :, :used].index_select(0, indices_B)
             else:
-                setattr(self, name, buffer.index_select(0, indices_B))
+                self.buffers[part] = buffer.index_select(0, indices_B)
+        self.show()
 
     def _rearranged(
-        self, old: Tensor, moves: Moves, slots: int | None, states: Tensor | None
+        self, old: Tensor, moves: Moves, slots: int | None, coming: Tensor | None
     ) -> Tensor:
-        tokens, device = self.layout.chunk_tokens, old.device
-        # What moves is read before anything is written: old and new frames may overlap.
+        device, new = old.device, old
+        # What moves is read before anything is written: old and new places may overlap.
         before, after, count = moves.tail
         tail = old[:, :, before : before + count]
-        new = old
-        pairs = [(moves.rows_N, moves.sources_N, moves.targets_N)]
+        moving = [(moves.rows_N, moves.sources_N, moves.targets_N)]
         if slots is not None:
             # Zeros: slots that a row does not use are masked, but they must be numbers.
             new = old.new_zeros(*old.shape[:2], slots, old.shape[3])
-            pairs.append((moves.kept_rows_N, moves.kept_frames_N, moves.kept_frames_N))
-        elif count and before != after:
+            moving.append((moves.kept_rows_N, moves.kept_frames_N, moves.kept_frames_N))
+        else:
             tail = tail.clone()
-        source = self._framed(old).transpose(1, 2)
-        target = self._framed(new).transpose(1, 2)
-        for rows_N, sources_N, targets_N in pairs:
+        source, target = self._framed(old), self._framed(new)
+        for rows_N, sources_N, targets_N in moving:
             if len(rows_N):
                 rows_N = rows_N.to(device)
                 target[rows_N, targets_N.to(device)] = source[rows_N, sources_N.to(device)]
-        if count and (slots is not None or before != after):
-            new[:, :, after : after + count] = tail
-        if states is not None:
+        new[:, :, after : after + count] = tail
+        if coming is not None:
             rows_N = moves.recall_rows_N.to(device)
-            target[rows_N, moves.recall_targets_N.to(device)] = states
-        assert new.shape[2] % tokens == 0
+            target[rows_N, moves.recall_targets_N.to(device)] = coming
         return new
 
     def _framed(self, buffer: Tensor) -> Tensor:
-        """The same memory as (B, K, F, T, D)."""
-        return buffer.unflatten(2, (-1, self.layout.chunk_tokens))
+        """The same memory as (B, F, K, T, D)."""
+        rows, heads, _, width = buffer.shape
+        return buffer.view(rows, heads, -1, self.layout.chunk_tokens, width).transpose(1, 2)
 
-    def _grow(self, used: int, needed: int) -> None:
+    def _grow(self, needed: int) -> None:
         """Longer buffers; by a quarter once there is something, so that appending stays cheap."""
-        tokens = self.layout.chunk_tokens
-        slots = max(needed + self.layout.spare, self.keys.shape[2] * 5 // 4)
+        tokens, used = self.layout.chunk_tokens, self.num_used
+        slots = max(needed + self.layout.spare, self.buffers[0].shape[2] * 5 // 4)
         slots = -(-slots // tokens) * tokens
-        for name in ("keys", "values"):
-            old = getattr(self, name)
+        self.keys = self.values = None
+        for part, old in enumerate(self.buffers):
             new = old.new_zeros(*old.shape[:2], slots, old.shape[3])
             new[:, :, :used] = old[:, :, :used]
-            setattr(self, name, new)
+            self.buffers[part] = new
 
     def _tell(self, first: int) -> None:
         layout, listener = self.layout, self.layout.listener
@@ -285,4 +212,4 @@ class LookaheadLayer(CacheLayerMixin):  # type: ignore[misc]
         if last > first and listener is not None:
             begin = first * layout.chunk_tokens + layout.offset
             end = last * layout.chunk_tokens + layout.offset
-            listener.chunks(self.index, self.keys[:, :, begin:end], first)
+            listener.chunks(self.index, self.buffers[0][:, :, begin:end], first)

@@ -146,7 +146,7 @@ class HostStore:
         """These blocks have one holder less for each time they are named."""
         if len(ids_N):
             self._count_N -= torch.bincount(ids_N, minlength=len(self._count_N))
-            named_N = ids_N.unique()
+            named_N = torch.unique(ids_N)
             self._free_N = torch.cat([self._free_N, named_N[self._count_N[named_N] == 0]])
 
     def write(self, ids_N: Tensor, layer: int, keys_NKTD: Tensor, values_NKTD: Tensor) -> None:

@@ -135,7 +135,7 @@ def _settings(weights: Path) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise BadInput(f"cannot be read ({error})", where=str(file)) from None
     if not isinstance(found, dict):
         raise BadInput("is no JSON object", where=str(file))
@@ -241,6 +241,9 @@ def write(
         for layer, tensors in weights.items()
         for name, tensor in tensors.items()
     }
+    # safetensors writes private files, whatever the person's own mask says.
+    umask = os.umask(0)
+    os.umask(umask)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
@@ -249,7 +252,7 @@ def write(
                 config.model_dump_json(indent=1) + "\n", encoding="utf-8"
             )
             for name in (WEIGHTS, SETTINGS):
-                os.chmod(os.path.join(scratch, name), 0o644)  # safetensors writes private files
+                os.chmod(os.path.join(scratch, name), 0o666 & ~umask)
                 os.replace(os.path.join(scratch, name), folder / name)
     except (OSError, SafetensorError) as error:
         why = getattr(error, "strerror", None) or error

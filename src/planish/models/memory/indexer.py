@@ -145,8 +145,9 @@ class MemoryIndexer(nn.Module):
     @classmethod
     def new(cls, config: IndexerConfig, layers: tuple[str, ...], seed: int = 0) -> Self:
         """An untrained indexer, the same for the same seed."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        # `torch.manual_seed` would also seed the generators of devices.
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            torch.default_generator.manual_seed(seed)
             return cls(config, layers)
 
     @classmethod
@@ -158,7 +159,11 @@ class MemoryIndexer(nn.Module):
                 contradict the weights.
         """
         weights, config = checkpoint.read(path)
-        indexer = cls(config)
+        # Nothing is drawn for what a file holds: it takes long, and a run that loads an indexer
+        # would sample other tokens than one that does not.
+        with torch.device("meta"):
+            empty = cls(config)
+        indexer = empty.to_empty(device="cpu")
         for layer, tensors in weights.items():
             state = {_module(name): tensor for name, tensor in tensors.items()}
             state["bias"] = tensors["bias"].reshape(()) if "bias" in tensors else torch.zeros(())
@@ -188,7 +193,7 @@ class MemoryIndexer(nn.Module):
         Raises:
             BadInput: naming the first thing that differs, or a scored layer that keeps no history.
         """
-        known = {"hidden_size": self.config.hidden_size, **self.config.backbone}
+        known = {**self.config.backbone, "hidden_size": self.config.hidden_size}
         for name, mine in known.items():
             if name in backbone and backbone[name] != mine:
                 what = "weights differ" if name == "weights" else f"{name} is {backbone[name]}"
@@ -214,6 +219,7 @@ class MemoryIndexer(nn.Module):
                 fix="use its own size",
             )
 
+    @torch.no_grad()
     def compress(self, layer: str, features_BCF: Tensor, starts_BC: Tensor) -> Tensor:
         """Records (B, C, 132) of chunks.
 
@@ -236,7 +242,8 @@ class MemoryIndexer(nn.Module):
                 where=f"indexer layer {layer}",
                 fix="pool as it was trained: " + self.config.pooling,
             )
-        return pack(tower(features_BCF, starts_BC))
+        with torch.autocast(features_BCF.device.type, enabled=False):
+            return pack(tower(features_BCF, starts_BC))
 
     def logits(
         self, hidden: PerLayer, compressed_keys: PerLayer, positions_B: Tensor

@@ -110,6 +110,7 @@ class IndexerScorer:
                 where="indexer",
                 fix="train one for this model",
             )
+        self.indexer.to(backbone.decoder.device)
         self._backbone, self._budget, self._chunk_tokens = backbone, budget, chunk_tokens
 
     def follow(self, cache: LookaheadCache) -> None:
@@ -143,7 +144,8 @@ class IndexerScorer:
         hidden = {self._names[layer]: moment.hidden[layer] for layer in self.layers}
         records = {self._names[layer]: self._records[layer].view() for layer in self.layers}
         scores = self.indexer.score(hidden, records, moment.positions_B)
-        return self.indexer.ensemble(scores, mode=self._budget.mode)
+        scores_BC: Tensor = self.indexer.ensemble(scores, mode=self._budget.mode)
+        return scores_BC
 
     def digest_bytes(self) -> list[int]:
         """The buffers of records, free places included."""

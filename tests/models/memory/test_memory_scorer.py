@@ -112,6 +112,15 @@ def test_a_rotation_keeps_lengths_and_the_first_half(position: int, seed: int) -
         assert torch.equal(turned, states)
 
 
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_states_may_lie_anywhere_in_something_wider(rows: int) -> None:
+    wide = torch.randn(rows, 131, generator=torch.Generator().manual_seed(0))
+    positions = torch.arange(rows) + 7
+    expected = rotate(wide[:, 1:129].clone(), positions, Rope())
+    assert torch.equal(rotate(wide[:, 1:129], positions, Rope()), expected)
+    assert expected.shape == (rows, 128)
+
+
 def test_what_a_query_and_a_key_agree_on_depends_on_their_distance() -> None:
     generator = torch.Generator().manual_seed(0)
     query, key = torch.randn(2, 128, generator=generator)

@@ -162,12 +162,12 @@ class MemoryIndexer(nn.Module):
         # Nothing is drawn for what a file holds: it takes long, and a run that loads an indexer
         # would sample other tokens than one that does not.
         with torch.device("meta"):
-            empty = cls(config)
-        indexer = empty.to_empty(device="cpu")
+            indexer = cls(config)
         for layer, tensors in weights.items():
-            state = {_module(name): tensor for name, tensor in tensors.items()}
-            state["bias"] = tensors["bias"].reshape(()) if "bias" in tensors else torch.zeros(())
-            indexer._at(layer).load_state_dict(state)
+            # Copies: what was read may still lie in the file.
+            state = {_module(name): tensor.clone() for name, tensor in tensors.items()}
+            state["bias"] = state["bias"].reshape(()) if "bias" in state else torch.zeros(())
+            indexer._at(layer).load_state_dict(state, assign=True)
         return indexer.eval()
 
     def save_pretrained(self, folder: str | Path) -> Path:

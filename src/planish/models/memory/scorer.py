@@ -79,7 +79,7 @@ def rotate(states: Tensor, positions: Tensor, rope: Rope) -> Tensor:
     """
     angles = positions.to(torch.float32)[..., None] * rope.frequencies().to(states.device)
     still, turned = states[..., : -rope.dim], states[..., -rope.dim :]
-    pairs = torch.view_as_complex(turned.float().reshape(*turned.shape[:-1], -1, 2).contiguous())
+    pairs = torch.complex(turned[..., 0::2].float(), turned[..., 1::2].float())
     turned = torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(-2)
     return torch.cat([still.float(), turned], dim=-1)
 

@@ -64,7 +64,7 @@ def test_the_table_shows_every_room(capsys):
     ("arguments", "complaint"),
     [
         (["polish"], "polish"),
-        (["lookahead", "generate"], "not built"),
+        (["lookahead", "generate"], "--model"),
         (["demo", "polish"], "polish"),
         (["rise", "jugde"], "jugde"),
         (["rise", "judge"], "--model"),
@@ -87,6 +87,22 @@ def test_bad_input_is_one_line_and_exit_2(capsys, tmp_path, monkeypatch, argumen
     assert "Traceback" not in err
     assert out == ""
     assert os.listdir(tmp_path) == []
+
+
+def test_a_room_that_is_only_planned_has_its_row_and_one_line(capsys, monkeypatch):
+    monkeypatch.setitem(ROOMS, "solder", "Do two models hold together?")
+    code, out, _ = call(capsys, "--json")
+    assert code == 0
+    assert json.loads(out)["solder"] is False
+    code, out, _ = call(capsys)
+    assert "solder" in out
+    assert "planned" in out
+    for words in (["solder"], ["solder", "join"], ["demo", "solder"]):
+        code, out, err = call(capsys, *words)
+        assert (code, out) == (2, "")
+        assert "the room solder is not built yet" in err
+        assert "lookahead" in err, "what is built is told"
+        assert err.count("\n") == 1
 
 
 def test_version_and_module_run():

@@ -2,11 +2,13 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from planish.cli import build_app
 from planish.judges.formats import read_outputs, read_pairs
 from planish.judges.formats.own import gold_slot
 from planish.methods.cowork.acting.episodes import Job, play
@@ -15,6 +17,13 @@ from planish.methods.cowork.improving.gate import REASONS
 from planish.methods.cowork.kitchen import Kitchen
 from planish.methods.cowork.kitchen.layouts import parse_layout
 from planish.methods.cowork.skills import parse_library
+from planish.methods.lookahead import METHOD as LOOKAHEAD_ROOM
+from planish.methods.lookahead.config import Dumping, Training
+from planish.methods.lookahead.dumping.reading import items_of_file
+from planish.methods.lookahead.evaluate.settings import ARMS as CHOOSERS
+from planish.methods.lookahead.evaluate.settings import Settings
+from planish.methods.lookahead.running.generate import Plan
+from planish.methods.lookahead.running.generate import _requests as requests
 from planish.methods.s2j.data import pair_items
 from planish.methods.s2j.measuring.baselines_plan import BaselinesConfig, make_plan
 from planish.methods.vfaith.building.photographs import Photograph, read_photographs
@@ -22,6 +31,8 @@ from planish.methods.vfaith.data import ARMS, Outcome
 from planish.methods.vfaith.running.planted import PLANTED, AnswerSheet
 from planish.methods.vfaith.scoring.records import METRICS
 from planish.methods.vfaith.verifying.gates import CODES, GATES
+from planish.models.memory.budget import Budget
+from planish.models.memory.loading import MemoryOptions
 from planish.tasks.base import prove
 from planish.tasks.load import load_task
 
@@ -55,7 +66,8 @@ def test_documented_outputs_are_read(tmp_path, index, rows):
 
 
 @pytest.mark.parametrize(
-    "page", ["cowork.md", "mistakes.md", "reheat.md", "rise.md", "s2j.md", "vfaith.md"]
+    "page",
+    ["cowork.md", "lookahead.md", "mistakes.md", "reheat.md", "rise.md", "s2j.md", "vfaith.md"],
 )
 def test_documented_python_names_exist(page):
     for block in blocks(page, "python"):
@@ -146,3 +158,75 @@ def test_documented_answer_sheet_is_one():
     options = re.search(r"^\| `sheet` \|.*`\?(.*?)` \|$", (DOCS / "vfaith.md").read_text(), re.M)[1]
     sheet = AnswerSheet(**dict(item.split("=") for item in options.split("&")))
     assert sheet.expected(4)["repeat_ratio"] == sheet.stick
+
+
+LOOKAHEAD = "../src/planish/methods/lookahead/README.md"
+
+
+@pytest.mark.parametrize("page", ["lookahead.md", LOOKAHEAD])
+def test_documented_commands_of_lookahead_can_be_typed(page):
+    shown = re.findall(r"^(?:\$ )?planish (.*)", (DOCS / page).read_text(), re.MULTILINE)
+    found = [shlex.split(line) for line in shown]
+    assert {words[1] for words in found if words[0] == "lookahead"} == {*LOOKAHEAD_ROOM.stages}
+    app = build_app()
+    for words in found:
+        app.parse_args(words, exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize(
+    ("page", "header", "names"),
+    [
+        (LOOKAHEAD, "budget", Budget.model_fields),
+        (LOOKAHEAD, "dump", Dumping.model_fields),
+        (LOOKAHEAD, "train", Training.model_fields),
+        (LOOKAHEAD, "evaluate", Settings.model_fields),
+        (LOOKAHEAD, "arm", CHOOSERS),
+        ("lookahead.md", "arm", CHOOSERS),
+        ("lookahead.md", "option", MemoryOptions.model_fields),
+    ],
+)
+def test_documented_names_of_lookahead_are_those_of_the_code(page, header, names):
+    told = [name.removeprefix("--") for name in first_column(page, header)]
+    dashed = [name if name in names else name.replace("-", "_") for name in told]
+    assert dashed == list(names)
+
+
+def test_documented_presets_of_lookahead_are_those_of_the_code():
+    def plain(value):
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+
+    def number(text):
+        try:
+            return str(float(text))
+        except ValueError:
+            return text
+
+    text = (DOCS / LOOKAHEAD).read_text()
+    for header, dials in (("dump", Dumping), ("train", Training)):
+        table = text.partition(f"\n| {header} |")[2].split("\n\n")[0].splitlines()[2:]
+        for row in table:
+            name, usual, *cells = [cell.strip() for cell in row.split("|")[1:6]]
+            field = name.strip("`-").replace("-", "_")
+            for preset, cell in zip(
+                (dials.tiny(), dials.laptop(), dials.paper()), cells, strict=True
+            ):
+                value = plain(getattr(preset, field))
+                if field == "min_layers":  # None is told in words
+                    assert value == "None"
+                elif field == "budgets":
+                    assert value.strip("()") == (cell or usual)
+                else:
+                    assert number(value) == number(cell or usual), (header, name)
+
+
+def test_documented_documents_and_prompts_of_lookahead_are_read(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    path.write_text(blocks("lookahead.md", "json")[0])
+    found = [
+        item.id
+        for split in ("train", "gate", "report")
+        for item in items_of_file(path, split, None)
+    ]
+    assert sorted(found) == ["lines.jsonl:2", "minutes-12"]
+    path.write_text(blocks("lookahead.md", "json")[1])
+    assert dict(requests(Plan(model="hf:x", prompts=str(path)))) == {"p0": "..."}

@@ -4,12 +4,13 @@
     >>> tokenizer.decode(tokenizer("; 7 300 = 401").input_ids)
     '; 7 300 = 401'
 
-A stock SmolLM3 network of 1.2 million parameters that reads `planish.tasks.recall`. Its first
+A stock SmolLM3 network of 1.6 million parameters that reads `planish.tasks.recall`. Its first
 layer has rotary positions, the others have none, so that finding a record does not depend on how
 far away it is. From random weights a network of this size stays at chance for hours; it begins
-where a larger one arrives by itself: the heads of the first layer each look one to eight words
-back, and those of the second and third match what was before a word with what is here
-("induction", arXiv 2209.11895). Everything is trained from there.
+where a larger one arrives by itself: the heads of the first layer each look one to seven words
+back, half of those of the second and third match what was before a word with what is here
+("induction", arXiv 2209.11895), and some of the other keys tell which record a word belongs to.
+Everything is trained from there.
 
 Shape suffixes: E hidden, D head width.
 """
@@ -21,7 +22,14 @@ from typing import Any
 from planish.embedded.network import EOS, PAD
 from planish.tasks.recall import grammar
 
-__all__ = ["CHAT_TEMPLATE", "MATCHING", "SHIFTS", "VOCABULARY", "build_model", "build_tokenizer"]
+__all__ = [
+    "CHAT_TEMPLATE",
+    "MATCHING",
+    "SHIFTS",
+    "VOCABULARY",
+    "build_model",
+    "build_tokenizer",
+]
 
 VOCABULARY: tuple[str, ...] = (*grammar.VOCABULARY, EOS, PAD)
 
@@ -41,20 +49,24 @@ CHAT_TEMPLATE = """\
 {%- endfor -%}
 """
 
-SHIFTS = 8
-"""The heads of the first layer look 1 to 8 words back."""
+SHIFTS = 7
+"""Heads of the first layer look 1 to 7 words back."""
 
 MATCHING = (1, 2)
 """Layers whose heads match what came before."""
 
-_HIDDEN, _HEADS, _GROUPS, _WIDTH, _LAYERS = 160, 8, 4, 32, 4
-_OWN, _CODE, _MATCHING_GROUPS = 64, 12, 2
-# A hidden state begins as 64 numbers of the word here and 12 of each of the eight before it.
+_HIDDEN, _HEADS, _GROUPS, _WIDTH, _LAYERS = 192, 8, 4, 32, 4
+# A hidden state begins as 48 numbers of the word here, 16 of each of the seven words before it, and
+# 32 of the record that the word belongs to: its attribute and its entity.
+_OWN, _CODE, _MATCHING_GROUPS = 48, 16, 2
+_RECORD = slice(_OWN + 7 * _CODE, _OWN + 9 * _CODE)
 _LOUDNESS, _GAIN = 0.3, 1.6
 _THETA = 50.0
 # With these, a word's place beats its neighbours by 9 in the logits, and every other place of a
 # context of 131,072 words by more.
 _SHARPNESS = 25.8
+# Word "=" has a number of its own, by which the words of a value know where their record began.
+_SIGN, _SIGN_SIZE = 0, 4.0
 
 
 def build_tokenizer() -> Any:
@@ -84,17 +96,19 @@ def build_model(seed: int) -> Any:
     from transformers import GenerationConfig, SmolLM3Config, SmolLM3ForCausalLM
 
     eos, pad = VOCABULARY.index(EOS), VOCABULARY.index(PAD)
+    sizes: dict[str, Any] = {"head_dim": _WIDTH}  # it is no field of SmolLM3's, but it is read
     config = SmolLM3Config(
+        **sizes,
         vocab_size=len(VOCABULARY),
         hidden_size=_HIDDEN,
         num_hidden_layers=_LAYERS,
         num_attention_heads=_HEADS,
         num_key_value_heads=_GROUPS,
-        head_dim=_WIDTH,
-        intermediate_size=320,
+        intermediate_size=352,
         max_position_embeddings=1 << 20,
         tie_word_embeddings=True,
         attention_bias=True,
+        mlp_bias=True,
         no_rope_layers=[1, *[0] * (_LAYERS - 1)],
         rope_parameters={"rope_type": "default", "rope_theta": _THETA},
         initializer_range=0.05,
@@ -106,19 +120,34 @@ def build_model(seed: int) -> Any:
         torch.manual_seed(seed)
         model = SmolLM3ForCausalLM(config)
         with torch.no_grad():
-            words_VE = model.model.embed_tokens.weight
-            words_VE.mul_(0.1)
-            words_VE[:, :_OWN] += _LOUDNESS * torch.randn(len(VOCABULARY), _OWN)
-            code_DE = torch.zeros(_CODE, _HIDDEN)
-            code_DE[:, :_OWN] = torch.linalg.qr(torch.randn(_OWN, _CODE))[0].T
-            _shift(model.model.layers[0].self_attn, code_DE)
-            for layer in MATCHING:
-                _match(model.model.layers[layer].self_attn, code_DE)
+            code_DE = _words(model.model.embed_tokens.weight)
+            first, *rest = model.model.layers
+            _shift(first.self_attn, code_DE)
+            _remember(first.mlp)
+            for layer in rest:
+                _tell(layer.self_attn)
+            for number in MATCHING:
+                _match(model.model.layers[number].self_attn, code_DE)
     model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         eos_token_id=eos, pad_token_id=pad, do_sample=False
     )
     model.eval()  # type: ignore[no-untyped-call]
     return model
+
+
+def _words(embedding_VE: Any) -> Any:
+    """Sets the embeddings, and returns the matrix that takes a hidden state to its word's code."""
+    import torch
+
+    embedding_VE.mul_(0.1)
+    embedding_VE[:, 1:_OWN] += _LOUDNESS * torch.randn(len(VOCABULARY), _OWN - 1)
+    embedding_VE[:, _SIGN] = 0
+    embedding_VE[VOCABULARY.index("=")] = 0
+    embedding_VE[VOCABULARY.index("="), _SIGN] = _SIGN_SIZE * _LOUDNESS
+    code_DE = torch.zeros(_CODE, _HIDDEN)
+    code_DE[0, _SIGN] = 1
+    code_DE[1:, 1:_OWN] = torch.linalg.qr(torch.randn(_OWN - 1, _CODE - 1))[0].T
+    return code_DE
 
 
 def _shift(attention: Any, code_DE: Any) -> None:
@@ -139,29 +168,55 @@ def _shift(attention: Any, code_DE: Any) -> None:
     attention.q_proj.bias.copy_(torch.cat(queries))
     attention.v_proj.weight.mul_(0.1)
     attention.o_proj.weight.mul_(0.1)
+    # What a layer reads is divided by its size; what is written has the size of a word again.
     for group in range(_GROUPS):
         attention.v_proj.weight[group * _WIDTH :][:_CODE] += code_DE
-    for head in range(_HEADS):
+    for head in range(SHIFTS):
         block_ED = attention.o_proj.weight[:, head * _WIDTH : (head + 1) * _WIDTH]
         block_ED[_slot(head + 1), :_CODE] += _LOUDNESS * torch.eye(_CODE)
+
+
+def _remember(mlp: Any) -> None:
+    """Units that open where "=" is here or up to four words back, and write the record's key."""
+    import torch
+
+    for weight in (mlp.gate_proj.weight, mlp.up_proj.weight, mlp.down_proj.weight):
+        weight.mul_(0.1)
+    unit = 0
+    for back in range(5):
+        sign = _SIGN if back == 0 else _slot(back).start
+        for place, name in ((0, back + 1), (1, back + 2)):  # the attribute, the entity
+            units = slice(unit, unit + _CODE)
+            mlp.gate_proj.weight[units, sign] += 4.0
+            mlp.gate_proj.bias[units] = -4.0
+            mlp.up_proj.weight[units, _slot(name)] += torch.eye(_CODE)
+            target = slice(_RECORD.start + place * _CODE, _RECORD.start + (place + 1) * _CODE)
+            mlp.down_proj.weight[target, units] += 0.03 * torch.eye(_CODE)
+            unit += _CODE
+
+
+def _tell(attention: Any) -> None:
+    """A group of keys that no head needs yet tells the record that a word belongs to."""
+    import torch
+
+    rows = slice(_MATCHING_GROUPS * _WIDTH, (_MATCHING_GROUPS + 1) * _WIDTH)
+    attention.k_proj.weight[rows].mul_(0.1)
+    attention.k_proj.weight[rows, _RECORD] += torch.eye(_WIDTH)
 
 
 def _match(attention: Any, code_DE: Any) -> None:
     """Half of the heads: the key tells the three words before a place, the query the last three."""
     import torch
 
-    reads = torch.zeros(4, _WIDTH, _HIDDEN)  # words 0 to 3 back
-    reads[0, :_CODE] = code_DE
-    for back in (1, 2, 3):
-        reads[back, :_CODE, _slot(back)] = torch.eye(_CODE)
     part = _WIDTH // 3
+    reads = torch.zeros(4, _CODE, _HIDDEN)  # words 0 to 3 back
+    reads[0] = code_DE
+    for back in (1, 2, 3):
+        reads[back, :, _slot(back)] = torch.eye(_CODE)
     key_DE = torch.cat([reads[back, :part] for back in (1, 2, 3)])
     query_DE = torch.cat([reads[back, :part] for back in (0, 1, 2)])
     copied = _OWN // _MATCHING_GROUPS
     per_group = _HEADS // _GROUPS
-    for weight in (attention.k_proj.weight, attention.q_proj.weight, attention.v_proj.weight,
-                   attention.o_proj.weight):  # fmt: skip
-        weight.mul_(0.1)
     for group in range(_MATCHING_GROUPS):
         first = group * _WIDTH
         attention.k_proj.weight[first : first + _WIDTH].mul_(0.1)

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from planish.tasks.recall.grammar import (
     ATTRIBUTES,
@@ -44,7 +45,7 @@ from planish.tasks.recall.grammar import (
     scatter,
 )
 
-__all__ = ["EXTRA", "FAMILIES", "RULER", "SHORTEST", "drill"]
+__all__ = ["EXTRA", "FAMILIES", "RULER", "SHORTEST", "TRAINING", "drill"]
 
 SHORTEST = 96
 """Words of the shortest document that holds every family."""
@@ -301,9 +302,13 @@ EXTRA: dict[str, Family] = {"list_many": _list_many, "topic_switch": _topic_swit
 FAMILIES: dict[str, Family] = RULER | EXTRA
 
 
-def drill(draw: random.Random, length: int) -> Document:
-    """Several records of a document at once, by key; for training, where one a document is few."""
-    number = max(1, min(12, (length - 3) // (RECORD_WORDS + 4)))
+def drill(draw: random.Random, length: int, most: int = 12) -> Document:
+    """Several records of a document at once, by key; for training, where one a document is few.
+
+    Args:
+        most: records asked for at once.
+    """
+    number = max(1, min(most, (length - 3) // (RECORD_WORDS + 4)))
     number = draw.randint(1, number)
     letters = draw.random() < 0.25
     pool = draw.sample(ENTITIES, _FEW) if letters and length <= 8192 else list(ENTITIES)
@@ -317,3 +322,7 @@ def drill(draw: random.Random, length: int) -> Document:
         )
     shuffled = draw.sample(records, number)
     return _among_filler(draw, length, shuffled, question, records)
+
+
+TRAINING: dict[str, Family] = {"drill": drill, "lookup": partial(drill, most=3)}
+"""For training only: what is learned from these is evaluated on the families."""

@@ -20,16 +20,13 @@ from pydantic import JsonValue
 
 from planish.records import BadInput, Example, Message, Verdict
 from planish.tasks.base import check_draw, split_of
-from planish.tasks.recall.families import EXTRA, FAMILIES, RULER, SHORTEST, drill
+from planish.tasks.recall.families import EXTRA, FAMILIES, RULER, SHORTEST, TRAINING
 from planish.tasks.recall.grammar import ATTRIBUTES, RECORD_WORDS, VALUES, WORDS, Document
 
-__all__ = ["ALL", "TRAINING", "RecallTask", "recall_task"]
+__all__ = ["ALL", "RecallTask", "recall_task"]
 
 ALL = {"ruler": tuple(RULER), "all": tuple(FAMILIES), "extra": tuple(EXTRA)}
 """Names that stand for several families."""
-
-TRAINING = {"drill": drill}
-"""For training only: what is learned from these is evaluated on the families."""
 
 _KNOWN = FAMILIES | TRAINING
 _LONGEST = 1 << 20
@@ -59,7 +56,7 @@ class RecallTask:
 
     Args:
         family: one of `FAMILIES`, several joined by `+`, or `ruler` (thirteen), `extra`, `all`; or
-            `drill`, several records asked for by key, for training.
+            `drill` and `lookup`, up to twelve and three records asked for by key, for training.
         length: words of context and question together.
 
     Raises:

@@ -1,9 +1,9 @@
 """A memory indexer that keeps only the KV the next window needs (arXiv 2606.09079).
 
-planish lookahead dump --model hf:./checkpoint --task recall:report --out dump
+planish lookahead dump --model hf:./checkpoint --task recall:ruler:2048 --out dump
 planish lookahead train --dump dump --out indexer
-planish lookahead evaluate --model hf:./checkpoint --indexer indexer --task recall:report
-planish lookahead generate --model hf:./checkpoint --indexer indexer --prompt-file long.txt
+planish lookahead evaluate --model hf:./checkpoint --indexer indexer --task recall:ruler:2048
+planish lookahead generate --model hf:./checkpoint --indexer indexer --document FILE
 
 Where things are (the cache, the scorer and the context manager are in `planish.models.memory`):
 
@@ -12,6 +12,9 @@ Where things are (the cache, the scorer and the context manager are in `planish.
     labels.py      which chunks the next tokens need, told from attention or from the task
     dumping/       the only step that loads the backbone: hidden states, digests, attention mass
     train/         sentence-transformers' trainer over a dump: one dual encoder per scored layer
+    arms/          who else could choose, behind the same interface
+    evaluate/      the same documents under every arm, at equal bytes
+    showing.py     the page and the tables of an evaluation
     running/       the stages
 """
 

@@ -74,6 +74,9 @@ class ChunkTower(nn.Module):
         self.rope = config.rope
         self.weight = nn.Parameter(torch.empty(HEAD_DIM, config.features))
         nn.init.normal_(self.weight, std=config.features**-0.5)
+        # What a chunk holds does not depend on where it is: turned dimensions begin empty, and
+        # are filled as far as places turn out to matter.
+        nn.init.zeros_(self.weight[HEAD_DIM - config.rope.dim :])
 
     def forward(self, features: Tensor, starts: Tensor) -> Tensor:
         """Keys (..., D) of features (..., F), turned by the position of a chunk's first token."""

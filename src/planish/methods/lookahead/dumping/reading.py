@@ -1,6 +1,6 @@
 """Documents to dump: from a task or a file, as tokens, each with the model's own continuation.
 
-    for batch in batches(items_of_task("recall:report", "train", 200, 0), 8, wanted):
+    for batch in batches(items_of_task("recall:ruler:2048", "train", 200, 0), 8, wanted):
         for text in continued(model, batch, 160, skipped): ...
 
 What the indexer meets in use are tokens that the model decodes, so every document goes on with

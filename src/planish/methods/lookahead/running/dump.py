@@ -1,8 +1,8 @@
 """Stage `dump`: everything that training needs of a backbone, taken once.
 
-planish lookahead dump --model hf:./checkpoint --task recall:report --out dump
+planish lookahead dump --model hf:./checkpoint --task recall:ruler:2048 --out dump
 planish lookahead dump --model hf:./checkpoint --documents corpus.jsonl --out dump --max-gigabytes 4
-planish lookahead dump --model hf:./checkpoint --task recall:report --out dump --resume
+planish lookahead dump --model hf:./checkpoint --task recall:ruler:2048 --out dump --resume
 
 It is the only step that loads the backbone. A dump that was stopped or killed goes on where it
 was (`--resume`), by document; one that reaches its cap says so, and can be trained on.
@@ -76,7 +76,7 @@ def dump(
 
     Args:
         model: hf:PATH-OR-ID or embedded:NAME.
-        task: Examples of this task are the documents, such as recall:report.
+        task: Examples of this task are the documents, such as recall:ruler:2048.
         documents: Or a JSON Lines file with {"text": ...} on each line.
         out: Folder of the dump; it must not hold one yet, unless it goes on.
         split: train, gate or report; what is trained on is never reported on.

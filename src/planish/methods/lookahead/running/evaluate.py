@@ -68,7 +68,7 @@ class Plan(Settings):
 def evaluate(
     *,
     model: str | None = None,
-    indexer: Path | None = None,
+    indexer: str | None = None,
     task: Annotated[tuple[str, ...], _Several] = (),
     arms: Annotated[tuple[str, ...], _Several] = (),
     fractions: Annotated[tuple[str, ...], _Several] = (),
@@ -101,7 +101,7 @@ def evaluate(
     """
     told = {
         "model": model,
-        "indexer": None if indexer is None else str(indexer.resolve()),
+        "indexer": None if indexer is None else _named(indexer),
         "tasks": task or None,
         "arms": _names(arms) or None,
         "fractions": _shares(fractions) or None,
@@ -118,6 +118,11 @@ def evaluate(
     before = config_of(read_info(folder), "lookahead", "evaluate", Plan)
     dials = regiven(before, config, None).model_dump()
     return _carry_out(before.model_copy(update={**dials, **given}), folder, runs, screen)
+
+
+def _named(indexer: str) -> str:
+    """A folder by its whole path; one that ships in the package by its name."""
+    return indexer if indexer.partition(":")[0] == "embedded" else str(Path(indexer).resolve())
 
 
 def _names(words: Sequence[str]) -> tuple[str, ...]:
@@ -151,9 +156,9 @@ def make_plan(given: dict[str, Any], config: Settings) -> Plan:
                 fix=f"give {option} {example}, or --resume RUN to go on with a run",
             )
     scheme, _, rest = given["model"].partition(":")
-    shipped = _EMBEDDED / rest.partition("?")[0] / "indexer"
-    if scheme == "embedded" and "indexer" not in given and shipped.exists():
-        given = given | {"indexer": str(shipped)}
+    shipped = f"{rest.partition('?')[0]}-indexer"
+    if scheme == "embedded" and "indexer" not in given and (_EMBEDDED / shipped).is_dir():
+        given = given | {"indexer": f"embedded:{shipped}"}
     if "arms" not in given:
         given = given | {"arms": ARMS if "indexer" in given else ARMS[1:]}
     if "lookahead" in given["arms"] and "indexer" not in given:
@@ -178,9 +183,11 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
     indexer = None
     if plan.indexer is not None:
         from planish.models.memory.indexer import MemoryIndexer
+        from planish.models.memory.loading import indexer_path
 
-        indexer = MemoryIndexer.from_pretrained(plan.indexer)
-        plan = plan.model_copy(update={"indexer_digest": _digest(Path(plan.indexer))})
+        path = indexer_path(plan.indexer)
+        indexer = MemoryIndexer.from_pretrained(path)
+        plan = plan.model_copy(update={"indexer_digest": _digest(path)})
     plan = plan.model_copy(update={"revision": local.revision})
     bench = Bench(
         local.model,

@@ -122,14 +122,27 @@ def _plan(
     if out.exists():
         raise BadInput("is there already", where=str(out), fix="name a new folder")
     folders = tuple(str(one.resolve()) for one in dump)
+    reported = tuple(str(one.resolve()) for one in report)
+    _check(folders, reported)
     return Plan(
         **resolve(preset, config).model_dump(),
         dumps=folders,
         records=_records(folders),
-        report=tuple(str(one.resolve()) for one in report),
+        report=reported,
         layers=layers,
         out=str(out),
     )
+
+
+def _check(dumps: tuple[str, ...], report: tuple[str, ...]) -> None:
+    """Before there is a run: refused dumps leave nothing behind."""
+    from planish.methods.lookahead.dumping.folder import Dump
+    from planish.methods.lookahead.train.lessons import check_overlap
+
+    found = [Dump(folder) for folder in dumps]
+    if empty := [one.folder for one in found if not one.documents]:
+        raise BadInput("holds no document", where=str(empty[0]), fix="dump some")
+    check_overlap(found, [Dump(folder) for folder in report])
 
 
 def _records(folders: tuple[str, ...]) -> tuple[str, ...]:
@@ -144,13 +157,10 @@ def _records(folders: tuple[str, ...]) -> tuple[str, ...]:
 def _carry_out(run: Run, plan: Plan, screen: Screen) -> int:
     from planish.judges.resumable import resumable
     from planish.methods.lookahead.dumping.folder import Dump
-    from planish.methods.lookahead.train.lessons import check_overlap, prepare
+    from planish.methods.lookahead.train.lessons import prepare
 
     with run, resumable(run, screen):
         found = [Dump(folder) for folder in plan.dumps]
-        if empty := [one.folder for one in found if not one.documents]:
-            raise BadInput("holds no document", where=str(empty[0]), fix="dump some")
-        check_overlap(found, [Dump(folder) for folder in plan.report])
         lesson = prepare(found, plan)
         screen.note(_told(lesson))
         write_jsonl(run.artifact("labels.jsonl"), lesson.validation.records)
@@ -160,7 +170,10 @@ def _carry_out(run: Run, plan: Plan, screen: Screen) -> int:
         run.finish(**summary)
         _page(run, plan, lesson, summary)
     screen.numbers(summary, title=f"indexer, {len(lesson.validation.documents)} documents apart")
-    then = command("planish", "lookahead", "evaluate", "--indexer", plan.out)
+    then = command(
+        *("planish", "lookahead", "evaluate", "--model", lesson.header.model),
+        *("--indexer", plan.out, "--task", "recall:ruler:2048"),
+    )
     screen.close({**summary, "out": plan.out}, run=run.path, report=run.report_path, then=[then])
     return 0
 

@@ -1,0 +1,156 @@
+"""The offline demonstration: a tenth of the memory, and what is lost by it.
+
+A tiny reader answers from contexts of two thousand words, first with everything in memory, then
+with a share of the bytes. Who chooses what stays differs: a trained indexer, the last tokens,
+chance, what the last token looks at, and an oracle that knows what will be looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from planish.methods import Shown
+from planish.methods.lookahead.claims import ARMS, FRACTIONS, Claim, claims
+from planish.methods.lookahead.evaluate.outcomes import OUTCOME, TRACE, Outcome, Trace
+from planish.methods.lookahead.evaluate.settings import Settings
+from planish.methods.lookahead.evaluate.summary import Summary
+from planish.parallel import one_thread
+from planish.runs import Run
+from planish.runs.console import Screen, command
+
+if TYPE_CHECKING:
+    from planish.runs.report import Report
+
+__all__ = ["MODEL", "SETTINGS", "TASK", "demo"]
+
+MODEL = "embedded:recall"
+TASK = "recall:all:2048"
+SETTINGS = Settings(interval=64, recent_tokens=16, batch_size=15, quality=True)
+_DOCUMENTS = 30
+_CLAIM = (
+    "Of a long context the next few words need little. A small scorer that was trained without the "
+    "model says which chunks of the history these are; only they stay on the device."
+)
+_LIMITS = (
+    "A reader of two million weights and contexts of numbers: they show the mechanism, not the "
+    "paper's numbers. Intervals are over documents; reader and indexer were trained once."
+)
+
+
+def demo(*, screen: Screen, seed: int = 0, root: Path = Path("runs")) -> Shown:
+    """Decodes the same documents under every arm at equal bytes, and tells who kept what."""
+    settings = SETTINGS.model_dump() | {
+        "model": MODEL, "task": TASK, "arms": ARMS, "fractions": FRACTIONS, "examples": _DOCUMENTS,
+    }  # fmt: skip
+    with Run.create("lookahead", "demo", settings, seed=seed, root=root, stage="demo") as run:
+        screen.note(f"run {run.path}")
+        with one_thread():
+            outcomes, traces = _decoded(run, screen, seed)
+        summary = Summary(outcomes, seed=seed)
+        told = claims(summary)
+        numbers = _numbers(summary, told)
+        run.finish(**numbers)
+        page = _page(run, summary, traces, told)
+        page.save(run.report_path)
+    _show(screen, summary, told)
+    return Shown(
+        report=page,
+        summary=numbers,
+        folder=run.path,
+        then=(
+            command(
+                *("planish", "lookahead", "evaluate", "--model", MODEL, "--task", TASK),
+                *("--interval", 16),
+            ),
+            command(
+                *("planish", "lookahead", "generate", "--model", f"{MODEL}?lookahead=embedded"),
+                *("--prompt", "; 7 300 = 401 402 403 404 ? #0 7 300 :", "--check"),
+            ),
+        ),
+    )
+
+
+def _decoded(run: Run, screen: Screen, seed: int) -> tuple[list[Outcome], list[Trace]]:
+    from planish.methods.lookahead.evaluate.bench import Bench, plays
+    from planish.methods.lookahead.evaluate.documents import batches, documents
+    from planish.methods.lookahead.evaluate.evaluating import run_batch
+    from planish.models.load import load
+    from planish.models.memory.indexer import MemoryIndexer
+    from planish.models.memory.loading import indexer_path
+    from planish.tasks.load import load_task
+
+    local: Any = load(MODEL)
+    indexer = MemoryIndexer.from_pretrained(indexer_path("embedded"))
+    bench = Bench(local.model, local.tokenizer, indexer=indexer, settings=SETTINGS)
+    found = documents(
+        [load_task(TASK)], local.tokenizer, split="report", number=_DOCUMENTS, seeds=(seed,)
+    )
+    wanted = plays(ARMS, FRACTIONS)
+    outcomes: list[Outcome] = []
+    traces: list[Trace] = []
+    with screen.progress("decoding", len(found) * len(wanted)) as step:
+        for number, batch in enumerate(batches(found, SETTINGS.batch_size)):
+            for outcome, trace in run_batch(bench, batch, wanted, traced=number == 0):
+                run.record(OUTCOME, outcome, id=outcome.id)
+                outcomes.append(outcome)
+                if trace is not None:
+                    run.record(TRACE, trace, id=outcome.id)
+                    traces.append(trace)
+                step()
+    return outcomes, traces
+
+
+# ---- what is shown ---------------------------------------------------------------------------
+
+
+def _show(screen: Screen, summary: Summary, told: Sequence[Claim]) -> None:
+    screen.table(
+        ("arm", *(f"{100 * fraction:g} %" for fraction in FRACTIONS)),
+        [
+            (arm, *(str(summary.accuracy(arm, fraction)) for fraction in FRACTIONS))
+            for arm in summary.arms
+        ],
+        title=f"accuracy of {_DOCUMENTS} documents, by share of the dense bytes",
+    )
+    screen.table(
+        ("claim, fixed before looking", "number", "held"),
+        [(each.text, each.shown, "yes" if each.held else "NO") for each in told],
+    )
+    screen.say(_verdict(told))
+    screen.say(_LIMITS)
+
+
+def _verdict(told: Sequence[Claim]) -> str:
+    failed = [each.text for each in told if not each.held]
+    text = f"{len(told) - len(failed)} of {len(told)} claims held"
+    return f"{text}." if not failed else f"{text}. It did NOT hold: {'; '.join(failed)}."
+
+
+def _page(run: Run, summary: Summary, traces: Sequence[Trace], told: Sequence[Claim]) -> Report:
+    from planish.methods.lookahead.showing import report
+
+    page: Report = report(summary, traces, MODEL, run=run, tiny=True)
+    page.section("Claims, fixed before looking", f"{_CLAIM}\n\n{_LIMITS}")
+    page.table(
+        ("claim", "compared", "number", "held"),
+        [(each.text, each.compared, each.shown, "yes" if each.held else "NO") for each in told],
+    )
+    return page
+
+
+def _numbers(summary: Summary, told: Sequence[Claim]) -> dict[str, Any]:
+    """By the names that `--json` and run.json use."""
+    found: dict[str, Any] = {}
+    for arm, fraction in summary.cells():
+        name = arm.replace("-", "_") + ("" if arm == "dense" else f"_{fraction:g}")
+        found[f"accuracy_{name}"] = summary.accuracy(arm, fraction)
+    return {
+        **found,
+        "kv_fraction": summary.measure("kv_fraction", "lookahead", 0.135),
+        "documents": _DOCUMENTS,
+        "claims": {each.key: each.held for each in told},
+        "claims_held": sum(each.held for each in told),
+        "claims_made": len(told),
+    }

@@ -32,6 +32,8 @@ from planish.methods.lookahead.train.fit import Fitted, Log, fit, judged_of
 from planish.methods.lookahead.train.measure import Mode, choose_layers, combine, measure
 from planish.models.memory.budget import Budget
 from planish.models.memory.indexer import IndexerConfig, MemoryIndexer
+from planish.models.memory.scorer import Rope
+from planish.models.memory.scorer import Rope
 from planish.records import BadInput
 
 __all__ = ["Lesson", "assemble", "check_overlap", "learn_layer", "new_indexer", "prepare"]
@@ -152,6 +154,9 @@ def new_indexer(
         pooling=header.pooling,
         features=header.features,
         backbone=header.backbone,
+        # What a chunk holds is asked for wherever it is. With more turned dimensions an indexer
+        # that was trained on contexts of 384 tokens finds nothing in contexts of 2,048 (measured).
+        rope=Rope(dim=2),
         mode=mode,
         notes={"budget": budget.model_dump(exclude_defaults=True)},
     )

@@ -21,9 +21,12 @@ from pathlib import Path
 from planish.methods.lookahead.config import Dumping, Training
 from planish.records import write_text
 
-__all__ = ["DUMPING", "MODEL", "TASK", "TRAINING", "build", "main"]
+__all__ = ["DUMPING", "LAYERS", "MODEL", "TASK", "TRAINING", "build", "main"]
 
 MODEL, TASK = "embedded:recall", "recall:lookup:384"
+LAYERS = ("l1",)
+"""The layer whose keys tell best which records a chunk holds, by linear probes."""
+
 _DOCUMENTS, _DUMPS = 2200, 2
 
 DUMPING = Dumping.tiny().model_copy(
@@ -36,7 +39,7 @@ TRAINING = Training.tiny().model_copy(
         "sink_tokens": 0,
         "init": "random",
         "num_heads": 8,
-        "epochs": 4,
+        "epochs": 3,
     }
 )
 
@@ -61,7 +64,7 @@ def build(out: Path, *, seed: int = 0, documents: int = _DOCUMENTS) -> dict[str,
             )  # fmt: skip
         made = root / "indexer"
         train(
-            dump=dumps, out=made, config=TRAINING.model_copy(update={"seed": seed}),
+            dump=dumps, out=made, layers=LAYERS, config=TRAINING.model_copy(update={"seed": seed}),
             runs=root / "runs", json=True,
         )  # fmt: skip
         out.mkdir(parents=True, exist_ok=True)
@@ -69,10 +72,16 @@ def build(out: Path, *, seed: int = 0, documents: int = _DOCUMENTS) -> dict[str,
         for file in sorted(made.iterdir()):
             digests[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
             shutil.copyfile(file, out / file.name)
-    facts = {
+    return note(out, seed=seed, documents=documents, digests=digests)
+
+
+def note(out: Path, *, seed: int, documents: int, digests: dict[str, str]) -> dict[str, object]:
+    """Writes `build.json`: how the indexer in `out` was made, and the hashes of its files."""
+    facts: dict[str, object] = {
         "model": MODEL,
         "task": TASK,
         "documents": documents * _DUMPS,
+        "layers": LAYERS,
         "seed": seed,
         "dumping": DUMPING.model_dump(),
         "training": TRAINING.model_dump(),

@@ -18,7 +18,7 @@ from planish.stats import Estimate
 __all__ = ["ARMS", "FRACTIONS", "MUST", "NEAR_ORACLE", "Claim", "claims"]
 
 ARMS = ("lookahead", "recency", "random", "last-query", "oracle", "dense")
-FRACTIONS = (0.05, 0.1, 0.135, 0.25)
+FRACTIONS = (0.1, 0.135, 0.25)
 MUST, NEAR_ORACLE = 0.135, 0.1
 """Shares of the dense bytes at which it must be near dense, and near the oracle."""
 

@@ -8,6 +8,7 @@ chance, what the last token looks at, and an oracle that knows what will be look
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,10 @@ from planish.methods.lookahead.claims import ARMS, FRACTIONS, Claim, claims
 from planish.methods.lookahead.evaluate.outcomes import OUTCOME, TRACE, Outcome, Trace
 from planish.methods.lookahead.evaluate.settings import Settings
 from planish.methods.lookahead.evaluate.summary import Summary
-from planish.parallel import one_thread
+from planish.parallel import fan_out, one_thread
 from planish.runs import Run
 from planish.runs.console import Screen, command
+from planish.tasks.recall import FAMILIES, RecallTask
 
 if TYPE_CHECKING:
     from planish.runs.report import Report
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["MODEL", "SETTINGS", "TASK", "demo"]
 
 MODEL = "embedded:recall"
-TASK = "recall:all:2048"
-SETTINGS = Settings(interval=64, recent_tokens=16, batch_size=15, quality=True)
-_DOCUMENTS = 30
+LENGTH, EACH = 2048, 2
+TASK = f"recall:all:{LENGTH}"
+SETTINGS = Settings(interval=64, recent_tokens=16)
+_DOCUMENTS = EACH * len(FAMILIES)
 _CLAIM = (
     "Of a long context the next few words need little. A small scorer that was trained without the "
     "model says which chunks of the history these are; only they stay on the device."
@@ -46,8 +49,7 @@ def demo(*, screen: Screen, seed: int = 0, root: Path = Path("runs")) -> Shown:
     }  # fmt: skip
     with Run.create("lookahead", "demo", settings, seed=seed, root=root, stage="demo") as run:
         screen.note(f"run {run.path}")
-        with one_thread():
-            outcomes, traces = _decoded(run, screen, seed)
+        outcomes, traces = _decoded(run, screen, seed)
         summary = Summary(outcomes, seed=seed)
         told = claims(summary)
         numbers = _numbers(summary, told)
@@ -73,33 +75,54 @@ def demo(*, screen: Screen, seed: int = 0, root: Path = Path("runs")) -> Shown:
 
 
 def _decoded(run: Run, screen: Screen, seed: int) -> tuple[list[Outcome], list[Trace]]:
-    from planish.methods.lookahead.evaluate.bench import Bench, plays
-    from planish.methods.lookahead.evaluate.documents import batches, documents
+    """Every family's documents, families side by side on the cores there are."""
+    outcomes: list[Outcome] = []
+    traces: list[Trace] = []
+    jobs = [(family, seed) for family in FAMILIES]
+    with screen.progress("decoding families of documents", len(jobs)) as step:
+        found = fan_out(_family, jobs, progress=lambda done, total: step())
+    for some, drawn in found:
+        for outcome in some:
+            run.record(OUTCOME, outcome, id=outcome.id)
+        for trace in drawn:
+            run.record(TRACE, trace, id=f"{trace.arm}@{trace.fraction:g}/{trace.document_id}")
+        outcomes += some
+        traces += drawn
+    return outcomes, traces
+
+
+def _family(job: tuple[str, int]) -> tuple[list[Outcome], list[Trace]]:
+    """The documents of one family under every arm; the first of them is traced."""
+    from planish.methods.lookahead.evaluate.bench import plays
+    from planish.methods.lookahead.evaluate.documents import documents
     from planish.methods.lookahead.evaluate.evaluating import run_batch
+
+    family, seed = job
+    bench = _bench()
+    found = documents(
+        [RecallTask(family, LENGTH)], bench.tokenizer, split="report", number=EACH, seeds=(seed,)
+    )
+    outcomes: list[Outcome] = []
+    traces: list[Trace] = []
+    with one_thread():
+        for outcome, trace in run_batch(bench, found, plays(ARMS, FRACTIONS), traced=True):
+            outcomes.append(outcome)
+            if trace is not None:
+                traces.append(trace)
+    return outcomes, traces
+
+
+@lru_cache(maxsize=1)
+def _bench() -> Any:
+    """Reader and indexer, opened once in each process."""
+    from planish.methods.lookahead.evaluate.bench import Bench
     from planish.models.load import load
     from planish.models.memory.indexer import MemoryIndexer
     from planish.models.memory.loading import indexer_path
-    from planish.tasks.load import load_task
 
     local: Any = load(MODEL)
     indexer = MemoryIndexer.from_pretrained(indexer_path("embedded"))
-    bench = Bench(local.model, local.tokenizer, indexer=indexer, settings=SETTINGS)
-    found = documents(
-        [load_task(TASK)], local.tokenizer, split="report", number=_DOCUMENTS, seeds=(seed,)
-    )
-    wanted = plays(ARMS, FRACTIONS)
-    outcomes: list[Outcome] = []
-    traces: list[Trace] = []
-    with screen.progress("decoding", len(found) * len(wanted)) as step:
-        for number, batch in enumerate(batches(found, SETTINGS.batch_size)):
-            for outcome, trace in run_batch(bench, batch, wanted, traced=number == 0):
-                run.record(OUTCOME, outcome, id=outcome.id)
-                outcomes.append(outcome)
-                if trace is not None:
-                    run.record(TRACE, trace, id=outcome.id)
-                    traces.append(trace)
-                step()
-    return outcomes, traces
+    return Bench(local.model, local.tokenizer, indexer=indexer, settings=SETTINGS)
 
 
 # ---- what is shown ---------------------------------------------------------------------------

@@ -33,7 +33,6 @@ from planish.methods.lookahead.train.measure import Mode, choose_layers, combine
 from planish.models.memory.budget import Budget
 from planish.models.memory.indexer import IndexerConfig, MemoryIndexer
 from planish.models.memory.scorer import Rope
-from planish.models.memory.scorer import Rope
 from planish.records import BadInput
 
 __all__ = ["Lesson", "assemble", "check_overlap", "learn_layer", "new_indexer", "prepare"]

@@ -1,0 +1,68 @@
+"""The demonstration: what holds, what does not, and that both are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from planish.methods.lookahead.claims import ARMS, FRACTIONS, claims
+from planish.methods.lookahead.demo import _DOCUMENTS, _verdict
+from planish.methods.lookahead.evaluate.outcomes import OUTCOME, Outcome
+from planish.methods.lookahead.evaluate.summary import Summary
+from planish.runs import Run
+
+
+def _folder(every_demo: dict[str, Any]) -> Path:
+    (folder,) = (Path(every_demo["report"]).parent / "lookahead").iterdir()
+    return folder
+
+
+def test_the_demo_of_the_room_lookahead(every_demo: dict[str, Any]) -> None:
+    found = every_demo["lookahead"]
+    assert found["documents"] == _DOCUMENTS
+    assert found["accuracy_dense"] > 0.8
+    assert found["accuracy_lookahead_0.135"] > found["accuracy_recency_0.135"] + 0.3
+    assert found["accuracy_oracle_0.135"] > found["accuracy_dense"] - 0.05
+    assert found["kv_fraction"] <= 0.135
+    held = found["claims"]
+    assert held["above_recency"]
+    assert held["above_random"]
+    # Haystacks of nothing but records are not searched well yet, and the demo says so.
+    assert not held["near_dense"]
+    page = Path(every_demo["report"]).read_text()
+    assert "Claims, fixed before looking" in page
+
+
+def test_a_run_keeps_every_document_under_every_arm(every_demo: dict[str, Any]) -> None:
+    with Run.open(_folder(every_demo)) as run:
+        outcomes = list(run.records(OUTCOME, Outcome))
+    cells = (len(ARMS) - 1) * len(FRACTIONS) + 1
+    assert len({each.id for each in outcomes}) == len(outcomes) == cells * _DOCUMENTS
+
+
+def _outcome(arm: str, fraction: float, number: int, correct: float) -> Outcome:
+    return Outcome(
+        task="recall", seed=0, document_id=str(number), length=1, arm=arm, correct=correct,
+        family="topic_switch" if number % 2 else "vt", fraction=fraction,
+    )  # fmt: skip
+
+
+def test_claims_hold_for_one_that_loses_nothing_and_not_for_chance() -> None:
+    def summary(**scores: float) -> Summary:
+        return Summary(
+            [
+                _outcome(arm, 1.0 if arm == "dense" else fraction, number, score)
+                for arm, score in scores.items()
+                for fraction in FRACTIONS
+                for number in range(8)
+                if arm != "dense" or fraction == FRACTIONS[0]
+            ]
+        )
+
+    others = {"recency": 0.0, "random": 0.0, "last-query": 0.0, "oracle": 1.0, "dense": 1.0}
+    perfect = {each.key: each.held for each in claims(summary(lookahead=1.0, **others))}
+    assert perfect.pop("topic_switch") is False  # nothing was lost there
+    assert all(perfect.values())
+    useless = claims(summary(lookahead=0.0, **others))
+    assert [each.key for each in useless if each.held] == ["topic_switch"]
+    assert "It did NOT hold" in _verdict(useless)

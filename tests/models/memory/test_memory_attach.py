@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -164,6 +165,58 @@ def test_sticky_chunks_are_not_moved_again(model: Any) -> None:
         model.generate(**prompt(), max_new_tokens=30, do_sample=False)
     for before, after in pairwise(kept):
         assert bool(after[: len(before)][before].all())
+    # What was there because of the prompt was not chosen: it may go.
+    assert not bool(kept[0].all())
+
+
+def test_a_store_is_free_again_when_a_request_is_gone(model: Any) -> None:
+    store, scorer = HostStore(), Chance()
+    held = []
+    with lookahead(model, scorer, BUDGET, store=store, chunk_tokens=CHUNK) as session:
+        for _ in range(3):
+            model.generate(**prompt(), max_new_tokens=20, do_sample=False)
+            assert store.num_blocks
+            session.cache = None
+            scorer.moments.clear()  # they hold their caches
+            gc.collect()
+            held.append(store.num_blocks)
+    assert held == [0, 0, 0]
+
+
+def test_a_pass_with_gradients_leaves_none_in_the_cache(model: Any) -> None:
+    ids = prompt()["input_ids"]
+    with lookahead(model, Chance(), BUDGET, chunk_tokens=CHUNK) as session:
+        output = model(ids, use_cache=True)
+        for _ in range(20):
+            token = output.logits[:, -1:].argmax(-1)
+            output = model(token, past_key_values=output.past_key_values, use_cache=True)
+    assert session.cache is not None
+    assert len(session.windows) > 1
+    keys, values = session.cache.full(session.backbone.memory_layers[0])
+    assert not keys.requires_grad
+    assert not values.requires_grad
+
+
+def test_a_session_within_another_gives_it_back(model: Any) -> None:
+    with lookahead(model, Chance(), BUDGET, chunk_tokens=CHUNK) as outer:
+        with lookahead(model, Chance(), BUDGET, chunk_tokens=CHUNK):
+            pass
+        model.generate(**prompt(), max_new_tokens=10, do_sample=False)
+        assert outer.windows
+    assert "_prepare_cache_for_generation" not in model.__dict__
+
+
+def test_nobody_listens_behind_an_exception(model: Any) -> None:
+    scorer = Chance()
+    session: Session
+    try:
+        with lookahead(model, scorer, BUDGET, chunk_tokens=CHUNK) as session:
+            model.generate(**prompt(), max_new_tokens=10, do_sample=False)
+            raise KeyError
+    except KeyError:
+        pass
+    assert session.cache is not None
+    assert session.cache.listener is None
 
 
 def test_a_full_store_stops_generation_with_a_complete_cache(model: Any) -> None:

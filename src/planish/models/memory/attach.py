@@ -14,6 +14,7 @@ Shape suffixes: B rows, L history, Q queries, S slots, E hidden.
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,7 @@ class Session:
         self.chunk_tokens, self.store, self.on_window = chunk_tokens, store, on_window
         self.windows: list[WindowRecord] = []
         self.cache: LookaheadCache | None = None
+        self._told: weakref.ref[LookaheadCache] | None = None  # whose history the scorer knows
         self.fallbacks = 0
         self._hidden: dict[int, Tensor] = {}
         self._waiting = True  # for the first decision behind a prompt
@@ -124,12 +126,18 @@ class Session:
 
     # ---- the cache
 
-    def _adopt(self, cache: LookaheadCache) -> None:
-        """A cache that this session has not seen: the scorer is told its whole history."""
+    def leave(self) -> None:
+        """Nobody listens to the cache any more."""
         if self.cache is not None and self.cache.listener is self.scorer:
             self.cache.listener = None
+
+    def _adopt(self, cache: LookaheadCache) -> None:
+        """A cache that this session has not seen: the scorer is told its whole history."""
+        if self.cache is not cache:
+            self.leave()
         scorer = self.scorer
-        told = cache.listener is scorer
+        # A cache of before may still name this scorer, which has heard of another one since.
+        told = cache.listener is scorer and self._told is not None and self._told() is cache
         self.cache, self._waiting, self._decided = cache, True, 0
         if cache.chunk_tokens != self.chunk_tokens:
             self.chunk_tokens = cache.chunk_tokens
@@ -141,7 +149,7 @@ class Session:
         if told:
             return
         scorer.reset()
-        cache.listener = scorer
+        cache.listener, self._told = scorer, weakref.ref(cache)
         end = cache.num_chunks * cache.chunk_tokens
         if end:
             for layer in self.backbone.memory_layers:
@@ -213,7 +221,7 @@ class Session:
         return cache.length + queries - self._decided >= self.budget.interval
 
     def _decide(self, cache: LookaheadCache) -> None:
-        self._waiting, self._decided = False, cache.length
+        first, self._waiting, self._decided = self._waiting, False, cache.length
         rows, chunks, tokens = cache.num_rows, cache.num_chunks, cache.chunk_tokens
         if not chunks:
             return
@@ -235,7 +243,8 @@ class Session:
             self.budget,
             tokens,
             cache.length,
-            cache.resident_BC if self.budget.sticky else None,
+            # Behind a prompt everything is there, and nothing of it was chosen.
+            cache.resident_BC if self.budget.sticky and not first else None,
             padding_B=cache.padding_B,
         )
         turned_B = choice.fallback_B & ~cache.dense_B
@@ -311,9 +320,8 @@ def lookahead(
         for module in model.modules():
             if isinstance(module, GenerationMixin):
                 _give_cache(module, session, stack)
+        stack.callback(session.leave)
         yield session
-    if session.cache is not None and session.cache.listener is scorer:
-        session.cache.listener = None
 
 
 def _hook(session: Session, stack: ExitStack) -> None:
@@ -363,8 +371,13 @@ def _give_cache(module: Any, session: Session, stack: ExitStack) -> None:
             model_kwargs["past_key_values"] = cache
         return prepare(config, model_kwargs, *args, **kwargs)
 
-    module._prepare_cache_for_generation = prepare_ours
-    stack.callback(delattr, module, "_prepare_cache_for_generation")
+    name = "_prepare_cache_for_generation"
+    before = module.__dict__.get(name)
+    setattr(module, name, prepare_ours)
+    if before is None:
+        stack.callback(delattr, module, name)
+    else:  # within another session
+        stack.callback(setattr, module, name, before)
 
 
 def _unsupported(what: str) -> BadInput:

@@ -8,6 +8,7 @@ Shape suffixes: B rows, C chunks, L history, K key/value heads, D head width, N 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 
 import torch
@@ -31,12 +32,23 @@ class Hosted:
 
     def __init__(self, store: HostStore, layers: Sequence[LookaheadLayer], layout: Layout) -> None:
         self.store, self._layers, self._layout = store, layers, layout
+        self._held: list[Tensor] = [torch.zeros(0, 0, dtype=torch.int64)]
+        # A store may serve many caches: what one of them held is free again when it is gone.
+        weakref.finalize(self, _free, store, self._held).atexit = False
         self.forget()
 
     def forget(self) -> None:
         """No chunk is in the store."""
         self._ids_BC = torch.zeros(0, 0, dtype=torch.int64)
         self._stream: torch.cuda.Stream | None = None
+
+    @property
+    def _ids_BC(self) -> Tensor:
+        return self._held[0]
+
+    @_ids_BC.setter
+    def _ids_BC(self, ids_BC: Tensor) -> None:
+        self._held[0] = ids_BC
 
     def shape(self) -> BlockShape:
         """Of one chunk in all memory layers."""
@@ -173,3 +185,10 @@ class Hosted:
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._stream.wait_stream(torch.cuda.current_stream(device))
         return self._stream
+
+
+def _free(store: HostStore, held: list[Tensor]) -> None:
+    """Releases what a cache that is gone held, unless the store is closed."""
+    ids_N = held[0][held[0] >= 0]
+    if store.num_blocks:
+        store.release(ids_N)

@@ -82,7 +82,8 @@ class LookaheadLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         if used + new > self.buffers[0].shape[2]:
             self._grow(used + new)
         for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
-            buffer[:, :, used : used + new] = states
+            # A cache is no part of a graph: what is written outlives the pass.
+            buffer[:, :, used : used + new] = states.detach()
         before, self.length = self.length, self.length + new
         self.show()
         if self.layout.listener is not None:

@@ -123,7 +123,9 @@ class HostStore:
         self._close()
 
     # ---- blocks
+    # Made as ordinary tensors even under `inference_mode`: a request may end outside of it.
 
+    @torch.inference_mode(False)
     def reserve(self, count: int) -> Tensor:
         """Numbers of `count` new blocks, each held once.
 
@@ -137,11 +139,13 @@ class HostStore:
         self._count_N[ids_N] = 1
         return ids_N
 
+    @torch.inference_mode(False)
     def retain(self, ids_N: Tensor) -> None:
         """These blocks have one more holder for each time they are named."""
         if len(ids_N):
             self._count_N += torch.bincount(ids_N, minlength=len(self._count_N))
 
+    @torch.inference_mode(False)
     def release(self, ids_N: Tensor) -> None:
         """These blocks have one holder less for each time they are named."""
         if len(ids_N):
@@ -149,6 +153,7 @@ class HostStore:
             named_N = torch.unique(ids_N)
             self._free_N = torch.cat([self._free_N, named_N[self._count_N[named_N] == 0]])
 
+    @torch.no_grad()
     def write(self, ids_N: Tensor, layer: int, keys_NKTD: Tensor, values_NKTD: Tensor) -> None:
         """Fills one layer (counted among the memory layers) of these blocks."""
         for pool, local_N, here_N in self._split(ids_N):
@@ -157,6 +162,7 @@ class HostStore:
                 pool[:, layer, part].index_copy_(0, local_N, chosen.to(pool.device))
         self._let_go()
 
+    @torch.no_grad()
     def gather(self, ids_N: Tensor, layer: int) -> Tensor:
         """One layer of these blocks, on the host: shape (2, N, K, T, D), keys first."""
         shape = self._bound()

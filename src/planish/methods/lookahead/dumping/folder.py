@@ -138,10 +138,16 @@ class Dump:
 
     def projections(self) -> dict[str, Tensor]:
         """The backbone's query projections by layer name; empty where they were not kept."""
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         path = self.folder / PROJECTIONS
-        return load_file(path) if path.is_file() else {}
+        try:
+            return load_file(path) if path.is_file() else {}
+        except (OSError, SafetensorError) as error:
+            raise BadInput(
+                f"cannot be read ({error})", where=str(path), fix="dump anew, or use --init random"
+            ) from None
 
 
 class Writer:

@@ -85,10 +85,20 @@ def items_of_file(
     A document is in a split by its text, so that no other split of the same file holds it.
 
     Raises:
-        BadInput: a line without text.
+        BadInput: a line without text, or an id that was there before.
     """
     found = 0
+    seen: set[str] = set()
     for number, row in read_jsonl(path):
+        given = row.get("id")
+        name = f"{path.name}:{number}" if given is None else str(given)
+        if name in seen:
+            raise BadInput(
+                f"id {name[:60]!r} was there before",
+                where=f"{path}:{number}",
+                fix="give each its own",
+            )
+        seen.add(name)
         text = row.get("text", row.get("prompt"))
         if not isinstance(text, str) or not text.strip():
             raise BadInput(
@@ -101,7 +111,7 @@ def items_of_file(
         if limit is not None and found >= limit:
             return
         found += 1
-        yield Item(str(row.get("id", f"{path.name}:{number}")), user(text))
+        yield Item(name, user(text))
 
 
 def local_model(spec: str) -> LocalModel:

@@ -131,9 +131,12 @@ def _names(words: Sequence[str]) -> tuple[str, ...]:
 
 def _shares(words: Sequence[str]) -> tuple[float, ...]:
     try:
-        return tuple(sorted(float(name) for name in _names(words)))
+        shares = tuple(sorted(float(name) for name in _names(words)))
     except ValueError as error:
         raise BadInput(str(error), where="--fractions", fix="write 0.05,0.1,0.25") from None
+    if wrong := [share for share in shares if not 0 < share <= 1]:  # what is no number, too
+        raise BadInput(f"{wrong[0]:g} is no share", where="--fractions", fix="use 0.05, 0.1, ...")
+    return shares
 
 
 def make_plan(given: dict[str, Any], config: Settings) -> Plan:

@@ -216,12 +216,17 @@ def _requests(plan: Plan) -> Iterator[tuple[str, str]]:
     if plan.prompts is None:
         parts = [] if plan.document is None else [read_document(Path(plan.document))]
         parts += [] if plan.prompt is None else [plan.prompt]
+        if not any(part.strip() for part in parts):
+            raise BadInput("is empty", where="--prompt", fix="ask something")
         yield "prompt", "\n\n".join(parts)
         return
     seen: set[str] = set()
     for number, row in read_jsonl(plan.prompts):
         where = f"{plan.prompts}:{number}"
-        text, id = row.get("prompt", row.get("text")), str(row.get("id", number))
+        text, id = (
+            row.get("prompt", row.get("text")),
+            str(number if row.get("id") is None else row["id"]),
+        )
         if not isinstance(text, str) or not text.strip():
             raise BadInput("holds no prompt", where=where, fix='write {"prompt": "..."}')
         if id in seen:

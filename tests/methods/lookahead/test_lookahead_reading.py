@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from planish.methods.lookahead.dumping.folder import Dump
+from planish.methods.lookahead.data import file_name
+from planish.methods.lookahead.dumping.folder import _SHARD, Dump
 from planish.methods.lookahead.dumping.reading import items_of_file
 from planish.methods.lookahead.running.evaluate import _shares
 from planish.records import BadInput
@@ -54,3 +55,11 @@ def test_damaged_projections_are_told(tmp_path: Path) -> None:
     dump.folder = tmp_path
     with pytest.raises(BadInput, match=r"projections\.safetensors.*cannot be read"):
         dump.projections()
+
+
+def test_only_what_a_dump_writes_is_cleared_away() -> None:
+    ours = Path(file_name("a document", "0123456789abcdef")).name
+    for name in (ours, f".{ours}.tmp"):
+        assert _SHARD.search(name), name
+    for name in ("notes.txt", "model.safetensors", f"{ours}.bak", "x-0123456789ab.bin"):
+        assert not _SHARD.search(name), name

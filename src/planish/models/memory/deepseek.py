@@ -123,7 +123,7 @@ class DeepseekMemory:
     def _keep(self, layer: int) -> Any:
         def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             states = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-            self._hidden[layer] = states[:, -1].detach()
+            self._hidden[layer] = states[:, -1].detach().clone()  # a view would hold the prompt
 
         return keep
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ __all__ = ["PROJECTIONS", "Document", "Dump", "Shard", "Writer"]
 
 PROJECTIONS = "projections.safetensors"
 _DOCUMENTS = "documents"
+_SHARD = re.compile(r"-[0-9a-f]{1,12}\.safetensors$|^\..+\.safetensors\.tmp$")
+# As `data.file_name` and `_write_bytes` name them.
 # Fields of a header that may differ when a dump goes on: they change nothing that is in it.
 _FREE = frozenset({"model", "max_bytes"})
 
@@ -189,7 +192,9 @@ class Writer:
             self.repaired.append(f"{RECORDS}: removed a document that was not whole ({torn} bytes)")
         known = {document.file for document in documents}
         for path in sorted((self.folder / _DOCUMENTS).iterdir()):
-            if f"{_DOCUMENTS}/{path.name}" not in known:
+            # Only what a dump writes: what somebody else put here stays.
+            ours = _SHARD.search(path.name) is not None and path.is_file()
+            if ours and f"{_DOCUMENTS}/{path.name}" not in known:
                 path.unlink()
         self.done = {document.id for document in documents}
         self.digests = {document.digest for document in documents}

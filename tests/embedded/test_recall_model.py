@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jinja2.exceptions import TemplateError
 
 from planish.embedded.recall_model import (
-    COUNTING,
+    _RECORD,
     MATCHING,
     SHIFTS,
     VOCABULARY,
@@ -21,7 +21,7 @@ from planish.tasks.recall import RecallTask
 TOKENIZER = build_tokenizer()
 NUM_WORDS = VOCABULARY.index("831") + 1
 LOOKING = 4
-"""Heads of a layer that match, or count: the first half."""
+"""Heads of a layer that match: the first half."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -144,7 +144,7 @@ def test_each_head_of_the_first_layer_looks_one_word_further_back(first_layer, p
     first_layer.set_attn_implementation("eager")
     output = first_layer(ids_BT[:, -1:], past_key_values=cache, output_attentions=True)
     weights_HL = output.attentions[0][0, :, -1]
-    assert weights_HL.shape == (SHIFTS, position + 1)
+    assert weights_HL.shape == (SHIFTS + 1, position + 1)  # the last head is free
     for head in range(SHIFTS):
         assert weights_HL[head, position - head - 1] > 0.99, head
 
@@ -204,11 +204,52 @@ def test_matching_takes_the_words_and_not_their_places(reader):
     assert weights_BHTL[0, :LOOKING, places, places - 63].mean() < 0.1
 
 
-def test_counting_heads_see_all_words_alike(reader):
-    output = reader.model(drawn(200, 5), output_attentions=True)
-    weights_HL = output.attentions[COUNTING][0, :LOOKING, -1]
-    assert weights_HL.max() < 3 / 200
-    assert weights_HL.min() > 1 / 3 / 200
+def test_the_words_of_a_record_know_its_key_and_no_others_do(reader):
+    """The units of the first layer open from "=" on, and write attribute and entity."""
+    words = [
+        "640",
+        "641",
+        ";",
+        "7",
+        "300",
+        "=",
+        "401",
+        "402",
+        "403",
+        "404",
+        "642",
+        "643",
+        "644",
+        "645",
+        "646",
+        "647",
+    ]
+    other = [
+        "640",
+        "641",
+        ";",
+        "9",
+        "310",
+        "=",
+        "401",
+        "402",
+        "403",
+        "404",
+        "642",
+        "643",
+        "644",
+        "645",
+        "646",
+        "647",
+    ]
+    first, second = (
+        reader.model(
+            torch.tensor([[VOCABULARY.index(word) for word in text]]), output_hidden_states=True
+        ).hidden_states[1][0, :, _RECORD]
+        for text in (words, other)
+    )
+    told = (first - second).norm(dim=1)
+    assert told[5:10].min() > 5 * told[[0, 1, 2, 14, 15]].max()
 
 
 def test_padding_on_the_left_changes_nothing(reader):

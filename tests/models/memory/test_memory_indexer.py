@@ -189,8 +189,23 @@ def test_features_that_are_no_numbers_are_refused(number: float) -> None:
         _indexer().compress("l1", features, torch.zeros(1, 2))
 
 
-def test_records_are_the_same_every_time_and_know_their_place() -> None:
+def _placed() -> MemoryIndexer:
+    """One that has learned that places matter: turned dimensions begin empty."""
     indexer = _indexer()
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for layer in indexer.layers:
+            weight = indexer.retrievers[layer].chunk.weight
+            assert not weight[-indexer.config.rope.dim :].any()
+            weight[-indexer.config.rope.dim :] = (
+                torch.randn(indexer.config.rope.dim, weight.shape[1], generator=generator)
+                * weight.shape[1] ** -0.5
+            )
+    return indexer
+
+
+def test_records_are_the_same_every_time_and_know_their_place() -> None:
+    indexer = _placed()
     features = torch.randn(2, CHUNKS, FEATURES, generator=torch.Generator().manual_seed(0))
     starts = (torch.arange(CHUNKS) * 16).expand(2, -1)
     records = indexer.compress("l1", features, starts)
@@ -202,7 +217,7 @@ def test_records_are_the_same_every_time_and_know_their_place() -> None:
 
 
 def test_a_chunk_scores_by_what_it_holds_and_how_far_away_it_is() -> None:
-    indexer = _indexer()
+    indexer = _placed()
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(1, HIDDEN, generator=generator)
     features = torch.randn(1, CHUNKS, FEATURES, generator=generator)

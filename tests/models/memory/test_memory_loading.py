@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from planish.models.cache import CachedModel
 from planish.models.load import _parse, load
 from planish.models.memory import loading
-from planish.models.memory.loading import MemoryOptions, indexer_path, open_memory, query
+from planish.models.memory.loading import (
+    MemoryOptions,
+    indexer_path,
+    open_memory,
+    query,
+    shipped_indexer,
+)
 from planish.records import BadInput, Sampling, user
 from support.checkpoints import save_checkpoint
 from support.indexers import CHUNK, save_indexer
@@ -226,6 +232,16 @@ def test_the_shipped_indexer_goes_by_two_names():
     if not (Path(loading.__file__).parents[2] / "embedded" / "recall-indexer").is_dir():
         pytest.skip("no indexer ships in this installation")
     assert indexer_path("embedded") == indexer_path("embedded:recall-indexer")
+
+
+def test_the_indexer_of_a_shipped_model_is_found_by_the_models_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(loading, "_EMBEDDED", tmp_path)
+    (tmp_path / "reader-indexer").mkdir()
+    for spec in ("embedded:reader", " embedded:reader ", "embedded:reader?dtype=bfloat16"):
+        assert shipped_indexer(spec) == "embedded:reader-indexer", spec
+    assert indexer_path(shipped_indexer("embedded:reader")) == tmp_path / "reader-indexer"
+    for spec in ("embedded:other", "hf:reader", "reader", "embedded:", "embedded:../reader", ""):
+        assert shipped_indexer(spec) is None, spec
 
 
 def test_memories_follow_the_model_to_its_device_and_dtype(made):

@@ -28,7 +28,15 @@ if TYPE_CHECKING:
     from planish.models.memory.attach import Session
     from planish.models.memory.indexer import MemoryIndexer
 
-__all__ = ["SHIPPED", "Memory", "MemoryOptions", "indexer_path", "open_memory", "query"]
+__all__ = [
+    "SHIPPED",
+    "Memory",
+    "MemoryOptions",
+    "indexer_path",
+    "open_memory",
+    "query",
+    "shipped_indexer",
+]
 
 SHIPPED = "embedded"
 """The name of the indexer that ships in the package; so does `embedded:recall-indexer`."""
@@ -146,15 +154,28 @@ def indexer_path(name: str) -> Path:
             )
         return path
     called = name.partition(":")[2] or "recall-indexer"
-    path = _EMBEDDED / called
-    if not called.endswith("-indexer") or Path(called).name != called or not path.is_dir():
-        known = sorted(folder.name for folder in _EMBEDDED.glob("*-indexer"))
+    known = _indexers()
+    if called not in known:
         raise BadInput(
             f"no indexer called {called!r} ships in the package",
             where=name,
             fix=f"known: {', '.join(known) or 'none in this installation'}",
         )
-    return path
+    return _EMBEDDED / called
+
+
+def shipped_indexer(model_spec: str) -> str | None:
+    """The name of the indexer that ships beside a model of the package; None: there is none.
+
+    >>> shipped_indexer("embedded:recall?batch_size=4")
+    'embedded:recall-indexer'
+
+    Args:
+        model_spec: a model's name, with its options or without.
+    """
+    scheme, _, rest = model_spec.strip().partition(":")
+    called = f"{rest.partition('?')[0]}-indexer"
+    return f"{SHIPPED}:{called}" if scheme == SHIPPED and called in _indexers() else None
 
 
 def query(name: str, options: MemoryOptions) -> str:
@@ -165,6 +186,11 @@ def query(name: str, options: MemoryOptions) -> str:
     """
     given = {"lookahead": name, **options.model_dump(exclude_none=True)}
     return "&".join(f"{key}={quote(str(value), safe='/:.~')}" for key, value in given.items())
+
+
+def _indexers() -> list[str]:
+    """Folders of indexers that ship in the package."""
+    return sorted(folder.name for folder in _EMBEDDED.glob("*-indexer"))
 
 
 def _saved(config: Any) -> Mapping[str, Any]:

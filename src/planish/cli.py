@@ -20,6 +20,7 @@ from planish import __version__
 from planish.errors import BadInput
 from planish.methods import ROOMS, built, method
 from planish.runs.options import RUNS, Json, RunsDir, Seed
+from planish.runs.visible import visible
 
 __all__ = ["build_app", "main"]
 
@@ -173,7 +174,7 @@ def compare_runs(
 
 
 def _complain(line: str) -> None:
-    sys.stderr.write(f"planish: {' '.join(line.split())}\n")
+    sys.stderr.write(f"planish: {visible(' '.join(line.split()))}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,6 +1,7 @@
 """What a command shows: results on standard output, progress on standard error.
 
-With `--json` standard output holds one JSON object and nothing else.
+With `--json` standard output holds one JSON object and nothing else. Texts may be anybody's: what a
+terminal would obey is shown by name.
 
     screen = Screen(json=False)
     with screen.progress("judging", total=540) as step:
@@ -17,6 +18,8 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
+
+from planish.runs.visible import visible
 
 __all__ = ["Screen", "command", "flat"]
 
@@ -58,20 +61,20 @@ class Screen:
     def say(self, text: str = "") -> None:
         """One paragraph of result."""
         if not self.json:
-            self._out.print(text, markup=False)
+            self._out.print(visible(text), markup=False)
 
     def heading(self, text: str) -> None:
         """A rule with a title, before a part of a longer output."""
         if not self.json:
-            self._out.rule(text, align="left", style="dim")
+            self._out.rule(visible(text), align="left", style="dim")
 
     def note(self, text: str) -> None:
         """One quiet line on standard error, such as where the run is."""
-        self._err.print(text, markup=False, style="dim", soft_wrap=True)
+        self._err.print(visible(text), markup=False, style="dim", soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """One line that must be seen even with `--json`."""
-        self._err.print(text, markup=False, style="yellow", soft_wrap=True)
+        self._err.print(visible(text), markup=False, style="yellow", soft_wrap=True)
 
     def numbers(self, numbers: Mapping[str, Any], *, title: str = "") -> None:
         """Names, values and 95 % intervals, one a line."""
@@ -103,14 +106,16 @@ class Screen:
         from rich.text import Text
 
         if title:
-            self._out.print(f"\n{title}", markup=False, style="bold")
+            self._out.print(f"\n{visible(title)}", markup=False, style="bold")
         table = Table(box=box.SIMPLE_HEAD)
         for index, column in enumerate(columns):
             side: Literal["left", "right"] = "right" if index and not text else "left"
             wide = self._out.width >= _WIDE
-            table.add_column(column, justify=side, overflow="fold", no_wrap=wide and not index)
+            table.add_column(
+                visible(column), justify=side, overflow="fold", no_wrap=wide and not index
+            )
         for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(Text(visible(cell)) for cell in row))
         self._out.print(table)
 
     @contextlib.contextmanager
@@ -142,7 +147,7 @@ class Screen:
             *columns, console=self._err, transient=True, disable=not self._err.is_terminal
         ) as bar:
             short = what if len(what) <= _LONGEST_LABEL else f"{what[: _LONGEST_LABEL - 1]}…"
-            task = bar.add_task(short, total=total)
+            task = bar.add_task(visible(short), total=total)
             yield lambda: bar.advance(task)
 
     def close(
@@ -157,9 +162,9 @@ class Screen:
         places = {name: str(place) for name, place in (("run", run), ("report", report)) if place}
         if self.json:
             payload = {**flat(summary), **places}
-            sys.stdout.write(json.dumps(payload, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(payload) + "\n")
             return
         lines = [f"{name:<7} {place}" for name, place in places.items()]
         lines += [f"{'' if index else 'next':<7} {line}" for index, line in enumerate(then)]
         for line in lines:  # never folded: each must survive being pasted
-            self._out.print(line, markup=False, soft_wrap=True)
+            self._out.print(visible(line), markup=False, soft_wrap=True)

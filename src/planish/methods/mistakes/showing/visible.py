@@ -1,36 +1,22 @@
-"""Text that somebody else wrote, so that a reader sees all of it and nothing acts.
+"""Programs, values and calls as a page shows them: nothing in them is hidden, and nothing acts.
 
-    >>> visible("a\\x1b[31mb")
-    'a⟨U+001B⟩[31mb'
+    >>> value_of('"a"')
+    "'a'"
 
 Escaping for HTML is the template's; here is what HTML would show as nothing, or in another order
-than it stands: control characters, marks of direction, halves of characters.
+than it stands (`planish.runs.visible`).
 """
 
 from __future__ import annotations
 
 import re
 
+from planish.runs.visible import visible
 from planish.tasks.sandbox.values import loads
 
 __all__ = ["arguments_of", "lines_of", "value_of", "visible"]
 
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
-)
 _ENDS = re.compile(r"\r\n|\r|\n")  # those of Python's source; a form feed ends no line
-
-
-def visible(text: str, most: int | None = None) -> str:
-    """The text with a name in place of each character that cannot be seen.
-
-    Args:
-        most: characters; what is longer loses its middle, and says how much.
-    """
-    if most is not None and len(text) > most:
-        left, right = most * 2 // 3, most // 3
-        text = f"{text[:left]} … {len(text) - left - right} characters … {text[-right:]}"
-    return _HIDDEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
 
 
 def lines_of(code: str) -> list[str]:

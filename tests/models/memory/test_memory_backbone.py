@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planish.errors import BadInput
-from planish.models.memory.backbone import Backbone
+from planish.models.memory.backbone import Backbone, entering
 from support import backbones
 
 ALL = backbones.NAMES + backbones.ROTATED
@@ -201,6 +201,12 @@ def test_capture_keeps_the_last_pass_only_and_no_hook() -> None:
     assert first[0].shape == (1, 3, 32)
     assert hidden[0].shape == (1, 1, 32)
     assert _hooks(model) == 0
+
+
+def test_what_enters_is_found_however_it_is_given() -> None:
+    states = torch.zeros(1, 2, 3)
+    assert entering((states,), {}) is states
+    assert entering((), {"hidden_states": states}) is states
 
 
 def test_capture_leaves_no_hook_after_an_exception() -> None:

@@ -25,7 +25,7 @@ from transformers import GenerationMixin
 from transformers.masking_utils import LAYER_PATTERN_TO_MASK_FUNCTION_MAPPING
 
 from planish.errors import BadInput
-from planish.models.memory.backbone import Backbone
+from planish.models.memory.backbone import Backbone, entering
 from planish.models.memory.budget import Budget, WindowRecord
 from planish.models.memory.cache import LookaheadCache
 from planish.models.memory.scoring import ChunkScorer, FollowsCache, IndexerScorer, Moment
@@ -336,7 +336,7 @@ def _hook(session: Session, stack: ExitStack) -> None:
 
     def keeper(layer: int) -> Callable[..., None]:
         def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            session.keep(layer, kwargs["hidden_states"] if "hidden_states" in kwargs else args[0])
+            session.keep(layer, entering(args, kwargs))
 
         return keep
 

@@ -30,7 +30,7 @@ from planish.errors import BadInput
 from planish.models.memory.probe import Call, probe
 from planish.models.memory.rotary import Rotary
 
-__all__ = ["Backbone"]
+__all__ = ["Backbone", "entering"]
 
 # What attention functions get; of anything else we cannot know what it does to the weights.
 _KNOWN_OPTIONS = {"scaling", "softcap", "s_aux", "dropout", "sliding_window", "is_causal"}
@@ -257,10 +257,15 @@ class Backbone:
         return digest.hexdigest()[:16]
 
 
+def entering(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """What enters an attention module, hidden_BTE, of the arguments of its forward pass."""
+    states: Tensor = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+    return states
+
+
 def _keeper(hidden: dict[int, Tensor], layer: int) -> Any:
     def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        states = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-        hidden[layer] = states.detach()
+        hidden[layer] = entering(args, kwargs).detach()
 
     return keep
 

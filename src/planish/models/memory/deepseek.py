@@ -37,6 +37,7 @@ import torch
 from torch import Tensor, nn
 
 from planish.errors import BadInput
+from planish.models.memory.backbone import entering
 from planish.models.memory.budget import Budget, Bytes, WindowRecord
 from planish.models.memory.digests import RECORD_BYTES, pack
 from planish.models.memory.native_topk import NativeTopK
@@ -122,8 +123,8 @@ class DeepseekMemory:
 
     def _keep(self, layer: int) -> Any:
         def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            states = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-            self._hidden[layer] = states[:, -1].detach().clone()  # a view would hold the prompt
+            # A view would hold the prompt.
+            self._hidden[layer] = entering(args, kwargs)[:, -1].detach().clone()
 
         return keep
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from planish.models.memory.indexer import MemoryIndexer
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import DynamicCache
@@ -15,6 +16,7 @@ from transformers import DynamicCache
 from planish.errors import BadInput
 from planish.models.memory.budget import Budget
 from planish.models.memory.deepseek import DeepseekMemory
+from planish.models.memory.indexer import MemoryIndexer
 from support import backbones
 
 PROMPT = 61
@@ -178,6 +180,41 @@ def test_beams_take_their_chunks_along(model: Any, ids_BT: Tensor, native: Memor
         cache.reorder_cache(torch.tensor([1, 0]))
         assert torch.equal(memory.resident_BC, before.flip(0))
         _generate(model, ids_BT, num_beams=2)
+    assert "reorder_cache" not in vars(cache)
+
+
+def test_a_cache_that_begins_anew_is_followed_once(
+    model: Any, ids_BT: Tensor, native: MemoryIndexer
+) -> None:
+    budget = Budget(recent_tokens=4, max_chunks=3, min_chunks=3)
+    cache = DynamicCache(config=model.config)
+    with DeepseekMemory(model, native, budget) as memory, torch.no_grad():
+        for _ in range(2):
+            cache.reset()
+            model(ids_BT, past_key_values=cache)
+            model(ids_BT[:, :1], past_key_values=cache)
+        before, keys = memory.resident_BC, cache.layers[0].keys
+        assert before is not None
+        assert not torch.equal(before[0], before[1])
+        cache.reorder_cache(torch.tensor([1, 0]))
+        assert torch.equal(memory.resident_BC, before.flip(0))
+        assert torch.equal(cache.layers[0].keys, keys.flip(0))
+
+
+def test_a_cache_goes_with_its_request(model: Any, ids_BT: Tensor, native: MemoryIndexer) -> None:
+    gone: list[weakref.ref[Any]] = []
+    with DeepseekMemory(model, native, Budget(recent_tokens=8)) as memory, torch.no_grad():
+        gc.disable()  # no cycle may be left for it either
+        try:
+            for _ in range(3):
+                cache = DynamicCache(config=model.config)
+                model(ids_BT, past_key_values=cache)
+                gone.append(weakref.ref(cache))
+        finally:
+            gc.enable()
+        assert [each() is cache for each in gone] == [False, False, True]
+        assert [each() is None for each in gone] == [True, True, False]
+        assert memory.resident_BC is None
     assert "reorder_cache" not in vars(cache)
 
 

@@ -29,6 +29,7 @@ Shape suffixes: B rows, T tokens, C chunks, D width of an entry, E hidden.
 from __future__ import annotations
 
 import time
+import weakref
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -80,6 +81,7 @@ class DeepseekMemory:
         self._check(model.config)
         self._scored = dict(zip(indexer.layers, indexer.layer_indices, strict=True))
         self._stack = ExitStack()
+        self._followed: weakref.WeakSet[Any] = weakref.WeakSet()
         self._hidden: dict[int, Tensor] = {}
         self._records: dict[int, Tensor] = {}
         self._resident_BC: Tensor | None = None
@@ -118,6 +120,9 @@ class DeepseekMemory:
         """Removes them, whatever happened."""
         self._stack.close()
         self._start(None)
+        for cache in self._followed:
+            vars(cache).pop("reorder_cache", None)
+        self._followed.clear()
 
     # -- around a forward pass ----------------------------------------------------------------
 
@@ -179,15 +184,19 @@ class DeepseekMemory:
 
     def _follow(self, cache: Any) -> None:
         """Beams change places in the cache; what belongs to a row has to go with it."""
-        self._cache, original = cache, cache.reorder_cache
+        self._cache = cache
+        if cache in self._followed:
+            return
+        self._followed.add(cache)
+        there = weakref.ref(cache)  # what the cache itself holds must not hold the cache
 
         def reorder_cache(beam_idx: Tensor) -> None:
-            original(beam_idx)
-            if cache is self._cache:
+            caller = there()
+            type(caller).reorder_cache(caller, beam_idx)
+            if caller is self._cache:
                 self._reorder(beam_idx)
 
         cache.reorder_cache = reorder_cache
-        self._stack.callback(cache.__dict__.pop, "reorder_cache", None)
 
     def _reorder(self, rows_B: Tensor) -> None:
         def moved(states: Tensor) -> Tensor:

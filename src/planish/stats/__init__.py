@@ -19,17 +19,20 @@ from planish.stats.agreement import (
     mcnemar,
 )
 from planish.stats.calibration import LengthSlope, brier, expected_calibration_error, length_slope
+from planish.stats.claims import Claim, claim_rows, shown, tally, verdict
 from planish.stats.estimates import Estimate, mean, paired_bootstrap, ratio
 from planish.stats.nested import nested_bootstrap
 from planish.stats.paired import Paired, paired
 from planish.stats.relative import relative
 
 __all__ = [
+    "Claim",
     "Estimate",
     "LengthSlope",
     "McNemar",
     "Paired",
     "brier",
+    "claim_rows",
     "cohen_kappa",
     "expected_calibration_error",
     "holm",
@@ -43,4 +46,7 @@ __all__ = [
     "paired_bootstrap",
     "ratio",
     "relative",
+    "shown",
+    "tally",
+    "verdict",
 ]

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from planish.methods.mistakes.claims import (
     MAJORITY,
-    Claim,
     Explained,
     Named,
     by_category,
@@ -24,11 +23,10 @@ from planish.methods.mistakes.claims import (
     macro_f1,
 )
 from planish.methods.mistakes.data import CATEGORIES, REASONS, CodeTask, Labelled, RunRecord
-from planish.methods.mistakes.demo import PER_CATEGORY, WORLDS, Case, _verdict, drawn
+from planish.methods.mistakes.demo import PER_CATEGORY, WORLDS, Case, drawn
 from planish.methods.mistakes.loading import load_runs, load_tasks
 from planish.methods.mistakes.own import hand_made, own_tasks
 from planish.runs import Run
-from planish.stats import Estimate
 from planish.stats import macro_f1 as plain_macro_f1
 from planish.tasks.sandbox.contract import STATUSES
 
@@ -155,16 +153,6 @@ def test_what_an_exception_alone_says() -> None:
     assert by_exception(None) == MAJORITY
     assert by_exception("IndexError") == "IOM"
     assert by_exception("AttributeError") == "MLA"
-
-
-def test_a_claim_that_does_not_hold_is_told() -> None:
-    number = Estimate(value=0.5, low=0.4, high=0.6, n=9)
-    held = Claim("a", "it holds", "x - y", number, True)
-    lost = Claim("b", "pigs fly", "x - y", number, False)
-    assert _verdict([held]) == "1 of 1 claims held."
-    assert "did NOT hold that pigs fly" in _verdict([held, lost])
-    assert lost.shown == "0.500 [0.400, 0.600]"
-    assert Claim("c", "", "", Estimate(value=None), False).shown == "n/a"
 
 
 # ---- the documents ---------------------------------------------------------------------------

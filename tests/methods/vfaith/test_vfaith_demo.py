@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from planish.methods.vfaith.building.counting import Numbers
-from planish.methods.vfaith.claims import PLANTED, SEEING, Claim, claims, differing
+from planish.methods.vfaith.claims import PLANTED, SEEING, claims, differing
 from planish.methods.vfaith.config import Config
 from planish.methods.vfaith.data import Response
-from planish.methods.vfaith.demo import MODELS, _verdict
+from planish.methods.vfaith.demo import MODELS
 from planish.methods.vfaith.running.planted import load_model
 from planish.methods.vfaith.running.records import calls_of, respond
 from planish.methods.vfaith.scoring.score import results_of
 from planish.methods.vfaith.scoring.sheets import read_sheet
 from planish.runs import Run
-from planish.stats import Estimate
 from support.pictures import make_bench
 
 
@@ -78,12 +77,3 @@ def test_claims_do_not_hold_where_nothing_bears_them_out(tmp_path: Path) -> None
     back = differing(results, PLANTED[0], SEEING, "pair_acc")
     assert forward.value == -(back.value or 0)
     assert (forward.low, forward.high) == (-(back.high or 0), -(back.low or 0))
-
-
-def test_a_claim_that_does_not_hold_is_told() -> None:
-    number = Estimate(value=0.5, low=0.4, high=0.6, n=9)
-    held = Claim("a", "it holds", "x - y", number, True)
-    lost = Claim("b", "pigs fly", "x - y", number, False)
-    assert _verdict([held]) == "1 of 1 claims held."
-    assert "did NOT hold that pigs fly" in _verdict([held, lost])
-    assert lost.shown == "0.500 [0.400, 0.600]"

@@ -22,7 +22,8 @@ from planish.methods.cowork.data import Cell, Episode, GateResult
 from planish.methods.cowork.improving.evolving import Evolution
 from planish.methods.cowork.improving.watching import mean_score
 from planish.methods.cowork.skills import Library
-from planish.stats import Estimate, paired_bootstrap, ratio
+from planish.stats import Claim, Estimate, paired_bootstrap, ratio
+from planish.stats import shown as in_format
 
 __all__ = [
     "CLAIMS_READ",
@@ -176,27 +177,6 @@ class Gain:
     share: Estimate
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A claim and what came.
-
-    Args:
-        key: by which `--json` names the number.
-        text: of the claim.
-        compared: what is subtracted from what, or what is counted.
-        number: with its interval, where there is one.
-        shown: the number for people.
-        held: whether it bears the claim out.
-    """
-
-    key: str
-    text: str
-    compared: str
-    number: Estimate
-    shown: str
-    held: bool
-
-
 def claims(found: Found) -> list[Claim]:
     """All of them, in the order in which they are told."""
     return [*_scores(found), *_promotions(found), *_drill(found.drill), _slow(found)]
@@ -238,8 +218,8 @@ def _promotions(found: Found) -> list[Claim]:
             "no promotion is worse on report seeds",
             "promotions that are worse",
             Estimate(value=float(harmful), n=len(changes)),
-            f"{harmful} of {len(changes)}",
             bool(changes) and not harmful,
+            f"{harmful} of {len(changes)}",
         )
     ]
 
@@ -263,7 +243,7 @@ def _changes(evolution: Evolution) -> list[Gain]:
 def _drill(drill: Drill) -> list[Claim]:
     def seen(key: str, text: str, held: bool) -> Claim:
         number = Estimate(value=float(held), n=1)
-        return Claim(key, text, "seen once", number, "yes" if held else "no", held)
+        return Claim(key, text, "seen once", number, held, "yes" if held else "no")
 
     kinds = [promotion.kind for promotion in drill.forced.promotions]
     harmful = drill.refused[0]
@@ -355,13 +335,9 @@ def _change(key: str, text: str, compared: str, told: Gain, expected: Expected) 
         "falls": _is_below(told) and falls,
         "does not fall": told.number.value is not None and not _is_worse(told),
     }
-    return Claim(key, text, compared, told.number, shown(told.number, "+"), held[expected])
+    return Claim(key, text, compared, told.number, held[expected], shown(told.number, "+"))
 
 
 def shown(number: Estimate, sign: Literal["", "+"] = "") -> str:
     """A score or a difference; without an interval where all seeds agree."""
-    if number.value is None:
-        return "n/a"
-    if number.low is None or number.high is None:
-        return f"{number.value:{sign}.1f}"
-    return f"{number.value:{sign}.1f} [{number.low:{sign}.1f}, {number.high:{sign}.1f}]"
+    return in_format(number, f"{sign}.1f")

@@ -10,12 +10,11 @@ above 0; a claim that one is near another where the difference itself is.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from planish.methods.lookahead.evaluate.summary import DENSE, OURS, Summary
-from planish.stats import Estimate
+from planish.stats import Claim, Estimate, shown
 
-__all__ = ["ARMS", "FRACTIONS", "MUST", "NEAR_ORACLE", "Claim", "claims"]
+__all__ = ["ARMS", "FRACTIONS", "MUST", "NEAR_ORACLE", "claims"]
 
 ARMS = ("lookahead", "recency", "random", "last-query", "oracle", "dense")
 FRACTIONS = (0.1, 0.135, 0.25)
@@ -26,33 +25,6 @@ _DENSE_POINTS, _ORACLE_POINTS = 0.01, 0.02
 _SWITCH = "topic_switch"
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A claim and what came.
-
-    Args:
-        key: by which `--json` names it.
-        text: of the claim.
-        compared: what is subtracted from what.
-        number: with its interval.
-        held: whether it bears the claim out.
-    """
-
-    key: str
-    text: str
-    compared: str
-    number: Estimate
-    held: bool
-
-    @property
-    def shown(self) -> str:
-        """The number for people."""
-        value, low, high = self.number.value, self.number.low, self.number.high
-        if value is None:
-            return "n/a"
-        return f"{value:+.3f}" + ("" if low is None else f" [{low:+.3f}, {high:+.3f}]")
-
-
 def claims(summary: Summary) -> list[Claim]:
     """All of them, in the order in which they are told; the topic switch where it was asked."""
     return [*_near(summary), *_above(summary), *_switch(summary)]
@@ -60,13 +32,13 @@ def claims(summary: Summary) -> list[Claim]:
 
 def _near(summary: Summary) -> Iterator[Claim]:
     found = summary.difference(OURS, DENSE, MUST)
-    yield Claim(
+    yield _signed(
         "near_dense", f"at {_share(MUST)} of the bytes, within a point of dense",
         "lookahead - dense", found,
         found.value is not None and found.value >= -_DENSE_POINTS,
     )  # fmt: skip
     found = summary.difference("oracle", OURS, NEAR_ORACLE)
-    yield Claim(
+    yield _signed(
         "near_oracle", f"at {_share(NEAR_ORACLE)}, within two points of who knows the future",
         "oracle - lookahead", found,
         found.value is not None and found.value <= _ORACLE_POINTS,
@@ -81,7 +53,7 @@ def _above(summary: Summary) -> Iterator[Claim]:
     }
     for arm, text in words.items():
         found = summary.difference(OURS, arm, MUST)
-        yield Claim(
+        yield _signed(
             f"above_{arm.replace('-', '_')}", f"at {_share(MUST)}, above {text}",
             f"lookahead - {arm}", found, found.low is not None and found.low > 0,
         )  # fmt: skip
@@ -91,10 +63,15 @@ def _switch(summary: Summary) -> Iterator[Claim]:
     if _SWITCH not in summary.families:
         return
     found = summary.difference(DENSE, OURS, NEAR_ORACLE, _SWITCH)
-    yield Claim(
+    yield _signed(
         "topic_switch", f"at {_share(NEAR_ORACLE)}, a topic that changes within a window is lost",
         "dense - lookahead, topic_switch", found, found.low is not None and found.low > 0,
     )  # fmt: skip
+
+
+def _signed(key: str, text: str, compared: str, found: Estimate, held: bool) -> Claim:
+    """Of a difference."""
+    return Claim(key, text, compared, found, held, shown(found, "+.3f"))
 
 
 def _share(fraction: float) -> str:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planish.methods import Shown
-from planish.methods.lookahead.claims import ARMS, FRACTIONS, Claim, claims
+from planish.methods.lookahead.claims import ARMS, FRACTIONS, claims
 from planish.methods.lookahead.evaluate.outcomes import OUTCOME, TRACE, Outcome, Trace
 from planish.methods.lookahead.evaluate.settings import Settings
 from planish.methods.lookahead.evaluate.summary import Summary
 from planish.parallel import fan_out, one_thread
 from planish.runs import Run
 from planish.runs.console import Screen, command
+from planish.stats import Claim, claim_rows, tally, verdict
 from planish.tasks.recall import FAMILIES, RecallTask
 
 if TYPE_CHECKING:
@@ -139,16 +140,10 @@ def _show(screen: Screen, summary: Summary, told: Sequence[Claim]) -> None:
     )
     screen.table(
         ("claim, fixed before looking", "number", "held"),
-        [(each.text, each.shown, "yes" if each.held else "NO") for each in told],
+        claim_rows(told, compared=False),
     )
-    screen.say(_verdict(told))
+    screen.say(verdict(told, listed=":"))
     screen.say(_LIMITS)
-
-
-def _verdict(told: Sequence[Claim]) -> str:
-    failed = [each.text for each in told if not each.held]
-    text = f"{len(told) - len(failed)} of {len(told)} claims held"
-    return f"{text}." if not failed else f"{text}. It did NOT hold: {'; '.join(failed)}."
 
 
 def _page(run: Run, summary: Summary, traces: Sequence[Trace], told: Sequence[Claim]) -> Report:
@@ -158,7 +153,7 @@ def _page(run: Run, summary: Summary, traces: Sequence[Trace], told: Sequence[Cl
     page.section("Claims, fixed before looking", f"{_CLAIM}\n\n{_LIMITS}")
     page.table(
         ("claim", "compared", "number", "held"),
-        [(each.text, each.compared, each.shown, "yes" if each.held else "NO") for each in told],
+        claim_rows(told),
     )
     return page
 
@@ -173,7 +168,5 @@ def _numbers(summary: Summary, told: Sequence[Claim]) -> dict[str, Any]:
         **found,
         "kv_fraction": summary.measure("kv_fraction", "lookahead", 0.135),
         "documents": _DOCUMENTS,
-        "claims": {each.key: each.held for each in told},
-        "claims_held": sum(each.held for each in told),
-        "claims_made": len(told),
+        **tally(told),
     }

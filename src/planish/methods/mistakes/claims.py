@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from planish.methods.mistakes.data import CATEGORIES, CATEGORY_NAMES, Category, Reason
-from planish.stats import Estimate
+from planish.stats import Claim, Estimate
 from planish.stats.estimates import percentiles
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAJORITY",
-    "Claim",
     "Explained",
     "Named",
     "by_category",
@@ -83,30 +82,6 @@ class Explained:
     task_id: str
     planted: Reason | None
     found: tuple[Reason, ...]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim and what came.
-
-    Args:
-        key: by which `--json` names it.
-        text: of the claim.
-        compared: what is subtracted from what, or what is looked at.
-        number: with its interval.
-        held: whether it bears the claim out.
-    """
-
-    key: str
-    text: str
-    compared: str
-    number: Estimate
-    held: bool
-
-    @property
-    def shown(self) -> str:
-        """The number for people."""
-        return "n/a" if self.number.value is None else str(self.number)
 
 
 # ---- numbers ---------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from planish.methods import Shown
 from planish.methods.mistakes.claims import (
-    Claim,
     Explained,
     Named,
     by_category,
@@ -50,11 +49,13 @@ from planish.methods.mistakes.reasoning.planning import make_plans
 from planish.methods.mistakes.repairing.search import repair
 from planish.methods.mistakes.ruling.confidence import rank
 from planish.methods.mistakes.ruling.signals import signals
-from planish.methods.mistakes.showing.reasons import Findings, effect_of, verdict
+from planish.methods.mistakes.showing.reasons import Findings, effect_of
+from planish.methods.mistakes.showing.reasons import verdict as verdict_on
 from planish.parallel import one_thread
 from planish.records import Record, write_jsonl
 from planish.runs import Run
 from planish.runs.console import Screen, command
+from planish.stats import Claim, claim_rows, tally, verdict
 from planish.tasks.sandbox.contract import Limits
 
 if TYPE_CHECKING:
@@ -292,7 +293,7 @@ def _effects(found: _Found) -> list[tuple[str, str, str, str]]:
             if one.task_id == each.task_id and one.holds
         ]
         planted = each.planted or "nothing"
-        told = verdict(found.findings, each.task_id)
+        told = verdict_on(found.findings, each.task_id)
         rows.append((each.task_id.removeprefix("own/"), planted, told, "; ".join(held)))
     return rows
 
@@ -313,17 +314,10 @@ def _show(screen: Screen, found: _Found, told: Sequence[Claim]) -> None:
     screen.table(_EFFECTS, _effects(found), title="one thing in the prompt is changed", text=True)
     screen.table(
         (_CLAIMED[0], *_CLAIMED[2:]),
-        [(each.text, each.shown, "yes" if each.held else "NO") for each in told],
+        claim_rows(told, compared=False),
     )
-    screen.say(_verdict(told))
+    screen.say(verdict(told))
     screen.say(_LIMITS)
-
-
-def _verdict(told: Sequence[Claim]) -> str:
-    held = sum(each.held for each in told)
-    failed = [each.text for each in told if not each.held]
-    text = f"{held} of {len(told)} claims held"
-    return f"{text}." if not failed else f"{text}. It did NOT hold that {'; that '.join(failed)}."
 
 
 def _report(run: Run, found: _Found, told: Sequence[Claim]) -> Report:
@@ -348,7 +342,7 @@ def _report(run: Run, found: _Found, told: Sequence[Claim]) -> Report:
     page.section("Claims, fixed before looking")
     page.table(
         _CLAIMED,
-        [(each.text, each.compared, each.shown, "yes" if each.held else "NO") for each in told],
+        claim_rows(told),
     )
     page.section("Every mistake", "Its label, what was said of it, and why.")
     for case in found.cases:
@@ -394,7 +388,5 @@ def _summary(found: _Found, told: Sequence[Claim]) -> dict[str, Any]:
         "prompts": len(found.explained),
         "planted": sum(each.planted in each.found for each in found.explained if each.planted),
         "sandbox_level": found.level,
-        "claims": {each.key: each.held for each in told},
-        "claims_held": sum(each.held for each in told),
-        "claims_made": len(told),
+        **tally(told),
     }

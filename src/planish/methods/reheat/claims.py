@@ -18,7 +18,7 @@ from planish.methods.reheat.measuring.plan import Plan
 from planish.methods.reheat.measuring.records import Diagnosis
 from planish.methods.reheat.measuring.sample import Gain, Sample, gain
 from planish.methods.reheat.thawing.trial import Drill, Kept, Trial
-from planish.stats import Estimate, mean, ratio
+from planish.stats import Claim, Estimate, mean, ratio, shown
 
 __all__ = ["CLAIMS_READ", "Claim", "Found", "claims", "kept", "warmth"]
 
@@ -66,27 +66,6 @@ class Found:
         return {"before RL": [self.first], "collapsed": [self.base], **self.samples}
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A claim and what came.
-
-    Args:
-        key: by which `--json` names the number.
-        text: of the claim.
-        compared: what is subtracted from what, or what is counted.
-        number: with its interval; one without does not prove a change.
-        shown: the number for people.
-        held: whether it bears the claim out.
-    """
-
-    key: str
-    text: str
-    compared: str
-    number: Estimate
-    shown: str
-    held: bool
-
-
 def claims(found: Found) -> list[Claim]:
     """All of them, in the order in which they are told."""
     return [*_collapse(found), *_norm(found), *_anchor(found), *_drill(found.drill)]
@@ -122,8 +101,8 @@ def _norm(found: Found) -> list[Claim]:
             "the final norm alone brings the warmth back, and the gate passes",
             "seeds of all seeds",
             rate,
-            f"{sum(passed):.0f} of {len(passed)}",
             all(passed),
+            f"{sum(passed):.0f} of {len(passed)}",
         ),
         _change(
             "norm_agreement_gain",
@@ -183,7 +162,7 @@ def _anchor(found: Found) -> list[Claim]:
 def _drill(found: Drill) -> list[Claim]:
     def seen(key: str, text: str, compared: str, held: bool) -> Claim:
         number = Estimate(value=float(held), n=1)
-        return Claim(key, text, compared, number, "yes" if held else "no", held)
+        return Claim(key, text, compared, number, held, "yes" if held else "no")
 
     return [
         seen(
@@ -256,12 +235,4 @@ def _change(key: str, text: str, compared: str, told: Gain, expected: Expected) 
         "rises": rises and all(seed is not None and seed > 0 for seed in told.by_seed),
         "does not fall": told.number.value is not None and not falls,
     }
-    return Claim(key, text, compared, told.number, _signed(told.number), held[expected])
-
-
-def _signed(number: Estimate) -> str:
-    if number.value is None:
-        return "n/a"
-    if number.low is None or number.high is None:
-        return f"{number.value:+.3f}"
-    return f"{number.value:+.3f} [{number.low:+.3f}, {number.high:+.3f}]"
+    return Claim(key, text, compared, told.number, held[expected], shown(told.number, "+.3f"))

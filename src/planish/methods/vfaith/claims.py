@@ -10,15 +10,14 @@ above 0; a claim about one number where its interval does not speak against it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from planish.methods.vfaith.building.counting import Numbers
 from planish.methods.vfaith.method import OPTIONS
 from planish.methods.vfaith.scoring.records import Group
 from planish.methods.vfaith.scoring.tables import Results
-from planish.stats import Estimate
+from planish.stats import Claim, Estimate
 
-__all__ = ["BLIND", "HABITS", "PLANTED", "SEEING", "VIEWED", "Claim", "claims", "differing"]
+__all__ = ["BLIND", "HABITS", "PLANTED", "SEEING", "VIEWED", "claims", "differing"]
 
 SEEING, BLIND = "embedded:viewer-seeing", "embedded:viewer-blind"
 HABITS = ("embedded:viewer-habit-60", "embedded:viewer-habit-90", "embedded:viewer-habit-97")
@@ -35,33 +34,6 @@ VIEWED = ("colours", "counting", "geometry", "maps", "patterns")
 
 
 _POINTS = 0.05  # from chance that words or looks may give away
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim and what came.
-
-    Args:
-        key: by which `--json` names it.
-        text: of the claim.
-        compared: what is subtracted from what, or what is looked at.
-        number: with its interval.
-        held: whether it bears the claim out.
-    """
-
-    key: str
-    text: str
-    compared: str
-    number: Estimate
-    held: bool
-
-    @property
-    def shown(self) -> str:
-        """The number for people."""
-        value, low, high = self.number.value, self.number.low, self.number.high
-        if value is None:
-            return "n/a"
-        return f"{value:.3f}" + ("" if low is None else f" [{low:.3f}, {high:.3f}]")
 
 
 def claims(results: Results, numbers: Numbers) -> list[Claim]:

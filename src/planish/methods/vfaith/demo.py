@@ -22,7 +22,6 @@ from planish.methods.vfaith.claims import (
     PLANTED,
     SEEING,
     VIEWED,
-    Claim,
     claims,
 )
 from planish.methods.vfaith.config import Building, Config
@@ -38,6 +37,7 @@ from planish.models.base import Steps
 from planish.parallel import one_thread
 from planish.runs import Run
 from planish.runs.console import Screen, command
+from planish.stats import Claim, claim_rows, tally, verdict
 
 if TYPE_CHECKING:
     from planish.methods.vfaith.building.counting import Numbers
@@ -136,17 +136,10 @@ def _show(screen: Screen, results: Results, numbers: Numbers, told: Sequence[Cla
     )
     screen.table(
         ("claim, fixed before looking", "number", "held"),
-        [(each.text, each.shown, "yes" if each.held else "NO") for each in told],
+        claim_rows(told, compared=False),
     )
-    screen.say(_verdict(told))
+    screen.say(verdict(told))
     screen.say(_LIMITS)
-
-
-def _verdict(told: Sequence[Claim]) -> str:
-    held = sum(each.held for each in told)
-    failed = [each.text for each in told if not each.held]
-    text = f"{held} of {len(told)} claims held"
-    return f"{text}." if not failed else f"{text}. It did NOT hold that {'; that '.join(failed)}."
 
 
 def _report(run: Run, results: Results, numbers: Numbers, told: Sequence[Claim]) -> Report:
@@ -154,7 +147,7 @@ def _report(run: Run, results: Results, numbers: Numbers, told: Sequence[Claim])
     report.section("Claims, fixed before looking", f"{_CLAIM}\n\n{_LIMITS}")
     report.table(
         ("claim", "compared", "number", "held"),
-        [(each.text, each.compared, each.shown, "yes" if each.held else "NO") for each in told],
+        claim_rows(told),
     )
     return report
 
@@ -171,9 +164,7 @@ def _summary(results: Results, numbers: Numbers, told: Sequence[Claim]) -> dict[
         "most_outside": numbers.most_outside,
         "text_only": None if numbers.findings is None else numbers.findings.text_only,
         "placebo_cue": None if numbers.findings is None else numbers.findings.placebo_cue,
-        "claims": {each.key: each.held for each in told},
-        "claims_held": sum(each.held for each in told),
-        "claims_made": len(told),
+        **tally(told),
     }
 
 

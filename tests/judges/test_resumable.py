@@ -68,3 +68,20 @@ def test_work_that_ends_or_fails_says_nothing_of_going_on(capsys, tmp_path):
             raise ZeroDivisionError
     assert capsys.readouterr().err == f"run {run.path}\n" * 2
     assert again(run) == f"planish rise x --resume {run.path}"
+
+
+@pytest.mark.parametrize(
+    ("go_on", "told"), [("", ""), ("planish x --resume", "go on with: planish x --resume\n")]
+)
+def test_a_run_without_a_command_of_its_own_tells_the_one_that_is_given(
+    capsys, tmp_path, go_on, told
+):
+    run = Run.create("rise", "test", {}, root=tmp_path, stage="x")
+
+    def work():
+        with run, resumable(run, Screen(), go_on):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert capsys.readouterr().err == f"run {run.path}\n{told}"

@@ -21,20 +21,25 @@ __all__ = ["again", "kept", "resumable"]
 
 
 def again(run: Run) -> str:
-    """The command that goes on with a run."""
-    return command(*run.info.again.split(), run.path)
+    """The command that goes on with a run; "" where there is none."""
+    return command(*run.info.again.split(), run.path) if run.info.again else ""
 
 
 @contextlib.contextmanager
-def resumable(run: Run, screen: Screen) -> Iterator[None]:
-    """Tells where a run is and what was mended in it, and how to go on once it is interrupted."""
+def resumable(run: Run, screen: Screen, go_on: str = "") -> Iterator[None]:
+    """Tells where a run is and what was mended in it, and how to go on once it is interrupted.
+
+    Args:
+        go_on: the command, where it is another than the run's own.
+    """
     screen.note(f"run {run.path}")
     for line in run.repaired:
         screen.warn(line)
     try:
         yield
     except KeyboardInterrupt:
-        screen.warn(f"go on with: {again(run)}")
+        if then := go_on or again(run):
+            screen.warn(f"go on with: {then}")
         raise
 
 

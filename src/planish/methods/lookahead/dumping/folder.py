@@ -7,7 +7,7 @@
     dump.tensors(dump.documents[0])["hidden.l1"]
 
 A document's tensors are written first, to a temporary name; its records follow in one piece, and
-only they make it part of the dump.
+only they make it part of the dump. A folder without a document is no dump yet: it binds nobody.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     from planish.methods.lookahead.labels import Sampled
 
-__all__ = ["PROJECTIONS", "Document", "Dump", "Shard", "Writer"]
+__all__ = ["DOCUMENTS", "PROJECTIONS", "Document", "Dump", "Shard", "Writer", "read_documents"]
 
 PROJECTIONS = "projections.safetensors"
-_DOCUMENTS = "documents"
+DOCUMENTS = "documents"
 _SHARD = re.compile(r"-[0-9a-f]{1,12}\.safetensors$|^\..+\.safetensors\.tmp$")
 # As `data.file_name` and `_write_bytes` name them.
 # Fields of a header that may differ when a dump goes on: they change nothing that is in it.
@@ -93,7 +93,7 @@ class Dump:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.header = read_header(self.folder)
-        self.documents, _ = _read(self.folder)
+        self.documents, _ = read_documents(self.folder)
 
     def tensors(self, document: Document, names: Sequence[str] = ()) -> dict[str, Tensor]:
         """The tensors of a document: those with these names, or all.
@@ -172,7 +172,7 @@ class Writer:
     def __init__(self, folder: Path, header: Header) -> None:
         self.folder, self.header = folder, header
         self.repaired: list[str] = []
-        (folder / _DOCUMENTS).mkdir(parents=True, exist_ok=True)
+        (folder / DOCUMENTS).mkdir(parents=True, exist_ok=True)
         self._lock: int | None = lock(folder)
         try:
             self._settle()
@@ -181,20 +181,22 @@ class Writer:
             raise
 
     def _settle(self) -> None:
-        if (self.folder / DUMP).exists():
+        documents, end = read_documents(self.folder)
+        if documents:
             _check_same(read_header(self.folder), self.header, self.folder)
+        else:  # they may be another backbone's
+            (self.folder / PROJECTIONS).unlink(missing_ok=True)
         write_text(self.folder / DUMP, self.header.model_dump_json(indent=2) + "\n")
-        documents, end = _read(self.folder)
         records = self.folder / RECORDS
         if records.exists() and (torn := records.stat().st_size - end):
             with records.open("r+b") as file:
                 file.truncate(end)
             self.repaired.append(f"{RECORDS}: removed a document that was not whole ({torn} bytes)")
         known = {document.file for document in documents}
-        for path in sorted((self.folder / _DOCUMENTS).iterdir()):
+        for path in sorted((self.folder / DOCUMENTS).iterdir()):
             # Only what a dump writes: what somebody else put here stays.
             ours = _SHARD.search(path.name) is not None and path.is_file()
-            if ours and f"{_DOCUMENTS}/{path.name}" not in known:
+            if ours and f"{DOCUMENTS}/{path.name}" not in known:
                 path.unlink()
         self.done = {document.id for document in documents}
         self.digests = {document.digest for document in documents}
@@ -215,14 +217,7 @@ class Writer:
         lines = "\n".join(record.model_dump_json() for record in records)
         data = save({key: value.contiguous() for key, value in shard.tensors.items()})
         size = len(data) + len(lines.encode()) + 1
-        cap = self.header.max_bytes
-        if cap is not None and self.bytes + size > cap:
-            raise BadInput(
-                f"the next document ({shard.id}) needs {size:,} bytes, and {self.bytes:,} of "
-                f"{cap:,} are taken by {len(self.done)} documents",
-                where=str(self.folder),
-                fix="train on what is there, or go on with a higher --max-gigabytes",
-            )
+        self._check_room(f"the next document ({shard.id}) needs", size)
         _write_bytes(self.folder / name, data)
         self._lines.append(lines)
         self.done.add(shard.id)
@@ -230,14 +225,30 @@ class Writer:
         self.bytes += size
 
     def keep_projections(self, projections: Mapping[str, Tensor]) -> None:
-        """Writes the backbone's query projections, once."""
+        """Writes the backbone's query projections, once.
+
+        Raises:
+            BadInput: they would pass the cap.
+        """
         from safetensors.torch import save
 
         path = self.folder / PROJECTIONS
         if projections and not path.exists():
             data = save({name: value.contiguous() for name, value in projections.items()})
+            self._check_room("the backbone's query projections need", len(data))
             _write_bytes(path, data)
             self.bytes += len(data)
+
+    def _check_room(self, what: str, size: int) -> None:
+        cap = self.header.max_bytes
+        if cap is not None and self.bytes + size > cap:
+            go_on = "train on what is there, or go on with" if self.done else "give"
+            raise BadInput(
+                f"{what} {size:,} bytes beside the {self.bytes:,} of {len(self.done)} documents, "
+                f"above the cap of {cap:,}",
+                where=str(self.folder),
+                fix=f"{go_on} a higher --max-gigabytes",
+            )
 
     def _records(self, shard: Shard, name: str) -> list[DumpRecord]:
         layers = [layer_name(layer) for layer in self.header.layers]
@@ -325,7 +336,7 @@ def _check_same(before: Header, header: Header, folder: Path) -> None:
             )
 
 
-def _read(folder: Path) -> tuple[tuple[Document, ...], int]:
+def read_documents(folder: Path) -> tuple[tuple[Document, ...], int]:
     """The whole documents, and where the last of them ends in the file of records."""
     path = folder / RECORDS
     documents: list[Document] = []

@@ -9,6 +9,7 @@ the model's greedy continuation.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,8 @@ __all__ = [
     "items_of_task",
     "local_model",
 ]
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -85,13 +88,22 @@ def items_of_file(
     A document is in a split by its text, so that no other split of the same file holds it.
 
     Raises:
-        BadInput: a line without text, or an id that was there before.
+        BadInput: a line without text or with half a character, or an id that was there before.
     """
     found = 0
     seen: set[str] = set()
     for number, row in read_jsonl(path):
         given = row.get("id")
         name = f"{path.name}:{number}" if given is None else str(given)
+        text = row.get("text", row.get("prompt"))
+        if not isinstance(text, str) or not text.strip():
+            raise BadInput(
+                "holds no text", where=f"{path}:{number}", fix='write {"text": "..."} on each line'
+            )
+        if _HALF.search(name + text):
+            raise BadInput(
+                "holds half of a character", where=f"{path}:{number}", fix="mend or remove the line"
+            )
         if name in seen:
             raise BadInput(
                 f"id {name[:60]!r} was there before",
@@ -99,11 +111,6 @@ def items_of_file(
                 fix="give each its own",
             )
         seen.add(name)
-        text = row.get("text", row.get("prompt"))
-        if not isinstance(text, str) or not text.strip():
-            raise BadInput(
-                "holds no text", where=f"{path}:{number}", fix='write {"text": "..."} on each line'
-            )
         if split_of(text) != split:
             if skipped is not None:
                 skipped.other_split += 1

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from planish.methods.lookahead.config import Dumping
+from planish.methods.lookahead.dumping.places import check_place
 from planish.records import BadInput
 from planish.runs import Run
 from planish.runs.console import Screen, command
@@ -90,8 +91,28 @@ def dump(
     if preset is None and (model or "").startswith("embedded:"):
         preset = "tiny"
     plan = _plan(model, task, documents, out, split, limit, max_gigabytes, preset, config)
-    _check_out(Path(plan.out), resume)
-    return _carry_out(plan, runs, Screen(json=json))
+    check_place(Path(plan.out), goes_on=resume)
+    dials = [] if preset is None else ["--preset", preset]
+    then = ["planish", "lookahead", "train", "--dump", plan.out, "--out", "indexer", *dials]
+    dials += [word for name in sorted(config.model_fields_set) for word in _typed(config, name)]
+    again = [*_again(plan, runs), *dials, "--resume"]
+    return _carry_out(plan, runs, Screen(json=json), command(*again), command(*then))
+
+
+def _typed(config: Dumping, name: str) -> tuple[str, str]:
+    return f"--{name.replace('_', '-')}", str(getattr(config, name))
+
+
+def _again(plan: Plan, runs: Path) -> Iterator[str]:
+    """The command of a dump without its dials."""
+    yield from ("planish", "lookahead", "dump", "--model", plan.model)
+    yield from ("--task", plan.task) if plan.task else ("--documents", plan.documents or "")
+    yield from ("--out", plan.out, "--split", plan.split)
+    if plan.limit is not None:
+        yield from ("--limit", str(plan.limit))
+    if plan.max_bytes is not None:
+        yield from ("--max-gigabytes", str(plan.max_bytes / _GIGABYTE))
+    yield from ("--runs", str(runs))
 
 
 def _plan(
@@ -127,36 +148,27 @@ def _plan(
     )
 
 
-def _check_out(out: Path, resume: bool) -> None:
-    from planish.methods.lookahead.data import DUMP
-
-    there = (out / DUMP).exists()
-    if there and not resume:
-        raise BadInput("holds a dump", where=str(out), fix="add --resume, or name a new folder")
-    if out.exists() and not there and (not out.is_dir() or any(out.iterdir())):
-        raise BadInput("is there already, and is no dump", where=str(out), fix="name a new folder")
-
-
-def _carry_out(plan: Plan, runs: Path, screen: Screen) -> int:
+def _carry_out(plan: Plan, runs: Path, screen: Screen, again: str, then: str) -> int:
     from planish.judges.resumable import resumable
     from planish.methods.lookahead.dumping.attending import projections
     from planish.methods.lookahead.dumping.folder import Writer
     from planish.methods.lookahead.dumping.reading import local_model
     from planish.models.memory.backbone import Backbone
 
+    total = _count(plan)
     model = local_model(plan.model)
     backbone = Backbone.of(model.model)
     header = make_header(plan, backbone, model.revision)
     slug = f"dump-{Path(plan.out).name}"
     run = Run.create("lookahead", slug, plan, seed=plan.seed, root=runs, stage="dump")
-    with run, resumable(run, screen), Writer(Path(plan.out), header) as writer:
+    with run, resumable(run, screen, again), Writer(Path(plan.out), header) as writer:
         for line in writer.repaired:
             screen.warn(line)
         before = len(writer.done)
         if before:
             screen.note(f"{before} documents are there already")
         writer.keep_projections(projections(backbone, header.layers))
-        skipped, tokens = _dump_all(plan, model, backbone, writer, screen)
+        skipped, tokens = _dump_all(plan, model, backbone, writer, screen, total)
         if not writer.done:
             raise BadInput("no document could be sampled", where=plan.out, fix="use longer ones")
         summary = {
@@ -168,7 +180,6 @@ def _carry_out(plan: Plan, runs: Path, screen: Screen) -> int:
         }
         run.finish(**summary)
     screen.numbers(summary, title=f"{plan.model}: {plan.task or plan.documents}")
-    then = command("planish", "lookahead", "train", "--dump", plan.out, "--out", "indexer")
     screen.close({**summary, "out": plan.out}, run=run.path, then=[then])
     return 0
 
@@ -214,13 +225,17 @@ def spread(layers: tuple[int, ...], most: int) -> tuple[int, ...]:
 
 
 def _dump_all(
-    plan: Plan, model: LocalModel, backbone: Backbone, writer: Writer, screen: Screen
+    plan: Plan,
+    model: LocalModel,
+    backbone: Backbone,
+    writer: Writer,
+    screen: Screen,
+    total: int,
 ) -> tuple[Skipped, int]:
     from planish.methods.lookahead.dumping.attending import sample, stretches
     from planish.methods.lookahead.dumping.reading import Skipped, batches, continued
 
     skipped, tokens = Skipped(), 0
-    total = plan.limit or _count(plan)
     with screen.progress("dumping", total=total) as step:
 
         def wanted(id: str) -> bool:
@@ -256,7 +271,14 @@ def _items(plan: Plan, skipped: Skipped) -> Iterator[Item]:
 
 
 def _count(plan: Plan) -> int:
+    """Reads all that will be dumped: what is wrong with it is told before the work begins."""
     from planish.methods.lookahead.dumping.reading import Skipped
 
-    counted: list[Any] = list(_items(plan, Skipped()))
-    return len(counted)
+    skipped = Skipped()
+    if total := sum(1 for _ in _items(plan, skipped)):
+        return total
+    raise BadInput(
+        f"holds no document of the split {plan.split} ({skipped.other_split} of others)",
+        where=plan.documents or plan.task or "",
+        fix="name another --split or other documents",
+    )

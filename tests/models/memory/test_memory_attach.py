@@ -15,6 +15,7 @@ from transformers import DynamicCache, StaticCache
 from planish.errors import BadInput
 from planish.models.memory.attach import Session, lookahead
 from planish.models.memory.budget import Budget, WindowRecord
+from planish.models.memory.cache import LookaheadCache
 from planish.models.memory.store import HostStore
 from support import backbones
 from support.memory import Chance
@@ -56,6 +57,48 @@ def test_it_decides_after_the_first_token_and_then_every_interval(model: Any) ->
         assert window.bytes.host
     assert session.cache is not None
     assert session.windows[-1].bytes == session.cache.bytes_per_row()[0]
+
+
+def test_a_rejected_draft_brings_no_decision_of_its_own(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer, entered, cropped = Attentive(), [], []
+    crop = LookaheadCache.crop
+
+    def note(cache: LookaheadCache, tokens_to_remove: int) -> None:
+        crop(cache, tokens_to_remove)
+        if tokens_to_remove:
+            cropped.append((len(session.windows), cache.length))
+
+    def keep(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        entered.append(kwargs["hidden_states"][0])
+
+    monkeypatch.setattr(LookaheadCache, "crop", note)
+    handle = model.model.layers[1].self_attn.register_forward_pre_hook(keep, with_kwargs=True)
+    ids_BL = prompt(length=9)["input_ids"].repeat(1, 5)
+    options: dict[str, Any] = {"max_new_tokens": 60, "do_sample": False}
+    with lookahead(model, scorer, BUDGET, chunk_tokens=CHUNK) as session:
+        model.generate(ids_BL, **options, prompt_lookup_num_tokens=6)
+    handle.remove()
+    assert len(cropped) > 2
+    steps = [window.step for window in session.windows]
+    assert 4 < len(steps) <= 60 // BUDGET.interval + 2
+    assert all(after - before >= BUDGET.interval for before, after in pairwise(steps))
+    assert all(steps[made - 1] <= length for made, length in cropped if made)
+    for moment, step in zip(scorer.moments, steps, strict=True):
+        assert moment.positions_B.tolist() == [step - 1]
+        assert any(torch.equal(moment.hidden[1][0], states[0]) for states in entered)
+
+
+def test_a_history_that_shrinks_below_the_last_decision_brings_one(model: Any) -> None:
+    with lookahead(model, Chance(), BUDGET, chunk_tokens=CHUNK) as session:
+        ids = prompt()["input_ids"]
+        cache = model(ids, use_cache=True).past_key_values
+        cache.activate_past_recording()
+        for drafted, taken_back in ((4, 3), (4, 3), (4, 6), (4, 3)):
+            model(ids[:, :drafted], past_key_values=cache, use_cache=True)
+            cache.crop(-taken_back)
+    assert [window.step for window in session.windows] == [41, 41]
 
 
 def test_a_model_is_left_as_it_was(model: Any) -> None:

@@ -6,7 +6,8 @@
 
 Inside, `generate` makes a `LookaheadCache` by itself. After the first one-token forward pass behind
 a prompt, and then every `interval` tokens, the scorer is asked, and the new set acts from the next
-token. A forward pass over more than `dense_queries` new tokens sees the whole history.
+token. Where tokens are drafted, the first one of a pass is asked for, which is never taken back.
+A forward pass over more than `dense_queries` new tokens sees the whole history.
 
 Shape suffixes: B rows, L history, Q queries, S slots, E hidden.
 """
@@ -71,6 +72,8 @@ class Session:
         self._hidden: dict[int, Tensor] = {}
         self._waiting = True  # for the first decision behind a prompt
         self._decided = 0  # length at the last decision
+        self._certain = 0  # tokens that no speculation takes back, those of this pass included
+        self._last = -1  # the last of them among the new ones
         self._due = False
         scorer.prepare(backbone, budget, chunk_tokens)
 
@@ -107,6 +110,9 @@ class Session:
         if queries > self.budget.dense_queries:
             cache.recall_all()
             self._waiting = True
+        # Drafted tokens may be rejected, the first one of a pass is not.
+        self._last = 0 if cache.recording else queries - 1
+        self._certain = cache.length + self._last + 1
         self._due = self._is_due(cache, queries)
         if cache.in_order:
             return kwargs
@@ -114,9 +120,9 @@ class Session:
         return kwargs | {"attention_mask": mask}
 
     def keep(self, layer: int, states_BTE: Tensor) -> None:
-        """Remembers what enters an attention module at the last token, if it is wanted."""
+        """Remembers what enters an attention module at the last certain token, if it is wanted."""
         if self._due:
-            self._hidden[layer] = states_BTE[:, -1].detach().clone()
+            self._hidden[layer] = states_BTE[:, self._last].detach().clone()
 
     def after(self) -> None:
         """Decides anew, if it is time."""
@@ -218,15 +224,15 @@ class Session:
         if self._waiting:
             # A short piece of a prompt is no sign of decoding, a speculation is.
             return queries == 1 or cache.recording
-        return cache.length + queries - self._decided >= self.budget.interval
+        return self._certain - self._decided >= self.budget.interval
 
     def _decide(self, cache: LookaheadCache) -> None:
-        first, self._waiting, self._decided = self._waiting, False, cache.length
+        first, self._waiting, self._decided = self._waiting, False, self._certain
         rows, chunks, tokens = cache.num_rows, cache.num_chunks, cache.chunk_tokens
         if not chunks:
             return
         device = self.backbone.decoder.device
-        positions_B = cache.length - 1 - cache.padding_B.to(device)
+        positions_B = self._certain - 1 - cache.padding_B.to(device)
         begin = time.perf_counter()
         scores_BC = self.scorer.score(Moment(self._hidden, positions_B, cache, self.backbone))
         scores_BC = scores_BC.float().cpu()  # also waits for it
@@ -264,7 +270,7 @@ class Session:
         for row, lies in enumerate(cache.bytes_per_row()):
             record = WindowRecord(
                 request=row,
-                step=cache.length - int(cache.padding_B[row]),
+                step=self._certain - int(cache.padding_B[row]),
                 num_chunks=cache.num_chunks,
                 kept=int(kept_B[row]),
                 thresholded=int(thresholded_B[row]),

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +11,9 @@ import torch
 from planish.cli import main
 from planish.embedded.recall_model import build_tokenizer
 from planish.methods.lookahead.evaluate.outcomes import OUTCOME, TRACE, Outcome, Trace
+from planish.methods.lookahead.evaluate.settings import Settings
 from planish.methods.lookahead.evaluate.summary import Summary
+from planish.methods.lookahead.running.evaluate import _then, make_plan
 from planish.methods.lookahead.showing import report, residency_figure, sentences, shown_traces
 from planish.records import read_jsonl
 from planish.runs.rows import read_rows
@@ -110,6 +114,33 @@ def test_the_screen_names_arms_and_what_is_next(capsys, checkpoint, tmp_path):
     assert re.search(r"recency\s", out)
     assert "at 40 % of the bytes" in out
     assert "planish lookahead evaluate" in out
+
+
+def test_what_is_next_is_the_same_comparison_with_decisions_twice_as_often():
+    given = {"model": "hf:x y", "tasks": ("recall:vt:96", "chain:3")}
+    usual = make_plan(given, Settings())
+    line = "planish lookahead evaluate --model 'hf:x y' --task recall:vt:96 chain:3"
+    assert _then(usual, Path("run")) == f"{line} --interval 32"
+    dials = Settings(interval=5, sink_tokens=4, quality=False)
+    more = {"arms": ("recency", "dense"), "fractions": (0.2,), "examples": 3, "seed": 7,
+            "seeds": 2, "split": "gate"}  # fmt: skip
+    words = shlex.split(_then(make_plan(given | more, dials), Path("run")))
+    assert words[words.index("--interval") + 1] == "2"
+    assert "--no-quality" in words
+    for option, value in (
+        ("--sink-tokens", "4"), ("--arms", "recency,dense"), ("--fractions", "0.2"),
+        ("--examples", "3"), ("--seed", "7"), ("--seeds", "2"), ("--split", "gate"),
+    ):  # fmt: skip
+        assert words[words.index(option) + 1] == value
+    shortest = make_plan(given, Settings(interval=1))
+    assert _then(shortest, Path("a run")) == "planish runs show 'a run'"
+
+
+@pytest.mark.parametrize("model", ["embedded:recall", "embedded:recall?batch_size=4"])
+def test_a_shipped_model_brings_its_indexer_and_others_bring_none(model):
+    task = {"tasks": ("recall:vt:96",)}
+    assert make_plan({"model": model, **task}, Settings()).indexer == "embedded:recall-indexer"
+    assert make_plan({"model": "embedded:other", **task}, Settings()).indexer is None
 
 
 @pytest.fixture(scope="module")

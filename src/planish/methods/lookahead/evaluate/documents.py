@@ -6,19 +6,18 @@ for batch in batches(found, size=8): ...
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from planish.errors import BadInput
 from planish.methods.lookahead.data import Need
+from planish.methods.lookahead.dumping.needs import needs_of
 from planish.models.local_prompts import PromptWriter
 from planish.records import Example
 from planish.tasks.base import Task
 
-__all__ = ["Document", "batches", "documents", "needs_of"]
+__all__ = ["Document", "batches", "documents"]
 
 _SPARE = 2
 """Tokens of a reply beyond the task's own: an end, and one that should not be there."""
@@ -82,6 +81,7 @@ def _document(
     name = f"{task.name}/{seed}/{example.id}"
     text = writer.write(example.prompt)
     prompt_ids, gold_ids = writer.encode_reply(text, task.gold(example))
+    told, content = example.meta.get("needs"), example.prompt[-1].content
     if len(prompt_ids) < 2:
         raise BadInput("the prompt has fewer than two tokens", where=name)
     return Document(
@@ -92,88 +92,8 @@ def _document(
         example=example,
         prompt_ids=tuple(prompt_ids),
         max_tokens=max_tokens or len(gold_ids) + _SPARE,
-        needs=needs_of(example, text, prompt_ids, gold_ids, writer.tokenizer, where=name),
+        needs=needs_of(told, content, text, prompt_ids, gold_ids, writer.tokenizer, where=name),
     )
-
-
-def needs_of(
-    example: Example,
-    text: str,
-    prompt_ids: Sequence[int],
-    gold_ids: Sequence[int],
-    tokenizer: Any,
-    *,
-    where: str = "",
-) -> tuple[Need, ...] | None:
-    """Which tokens of the prompt each token of the answer needs, as far as the task tells.
-
-    `meta["needs"]` holds, for each part of the answer, its first word in the answer, its first
-    word in the last user turn, and how many words it has.
-
-    Args:
-        text: the prompt as one text; prompt_ids: its tokens.
-        gold_ids: of the answer.
-
-    Returns:
-        None where the task does not tell, a part hangs on all of the context, or the tokenizer
-        does not tell which words its tokens are.
-
-    Raises:
-        BadInput: needs that are no such triples, or lie outside the prompt or the answer.
-    """
-    raw = example.meta.get("needs")
-    if not raw or not isinstance(raw, list) or not tokenizer.is_fast:
-        return None
-    triples = [_triple(each, where) for each in raw]
-    if any(begin < 0 for _, begin, _ in triples):
-        return None
-    content = example.prompt[-1].content
-    answer = tokenizer.decode(list(gold_ids))
-    heads = _word_tokens(tokenizer, text, text.rfind(content), content, prompt_ids)
-    tails = _word_tokens(tokenizer, answer, 0, answer, gold_ids)
-    if heads is None or tails is None:
-        return None
-    found: list[Need] = []
-    for first, begin, words in triples:
-        if begin + words > len(heads) or first >= len(tails):
-            raise BadInput("a need lies outside the text", where=where)
-        span = heads[begin][0], heads[begin + words - 1][1]
-        last = tails[min(first + words, len(tails)) - 1][1]
-        found += [(token, *span) for token in range(tails[first][0], last)]
-    return tuple(found)
-
-
-def _triple(raw: Any, where: str) -> tuple[int, int, int]:
-    whole = isinstance(raw, list | tuple) and len(raw) == 3
-    if not whole or not all(type(number) is int for number in raw) or raw[0] < 0 or raw[2] < 1:
-        raise BadInput(
-            f"cannot read the need {str(raw)[:60]}",
-            where=where,
-            fix="write [first word in the answer, first word in the prompt, words]",
-        )
-    return raw[0], raw[1], raw[2]
-
-
-def _word_tokens(
-    tokenizer: Any, text: str, start: int, part: str, ids: Sequence[int]
-) -> list[tuple[int, int]] | None:
-    """Tokens [first, behind the last) of every word of `part`, which begins at `start` of `text`.
-
-    None where the tokens of the text are not the given ones.
-    """
-    told = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    opening = len(ids) - len(told["input_ids"])
-    if start < 0 or opening < 0 or list(ids[opening:]) != told["input_ids"]:
-        return None
-    begins = [begin for begin, _ in told["offset_mapping"]]
-    ends = [end for _, end in told["offset_mapping"]]
-    return [
-        (
-            opening + bisect_right(ends, start + word.start()),
-            opening + bisect_left(begins, start + word.end()),
-        )
-        for word in re.finditer(r"\S+", part)
-    ]
 
 
 def batches(found: Iterable[Document], size: int) -> Iterator[list[Document]]:

@@ -37,7 +37,6 @@ __all__ = ["AGAIN", "Plan", "evaluate"]
 AGAIN = "planish lookahead evaluate --resume"
 EXAMPLES, FRACTIONS = 26, (0.05, 0.1, 0.135, 0.25)
 
-_EMBEDDED = Path(__file__).parents[3] / "embedded"
 _Several = Parameter(consume_multiple=True, negative="")
 
 
@@ -147,6 +146,7 @@ def make_plan(given: dict[str, Any], config: Settings) -> Plan:
             without an indexer.
     """
     from planish.methods.lookahead.evaluate.bench import plays
+    from planish.models.memory.loading import shipped_indexer
 
     for name, option, example in (
         ("model", "--model", "hf:./checkpoint"),
@@ -158,12 +158,11 @@ def make_plan(given: dict[str, Any], config: Settings) -> Plan:
                 where=option,
                 fix=f"give {option} {example}, or --resume RUN to go on with a run",
             )
-    scheme, _, rest = given["model"].partition(":")
-    shipped = f"{rest.partition('?')[0]}-indexer"
-    if scheme == "embedded" and "indexer" not in given and (_EMBEDDED / shipped).is_dir():
-        given = given | {"indexer": f"embedded:{shipped}"}
+    shipped = shipped_indexer(given["model"])
+    if shipped and "indexer" not in given:
+        given = given | {"indexer": shipped}
     if "arms" not in given:
-        given = given | {"arms": ARMS if "indexer" in given else ARMS[1:]}
+        given = given | {"arms": _arms(given.get("indexer"))}
     if "lookahead" in given["arms"] and "indexer" not in given:
         raise BadInput(
             "the arm lookahead has none",
@@ -173,6 +172,11 @@ def make_plan(given: dict[str, Any], config: Settings) -> Plan:
     plan = Plan(**config.model_dump(), **given)
     plays(plan.arms, plan.fractions)
     return plan
+
+
+def _arms(indexer: str | None) -> tuple[str, ...]:
+    """Those that are compared where none are named."""
+    return ARMS[1:] if indexer is None else ARMS
 
 
 def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> int:
@@ -306,7 +310,7 @@ def _close(plan: Plan, made: Run, screen: Screen) -> int:
     tiny = plan.model.startswith("embedded:")
     report(summary, traces, plan.model, run=made, tiny=tiny).save(made.report_path)
     show(screen, summary)
-    screen.close(numbers, run=made.path, report=made.report_path, then=_then(plan))
+    screen.close(numbers, run=made.path, report=made.report_path, then=[_then(plan, made.path)])
     return 0
 
 
@@ -320,8 +324,23 @@ def _accuracies(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _then(plan: Plan) -> list[str]:
-    words = ["planish", "lookahead", "evaluate", "--model", plan.model, "--task", *plan.tasks]
+def _then(plan: Plan, run: Path) -> str:
+    """The same with decisions twice as often; where they cannot be more often, a closer look."""
+    if plan.interval == 1:
+        return command("planish", "runs", "show", run)
+    words: list[object] = ["planish", "lookahead", "evaluate", "--model", plan.model]
+    words += ["--task", *plan.tasks]
     if plan.indexer is not None:
         words += ["--indexer", plan.indexer]
-    return [command(*words, "--interval", max(1, plan.interval // 2))]
+    usual = {name: field.default for name, field in Plan.model_fields.items()}
+    usual["arms"] = _arms(plan.indexer)
+    told = {"model", "tasks", "indexer", "interval", "revision", "indexer_digest"}
+    for name, value in plan.model_dump(exclude=told).items():
+        option = name.replace("_", "-")
+        if value == usual[name]:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words += [f"--{option}", ",".join(map(str, value)) if type(value) is tuple else value]
+    return command(*words, "--interval", plan.interval // 2)

@@ -191,7 +191,7 @@ class DeepseekMemory:
         there = weakref.ref(cache)  # what the cache itself holds must not hold the cache
 
         def reorder_cache(beam_idx: Tensor) -> None:
-            caller = there()
+            caller: Any = there()
             type(caller).reorder_cache(caller, beam_idx)
             if caller is self._cache:
                 self._reorder(beam_idx)

@@ -16,6 +16,7 @@ from planish.errors import BadInput
 from planish.models.memory.backbone import Backbone
 from planish.models.memory.budget import Budget
 from planish.models.memory.cache import LookaheadCache
+from planish.models.memory.layer import LookaheadLayer
 from planish.models.memory.store import HostStore
 from support import backbones
 from support.memory import Chance
@@ -244,6 +245,55 @@ def test_a_failed_write_leaves_no_block_behind(
         with pytest.raises(ZeroDivisionError):
             twin.cache.apply(twin.keep({9}))
     assert twin.cache.store.num_blocks == 0
+    twin.check()
+
+
+@pytest.mark.parametrize("what", ["gather", "rearrange"])
+@pytest.mark.parametrize("step", ["swap", "grow", "recall", "crop"])
+def test_a_failure_at_a_later_layer_changes_none(
+    backbone: Backbone, what: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = Twin(backbone, 2, padding=[0, 5])
+    twin.append(42)
+    cache = twin.cache
+    cache.apply(twin.keep({0, 8, 9}, {3, 8, 9}))
+    gather, rearranged = HostStore.gather, LookaheadLayer.rearranged
+
+    def no_room(store: HostStore, ids_N: torch.Tensor, layer: int) -> torch.Tensor:
+        if layer == LAYERS - 1:
+            raise torch.OutOfMemoryError("no room")
+        return gather(store, ids_N, layer)
+
+    def stopped(layer: LookaheadLayer, *moves: Any) -> Any:
+        if layer is cache.layers[-1]:
+            raise torch.OutOfMemoryError("no room")
+        return rearranged(layer, *moves)
+
+    def carry_out() -> None:
+        if step == "swap":
+            cache.apply(twin.keep({1, 4, 9}, {5, 8, 9}))
+        elif step == "grow":
+            cache.apply(twin.keep({1, 2, 3, 4, 5, 6, 9}, {2, 9}))
+        elif step == "recall":
+            cache.recall_all()
+        else:
+            cache.crop(-20)
+
+    before = cache.resident_BC
+    with monkeypatch.context() as patch:
+        if what == "gather":
+            patch.setattr(HostStore, "gather", no_room)
+        else:
+            patch.setattr(LookaheadLayer, "rearranged", stopped)
+        with pytest.raises(torch.OutOfMemoryError):
+            carry_out()
+    assert torch.equal(cache.resident_BC, before)
+    twin.check()
+    if step == "crop":
+        twin.crop(20)
+    else:
+        carry_out()
+    twin.append(3)
     twin.check()
 
 

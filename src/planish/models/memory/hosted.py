@@ -9,7 +9,8 @@ Shape suffixes: B rows, C chunks, L history, K key/value heads, D head width, N 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -102,20 +103,29 @@ class Hosted:
         ids_BC[rows_N, chunks_N] = ids_N
 
     def carry_out(self, moves: Moves, slots: int | None, rows: int) -> Tensor:
-        """Brings every layer into a new order; bytes copied to the device, per row."""
+        """Brings every layer into a new order; bytes copied to the device, per row.
+
+        All that may fail is done for all layers before any of them changes, because they share one
+        layout. New buffers lie beside the old ones until then.
+        """
         assert bool((moves.recall_ids_N >= 0).all()), "a chunk is neither here nor there"
         recalls = len(moves.recall_ids_N) > 0
         side = self._side_stream() if recalls else None
+        changes = []
         for place, layer in enumerate(self._layers):
             layer.wait()
-            recalled = self._recaller(moves, place) if recalls else None
+            if side is not None:
+                for buffer in layer.buffers:
+                    buffer.record_stream(side)
+            with nullcontext() if side is None else torch.cuda.stream(side):
+                states = self._recalled(moves, place) if recalls else None
+                changes.append(layer.rearranged(moves, slots, states))
+        for layer, change in zip(self._layers, changes, strict=True):
             if side is None:
-                layer.rearrange(moves, slots, recalled)
+                change()
                 continue
-            for buffer in layer.buffers:
-                buffer.record_stream(side)
             with torch.cuda.stream(side):
-                layer.rearrange(moves, slots, recalled)
+                change()
                 layer.ready = side.record_event()
             for buffer in layer.buffers:
                 buffer.record_stream(torch.cuda.current_stream(layer.device))
@@ -168,13 +178,9 @@ class Hosted:
 
     # ---- transfer
 
-    def _recaller(self, moves: Moves, place: int) -> Callable[[], Tensor]:
-        device = self._layers[place].device
-
-        def recall() -> Tensor:
-            return self.store.gather(moves.recall_ids_N, place).to(device, non_blocking=True)
-
-        return recall
+    def _recalled(self, moves: Moves, place: int) -> Tensor:
+        states = self.store.gather(moves.recall_ids_N, place)
+        return states.to(self._layers[place].device, non_blocking=True)
 
     def _side_stream(self) -> torch.cuda.Stream | None:
         """A stream for transfers, behind what was computed so far; None on the CPU."""

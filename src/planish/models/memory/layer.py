@@ -135,22 +135,26 @@ class LookaheadLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         rows_N, frames_N = rows_N.to(self.device), frames_N.to(self.device)
         return [self._framed(buffer)[rows_N, frames_N] for buffer in self.buffers]
 
-    def rearrange(
-        self, moves: Moves, slots: int | None, recalled: Callable[[], Tensor] | None
-    ) -> None:
-        """Brings the buffers into a new layout.
+    def rearranged(
+        self, moves: Moves, slots: int | None, recalled: Tensor | None
+    ) -> Callable[[], None]:
+        """Makes ready a new layout: nothing changes before the result is called.
 
         Args:
             moves: what goes where.
             slots: of new buffers; None: the old ones are used again.
-            recalled: makes keys and values (2, N, K, T, D) of the frames that come back, on
-                the device.
+            recalled: keys and values (2, N, K, T, D) of the frames that come back, on the device.
         """
-        states = None if recalled is None else recalled()
-        self.keys = self.values = None  # the old buffers go one by one
-        for part in range(2):
-            coming = None if states is None else states[part]
-            self.buffers[part] = self._rearranged(self.buffers[part], moves, slots, coming)
+        parts = [
+            self._rearranged(buffer, moves, slots, None if recalled is None else recalled[part])
+            for part, buffer in enumerate(self.buffers)
+        ]
+
+        def change() -> None:
+            self.keys = self.values = None
+            self.buffers = [part() for part in parts]
+
+        return change
 
     def change_rows(self, indices_B: Tensor) -> None:
         """Row i is from now on what row `indices[i]` was."""
@@ -168,7 +172,7 @@ class LookaheadLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
 
     def _rearranged(
         self, old: Tensor, moves: Moves, slots: int | None, coming: Tensor | None
-    ) -> Tensor:
+    ) -> Callable[[], Tensor]:
         device, new = old.device, old
         # What moves is read before anything is written: old and new places may overlap.
         before, after, count = moves.tail
@@ -181,15 +185,26 @@ class LookaheadLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         else:
             tail = tail.clone()
         source, target = self._framed(old), self._framed(new)
+        writes = []
         for rows_N, sources_N, targets_N in moving:
             if len(rows_N):
                 rows_N = rows_N.to(device)
-                target[rows_N, targets_N.to(device)] = source[rows_N, sources_N.to(device)]
-        new[:, :, after : after + count] = tail
+                states = source[rows_N, sources_N.to(device)]
+                writes.append((rows_N, targets_N.to(device), states))
         if coming is not None:
             rows_N = moves.recall_rows_N.to(device)
-            target[rows_N, moves.recall_targets_N.to(device)] = coming
-        return new
+            writes.append((rows_N, moves.recall_targets_N.to(device), coming))
+
+        def write() -> Tensor:
+            for rows_N, targets_N, states in writes:
+                target[rows_N, targets_N] = states
+            new[:, :, after : after + count] = tail
+            return new
+
+        if slots is None:
+            return write
+        write()  # what was only read is free again before the next layer's turn
+        return lambda: new
 
     def _framed(self, buffer: Tensor) -> Tensor:
         """The same memory as (B, F, K, T, D)."""

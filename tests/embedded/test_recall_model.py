@@ -204,50 +204,16 @@ def test_matching_takes_the_words_and_not_their_places(reader):
     assert weights_BHTL[0, :LOOKING, places, places - 63].mean() < 0.1
 
 
+def record_key(reader, attribute, entity):
+    """What each word knows of the record behind the first layer; its value is words 6 to 9."""
+    words = f"640 641 ; {attribute} {entity} = 401 402 403 404 642 643 644 645 646 647".split()
+    ids_BT = torch.tensor([[VOCABULARY.index(word) for word in words]])
+    return reader.model(ids_BT, output_hidden_states=True).hidden_states[1][0, :, _RECORD]
+
+
 def test_the_words_of_a_record_know_its_key_and_no_others_do(reader):
     """The units of the first layer open from "=" on, and write attribute and entity."""
-    words = [
-        "640",
-        "641",
-        ";",
-        "7",
-        "300",
-        "=",
-        "401",
-        "402",
-        "403",
-        "404",
-        "642",
-        "643",
-        "644",
-        "645",
-        "646",
-        "647",
-    ]
-    other = [
-        "640",
-        "641",
-        ";",
-        "9",
-        "310",
-        "=",
-        "401",
-        "402",
-        "403",
-        "404",
-        "642",
-        "643",
-        "644",
-        "645",
-        "646",
-        "647",
-    ]
-    first, second = (
-        reader.model(
-            torch.tensor([[VOCABULARY.index(word) for word in text]]), output_hidden_states=True
-        ).hidden_states[1][0, :, _RECORD]
-        for text in (words, other)
-    )
+    first, second = record_key(reader, "7", "300"), record_key(reader, "9", "310")
     told = (first - second).norm(dim=1)
     assert told[5:10].min() > 5 * told[[0, 1, 2, 14, 15]].max()
 

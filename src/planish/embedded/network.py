@@ -1,6 +1,8 @@
-"""The network of the embedded models: a small stock Qwen3, told apart by depth and vocabulary.
+"""What embedded models are made of: a tokenizer of words, and a small stock Qwen3.
 
-    model = build_network(("0", "1", "<eos>", "<pad>"), seed=0, num_layers=2, max_positions=64)
+    words = ("0", "1", EOS, PAD)
+    tokenizer = build_words_tokenizer(words, chat_template, max_length=64)
+    model = build_network(words, seed=0, num_layers=2, max_positions=64)
 
 Rotary positions count from the first token that is not padding, so a text may stand anywhere; a
 small base keeps neighbouring positions apart at this width.
@@ -11,9 +13,42 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["EOS", "PAD", "build_network"]
+__all__ = ["EOS", "PAD", "build_network", "build_words_tokenizer"]
 
 EOS, PAD = "<eos>", "<pad>"
+
+
+def build_words_tokenizer(
+    vocabulary: Sequence[str], chat_template: str, max_length: int, *, pattern: str | None = None
+) -> Any:
+    """One token per word; a word it does not know reads as padding.
+
+    Args:
+        vocabulary: every word, `EOS` and `PAD` among them, in the order of their ids.
+        max_length: longest text in tokens.
+        pattern: what a word is where words need no blanks between them.
+    """
+    from tokenizers import Regex, Tokenizer, pre_tokenizers
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
+    words = {word: index for index, word in enumerate(vocabulary)}
+    tokenizer = Tokenizer(WordLevel(words, unk_token=PAD))
+    blanks = pre_tokenizers.WhitespaceSplit()
+    tokenizer.pre_tokenizer = (
+        blanks
+        if pattern is None
+        else pre_tokenizers.Sequence([blanks, pre_tokenizers.Split(Regex(pattern), "isolated")])
+    )
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        eos_token=EOS,
+        pad_token=PAD,
+        padding_side="left",
+        model_max_length=max_length,
+        clean_up_tokenization_spaces=False,
+        chat_template=chat_template,
+    )
 
 
 def build_network(

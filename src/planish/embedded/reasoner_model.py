@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from planish.embedded.network import EOS, PAD, build_network
+from planish.embedded.network import EOS, PAD, build_network, build_words_tokenizer
 
 __all__ = [
     "CHAT_TEMPLATE",
@@ -68,24 +68,8 @@ def build_tokenizer() -> Any:
 
     Blanks are not needed: `V[[A]]` is two tokens, `3+4` three.
     """
-    from tokenizers import Regex, Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import Sequence, Split, WhitespaceSplit
-    from transformers import PreTrainedTokenizerFast
-
-    words = {word: index for index, word in enumerate(VOCABULARY)}
-    tokenizer = Tokenizer(WordLevel(words, unk_token=PAD))
-    pattern = Regex(r"\[\[[AB]\]\]|[A-Za-z]+|.")
-    tokenizer.pre_tokenizer = Sequence([WhitespaceSplit(), Split(pattern, "isolated")])
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer,
-        eos_token=EOS,
-        pad_token=PAD,
-        padding_side="left",
-        model_max_length=128,
-        clean_up_tokenization_spaces=False,
-        chat_template=CHAT_TEMPLATE,
-    )
+    pattern = r"\[\[[AB]\]\]|[A-Za-z]+|."
+    return build_words_tokenizer(VOCABULARY, CHAT_TEMPLATE, 128, pattern=pattern)
 
 
 def build_model(seed: int) -> Any:

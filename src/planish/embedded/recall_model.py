@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from planish.embedded.network import EOS, PAD
+from planish.embedded.network import EOS, PAD, build_words_tokenizer
 from planish.tasks.recall import grammar
 
 __all__ = [
@@ -50,7 +50,7 @@ CHAT_TEMPLATE = """\
 """
 
 SHIFTS = 7
-"""Heads of the first layer look 1 to 7 words back."""
+"""Heads of the first layer that write: they look 1 to 7 words back. The last head is free."""
 
 MATCHING = (1, 2)
 """Layers whose heads match what came before."""
@@ -58,36 +58,25 @@ MATCHING = (1, 2)
 _HIDDEN, _HEADS, _GROUPS, _WIDTH, _LAYERS = 192, 8, 4, 32, 4
 # A hidden state begins as 48 numbers of the word here, 16 of each of the seven words before it, and
 # 32 of the record that the word belongs to: its attribute and its entity.
-_OWN, _CODE, _MATCHING_GROUPS = 48, 16, 2
-_RECORD = slice(_OWN + 7 * _CODE, _OWN + 9 * _CODE)
-_LOUDNESS, _GAIN = 0.3, 1.6
-_THETA = 50.0
-# With these, a word's place beats its neighbours by 9 in the logits, and every other place of a
-# context of 131,072 words by more.
-_SHARPNESS = 25.8
+_OWN, _CODE = 48, 16
+_RECORD = slice(_OWN + SHIFTS * _CODE, _OWN + (SHIFTS + 2) * _CODE)
+# Deviation of a word's numbers, and what is left of the random weights around those that are set.
+_LOUDNESS, _QUIET = 0.3, 0.1
 # Word "=" has a number of its own, by which the words of a value know where their record began.
 _SIGN, _SIGN_SIZE = 0, 4.0
+# With these, a word's place beats its neighbours by 9 in the logits, and every other place of a
+# context of 131,072 words by more.
+_THETA, _SHARPNESS = 50.0, 25.8
+# A unit that remembers is shut by as much as the number of "=" is multiplied by, which is above 1
+# where there is one. Gate times value is far above the size of a word: a share of it is written.
+_GATE, _WRITTEN = 4.0, 0.03
+# Groups of keys that match, each for its heads, and the factor of their keys and of the queries.
+_MATCHING_GROUPS, _GAIN = 2, 1.6
 
 
 def build_tokenizer() -> Any:
     """One token per word; a word it does not know reads as padding."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import WhitespaceSplit
-    from transformers import PreTrainedTokenizerFast
-
-    words = {word: index for index, word in enumerate(VOCABULARY)}
-    tokenizer = Tokenizer(WordLevel(words, unk_token=PAD))
-    tokenizer.pre_tokenizer = WhitespaceSplit()
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer,
-        eos_token=EOS,
-        pad_token=PAD,
-        padding_side="left",
-        model_max_length=1 << 20,
-        clean_up_tokenization_spaces=False,
-        chat_template=CHAT_TEMPLATE,
-    )
+    return build_words_tokenizer(VOCABULARY, CHAT_TEMPLATE, 1 << 20)
 
 
 def build_model(seed: int) -> Any:
@@ -139,7 +128,7 @@ def _words(embedding_VE: Any) -> Any:
     """Sets the embeddings, and returns the matrix that takes a hidden state to its word's code."""
     import torch
 
-    embedding_VE.mul_(0.1)
+    embedding_VE.mul_(_QUIET)
     embedding_VE[:, 1:_OWN] += _LOUDNESS * torch.randn(len(VOCABULARY), _OWN - 1)
     embedding_VE[:, _SIGN] = 0
     embedding_VE[VOCABULARY.index("=")] = 0
@@ -166,11 +155,11 @@ def _shift(attention: Any, code_DE: Any) -> None:
         for back in range(1, _HEADS + 1)
     ]
     attention.q_proj.bias.copy_(torch.cat(queries))
-    attention.v_proj.weight.mul_(0.1)
-    attention.o_proj.weight.mul_(0.1)
-    # What a layer reads is divided by its size; what is written has the size of a word again.
+    attention.v_proj.weight.mul_(_QUIET)
+    attention.o_proj.weight.mul_(_QUIET)
     for group in range(_GROUPS):
         attention.v_proj.weight[group * _WIDTH :][:_CODE] += code_DE
+    # What a layer reads is divided by its size; what is written has the size of a word again.
     for head in range(SHIFTS):
         block_ED = attention.o_proj.weight[:, head * _WIDTH : (head + 1) * _WIDTH]
         block_ED[_slot(head + 1), :_CODE] += _LOUDNESS * torch.eye(_CODE)
@@ -181,17 +170,17 @@ def _remember(mlp: Any) -> None:
     import torch
 
     for weight in (mlp.gate_proj.weight, mlp.up_proj.weight, mlp.down_proj.weight):
-        weight.mul_(0.1)
+        weight.mul_(_QUIET)
     unit = 0
     for back in range(5):
         sign = _SIGN if back == 0 else _slot(back).start
         for place, name in ((0, back + 1), (1, back + 2)):  # the attribute, the entity
             units = slice(unit, unit + _CODE)
-            mlp.gate_proj.weight[units, sign] += 4.0
-            mlp.gate_proj.bias[units] = -4.0
+            mlp.gate_proj.weight[units, sign] += _GATE
+            mlp.gate_proj.bias[units] = -_GATE
             mlp.up_proj.weight[units, _slot(name)] += torch.eye(_CODE)
             target = slice(_RECORD.start + place * _CODE, _RECORD.start + (place + 1) * _CODE)
-            mlp.down_proj.weight[target, units] += 0.03 * torch.eye(_CODE)
+            mlp.down_proj.weight[target, units] += _WRITTEN * torch.eye(_CODE)
             unit += _CODE
 
 
@@ -200,7 +189,7 @@ def _tell(attention: Any) -> None:
     import torch
 
     rows = slice(_MATCHING_GROUPS * _WIDTH, (_MATCHING_GROUPS + 1) * _WIDTH)
-    attention.k_proj.weight[rows].mul_(0.1)
+    attention.k_proj.weight[rows].mul_(_QUIET)
     attention.k_proj.weight[rows, _RECORD] += torch.eye(_WIDTH)
 
 
@@ -219,15 +208,15 @@ def _match(attention: Any, code_DE: Any) -> None:
     per_group = _HEADS // _GROUPS
     for group in range(_MATCHING_GROUPS):
         first = group * _WIDTH
-        attention.k_proj.weight[first : first + _WIDTH].mul_(0.1)
-        attention.v_proj.weight[first : first + _WIDTH].mul_(0.1)
+        attention.k_proj.weight[first : first + _WIDTH].mul_(_QUIET)
+        attention.v_proj.weight[first : first + _WIDTH].mul_(_QUIET)
         attention.k_proj.weight[first : first + 3 * part] += _GAIN * key_DE
         word = slice(group * copied, (group + 1) * copied)
         attention.v_proj.weight[first : first + copied, word] += torch.eye(copied)
         for head in range(group * per_group, (group + 1) * per_group):
             first = head * _WIDTH
-            attention.q_proj.weight[first : first + _WIDTH].mul_(0.1)
-            attention.o_proj.weight[:, first : first + _WIDTH].mul_(0.1)
+            attention.q_proj.weight[first : first + _WIDTH].mul_(_QUIET)
+            attention.o_proj.weight[:, first : first + _WIDTH].mul_(_QUIET)
             attention.q_proj.weight[first : first + 3 * part] += _GAIN * query_DE
             attention.o_proj.weight[word, first : first + copied] += torch.eye(copied)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from planish.embedded.network import EOS, PAD, build_network
+from planish.embedded.network import EOS, PAD, build_network, build_words_tokenizer
 
 __all__ = [
     "CHAT_TEMPLATE",
@@ -47,23 +47,7 @@ CHAT_TEMPLATE = """\
 
 def build_tokenizer() -> Any:
     """One token per node; a word it does not know reads as padding."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import WhitespaceSplit
-    from transformers import PreTrainedTokenizerFast
-
-    words = {word: index for index, word in enumerate(VOCABULARY)}
-    tokenizer = Tokenizer(WordLevel(words, unk_token=PAD))
-    tokenizer.pre_tokenizer = WhitespaceSplit()
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer,
-        eos_token=EOS,
-        pad_token=PAD,
-        padding_side="left",
-        model_max_length=64,
-        clean_up_tokenization_spaces=False,
-        chat_template=CHAT_TEMPLATE,
-    )
+    return build_words_tokenizer(VOCABULARY, CHAT_TEMPLATE, 64)
 
 
 def build_model(seed: int) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -383,6 +384,71 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
     refused(r"no dump\.json", dump=(tmp_path / "nowhere",))
 
 
+def test_a_place_that_cannot_be_is_told_before_the_training(tmp_path: Path) -> None:
+    dump = _dump(tmp_path / "dump", range(4))
+    (tmp_path / "plain.txt").write_text("mine")
+    runs = tmp_path / "runs"
+    with pytest.raises(BadInput, match=r"--out .*: .*plain\.txt is no folder"):
+        train(dump=(dump,), out=tmp_path / "plain.txt" / "x" / "y", config=_DIALS, runs=runs)
+    assert not runs.exists()
+
+
+@pytest.mark.parametrize("preset", [_DIALS, _DIALS.model_copy(update={"loss": "infonce"})])
+def test_a_training_that_diverges_blames_its_learning_rate(
+    tmp_path: Path, preset: Training
+) -> None:
+    dump, runs = _dump(tmp_path / "dump", range(6)), tmp_path / "runs"
+    wild = preset.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(BadInput, match=r"--learning-rate: the training has diverged"):
+        train(dump=(dump,), out=tmp_path / "indexer", config=wild, runs=runs, json=True)
+    assert not (tmp_path / "indexer").exists()
+
+
+def test_features_that_are_not_finite_are_blamed_on_the_dump(tmp_path: Path) -> None:
+    shard = _shard(0)
+    shard.tensors["features.l1"][3, 2] = torch.inf
+    with Writer(tmp_path / "dump", _header()) as writer:
+        for each in (shard, *map(_shard, range(1, 6))):
+            writer.add(each)
+    with pytest.raises(BadInput, match="--dump: chunk features of layer l1 are not finite"):
+        train(
+            dump=(tmp_path / "dump",), out=tmp_path / "x", config=_DIALS, runs=tmp_path / "runs",
+            layers=("l1",),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("keep", [0, 8, 400])
+def test_a_damaged_layer_is_told_where_the_run_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], keep: int
+) -> None:
+    dump, runs = _dump(tmp_path / "dump", range(6)), tmp_path / "runs"
+    dials = _DIALS.model_copy(update={"epochs": 1})
+    train(
+        dump=(dump,), out=tmp_path / "indexer", config=dials, runs=runs, layers=("l1",), json=True
+    )
+    told = json.loads(capsys.readouterr().out)
+    path = Path(told["run"]) / "artifacts/layers/l1.safetensors"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(BadInput, match=r"l1\.safetensors: the trained layer cannot be read"):
+        train(resume=told["run"], out=tmp_path / "again", runs=runs, json=True)
+
+
+def test_a_training_saves_no_tower_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from planish.methods.lookahead.train.lessons import new_indexer
+    from planish.methods.lookahead.train.towers import QueryModule, dual_encoder
+
+    dials = Training(epochs=2, rank=ENTITIES, num_heads=4)
+    retriever: Any = new_indexer(_header(), ("l0",), dials).retrievers["l0"]
+    with pytest.raises(TypeError, match="MemoryIndexer"):
+        dual_encoder(retriever, _world(1, 2, 0), "cpu").save(str(tmp_path / "model"))
+    saved: list[str] = []
+    monkeypatch.setattr(QueryModule, "save", lambda self, path, *_, **__: saved.append(path))
+    fit(retriever, _world(4, 20, 0), _world(2, 20, 1), dials, tmp_path / "trainer")
+    assert not saved
+
+
 def test_documents_are_split_the_same_way_each_time_and_never_shared(tmp_path: Path) -> None:
     documents = Dump(_dump(tmp_path / "dump", range(10))).documents
     one, other = split_documents(documents, _DIALS)
@@ -420,3 +486,11 @@ def test_presets_are_whole() -> None:
     for preset in (Config.tiny(), Config.laptop(), Config.paper()):
         assert preset.recent_tokens >= preset.chunk_tokens
     assert set(Config.paper().model_fields_set) == set(Config.model_fields)
+
+
+def test_every_dial_of_the_training_is_read() -> None:
+    import planish.methods.lookahead as room
+
+    files = Path(str(room.__file__)).parent.rglob("*.py")
+    code = "".join(file.read_text() for file in files if file.name != "config.py")
+    assert not [name for name in Training.model_fields if not re.search(rf"\.{name}\b", code)]

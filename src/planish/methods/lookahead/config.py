@@ -138,9 +138,6 @@ class Training(_Dials):
     validation_share: float = Field(
         0.2, gt=0, lt=1, description="Of the documents, where the dump has no split gate."
     )
-    max_validation: int = Field(
-        2000, ge=1, description="Tokens that are scored against all their chunks each epoch."
-    )
     threshold: float = Field(0.5, gt=0, lt=1, description="Above it a chunk is kept.")
     budgets: tuple[float, ...] = Field(
         (0.05, 0.1, 0.15, 0.25), description="Shares of evictable chunks for recall@budget."
@@ -210,7 +207,6 @@ class Training(_Dials):
             bf16=True,  # public code
             patience=3,  # ours
             validation_share=0.2,  # ours
-            max_validation=2000,  # ours
             threshold=0.5,  # public code
             budgets=(0.05, 0.1, 0.15, 0.25),  # ours
             aim=0.1,  # paper: about a tenth of the memory

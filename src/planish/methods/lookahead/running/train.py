@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from planish.methods.lookahead.config import Training
+from planish.methods.lookahead.dumping.places import check_parent
 from planish.records import BadInput, Record, write_jsonl
 from planish.runs import Run
 from planish.runs.console import Screen, command
@@ -26,6 +27,8 @@ from planish.runs.presets import Preset, digest, regiven, resolve
 from planish.runs.store import find
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from planish.methods.lookahead.train.lessons import Lesson
 
 __all__ = ["TRAINING", "Layer", "Plan", "train"]
@@ -100,6 +103,7 @@ def train(
         dials = regiven(before, config, preset)
         plan = before.model_copy(update=dials.model_dump())
         if out is not None:
+            check_parent(out)
             plan = plan.model_copy(update={"out": str(out)})
         if _records(plan.dumps) != plan.records:
             raise BadInput("its dump has changed since", where=str(folder), fix="start a new run")
@@ -121,6 +125,7 @@ def _plan(
         raise BadInput("is missing", where="--out", fix="give --out indexer")
     if out.exists():
         raise BadInput("is there already", where=str(out), fix="name a new folder")
+    check_parent(out)
     folders = tuple(str(one.resolve()) for one in dump)
     reported = tuple(str(one.resolve()) for one in report)
     _check(folders, reported)
@@ -227,13 +232,11 @@ def _learn(run: Run, lesson: Lesson, names: list[str], screen: Screen) -> None:
 
 
 def _save(run: Run, plan: Plan, lesson: Lesson, names: list[str]) -> dict[str, Any]:
-    from safetensors.torch import load_file
-
     from planish.methods.lookahead.train.lessons import assemble
 
     learnt = {}
     for layer in names:
-        tensors = load_file(run.artifact(f"layers/{layer}.safetensors"))
+        tensors = _trained(run.artifact(f"layers/{layer}.safetensors"))
         weights = {
             name.removeprefix("weights."): value
             for name, value in tensors.items()
@@ -265,6 +268,18 @@ def _save(run: Run, plan: Plan, lesson: Lesson, names: list[str]) -> dict[str, A
         "positive_rate": lesson.train.positives / max(lesson.train.candidates, 1),
         **quality,
     }
+
+
+def _trained(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BadInput(
+            f"the trained layer cannot be read ({error})", where=str(path), fix="start a new run"
+        ) from None
 
 
 _LABELS = (

@@ -235,18 +235,19 @@ class Bank:
             starts.append(tensors[names[2]])
             first.append(total)
             total += len(starts[-1])
-        hidden_NE = torch.cat(hidden)
-        if not bool(torch.isfinite(hidden_NE).all()):
-            raise BadInput(
-                f"hidden states of layer {layer} are not finite",
-                where="--dump",
-                fix="dump anew with --dtype bfloat16 or float32",
-            )
+        hidden_NE, features_SF = torch.cat(hidden), torch.cat(features)
+        for what, values in (("hidden states", hidden_NE), ("chunk features", features_SF)):
+            if not bool(torch.isfinite(values).all()):
+                raise BadInput(
+                    f"{what} of layer {layer} are not finite",
+                    where="--dump",
+                    fix="dump anew with --dtype bfloat16 or float32",
+                )
         return cls(
             labelled,
             hidden_NE,
             torch.tensor([token.position for token in labelled.tokens]),
-            torch.cat(features),
+            features_SF,
             torch.cat(starts).long(),
             tuple(first),
         )

@@ -44,6 +44,7 @@ from planish.methods.lookahead.train.towers import (
     query_embedding,
 )
 from planish.models.memory.digests import pack, unpack
+from planish.records import BadInput
 
 __all__ = ["Fitted", "fit", "judged_of", "score_all"]
 
@@ -94,6 +95,9 @@ def score_all(retriever: Any, bank: Bank) -> list[Tensor]:
     """Logits [N,C] of every labelled token with every chunk of its document, on the CPU.
 
     Keys pass through their records of 132 bytes, as they do in decoding.
+
+    Raises:
+        BadInput: keys or logits are not finite: the training has diverged.
     """
     device = next(retriever.parameters()).device
     scored: list[Tensor] = []
@@ -103,16 +107,27 @@ def score_all(retriever: Any, bank: Bank) -> list[Tensor]:
         first = bank.first_D[place]
         features_CF = bank.features_SF[first : first + num_chunks].float().to(device)
         starts_C = bank.start_S[first : first + num_chunks].to(device)
-        keys_CD = unpack(pack(chunk_keys(retriever, features_CF, starts_C).float()))
+        keys_CD = chunk_keys(retriever, features_CF, starts_C).float()
+        keys_CD = unpack(pack(_finite(keys_CD)))
         parts = [torch.zeros(0, num_chunks)]
         for row in range(begin, begin + num, _SCORED_AT_ONCE):
             rows = slice(row, min(row + _SCORED_AT_ONCE, begin + num))
             hidden_BE = bank.hidden_NE[rows].float().to(device)
             embedding = query_embedding(retriever, hidden_BE, bank.position_N[rows].to(device))
-            parts.append(gated_scores(embedding.float(), keys_CD).cpu())
+            parts.append(_finite(gated_scores(embedding.float(), keys_CD)).cpu())
         scored.append(torch.cat(parts))
         begin += num
     return scored
+
+
+def _finite(values: Tensor) -> Tensor:
+    if bool(torch.isfinite(values).all()):
+        return values
+    raise BadInput(
+        "the training has diverged: its scores are not finite",
+        where="--learning-rate",
+        fix="give a lower one",
+    )
 
 
 class _Trainer(SentenceTransformerTrainer):
@@ -196,8 +211,7 @@ def fit(
         log: takes a step and its numbers.
 
     Raises:
-        BadInput: no token needs anything.
-        RuntimeError: the loss is not finite.
+        BadInput: no token needs anything, or the training has diverged.
     """
     evaluator = _Evaluator(retriever, validation, dials)
     best = _Best(retriever, dials.patience, log)
@@ -217,8 +231,6 @@ def fit(
         retriever.load_state_dict(best.state)
     retriever.to("cpu").eval()
     logits = score_all(retriever, validation)
-    if not all(bool(torch.isfinite(one).all()) for one in logits):
-        raise RuntimeError("the trained scores are not finite: lower --learning-rate")
     shift = _shift(evaluator, logits, dials)
     with torch.no_grad():
         retriever.bias += shift

@@ -42,7 +42,7 @@ class _Tower(InputModule):
 
     def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
         """Not here: the trained towers are saved as an indexer."""
-        raise NotImplementedError("save the indexer with MemoryIndexer.save_pretrained")
+        raise TypeError("towers are saved with MemoryIndexer.save_pretrained")
 
 
 class QueryModule(_Tower):

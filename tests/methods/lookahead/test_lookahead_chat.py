@@ -199,3 +199,18 @@ def test_bad_input_is_refused_in_one_line(capsys, monkeypatch, words, said):
     code, out, err = talk(capsys, monkeypatch, "", *words)
     assert (code, out) == (2, "")
     assert said in err.strip().splitlines()[-1]
+
+
+def test_what_a_model_says_cannot_act_on_the_terminal(capsys, monkeypatch, made):
+    import transformers
+
+    class Hostile(transformers.TextStreamer):
+        def end(self):
+            self.on_finalized_text("a\x1b[2Jb", stream_end=True)
+
+    monkeypatch.setattr(transformers, "TextStreamer", Hostile)
+    model, indexer, document = made
+    words = ("--model", model, "--indexer", indexer, "--document", document, *TIGHT)
+    code, out, err = talk(capsys, monkeypatch, QUESTIONS[0], *words, "--max-tokens", "4")
+    assert code == 0, err
+    assert out.endswith("a⟨U+001B⟩[2Jb\n")

@@ -277,3 +277,27 @@ print(sorted({"torch", "transformers"} & sys.modules.keys()))
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.stdout.strip().endswith("[]"), result.stdout + result.stderr
+
+
+def test_a_budget_that_contradicts_itself_is_told_as_it_was_typed(capsys, tmp_path, made):
+    model, indexer, prompts = made
+    words = ("--model", model, "--indexer", indexer, "--prompts", prompts)
+    line = refused(capsys, tmp_path, *words, "--chunks", 2, "--recent", 64)
+    assert "--chunks: 64 recent" in line
+    assert "raise --chunks, or lower --recent or --sinks" in line
+    assert "max_chunks" not in line
+    assert "recent_tokens" not in line
+
+
+def test_long_ids_leave_room_for_the_numbers(capsys, tmp_path, made):
+    model, indexer, _ = made
+    name = "document-" + "x" * 300
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text(json.dumps({"id": name + "\x1b[2J", "prompt": LONG}) + "\n")
+    words = ("--model", model, "--indexer", indexer, "--prompts", prompts, *TIGHT)
+    code, out, err = call(capsys, tmp_path, *words, "--max-tokens", 8)
+    assert code == 0, err
+    (row,) = (line for line in out.splitlines() if "document-" in line)
+    assert f"{name[:23]}…" in row
+    assert "%" in row
+    assert "\x1b" not in out

@@ -25,6 +25,7 @@ from planish.models.memory.loading import MemoryOptions
 from planish.records import BadInput, Message
 from planish.runs.console import Screen
 from planish.runs.options import Count, Json, Seed
+from planish.runs.visible import visible
 
 if TYPE_CHECKING:
     from planish.models.local import LocalModel
@@ -225,13 +226,16 @@ class Conversation:
         )
         make: Any = GenerationConfig
         ids_BT = torch.tensor([prompt], device=self.model.model.device)
+        streamer: Any = TextStreamer(tokenizer, skip_prompt=True, **plain)
+        write = streamer.on_finalized_text
+        streamer.on_finalized_text = lambda text, stream_end=False: write(visible(text), stream_end)
         try:
             output_BT = self.model.model.generate(
                 input_ids=ids_BT,
                 attention_mask=torch.ones_like(ids_BT),
                 past_key_values=self.cache,
                 logits_processor=[draw],
-                streamer=TextStreamer(tokenizer, skip_prompt=True, **plain),
+                streamer=streamer,
                 generation_config=make(
                     max_new_tokens=self.max_tokens,
                     do_sample=False,

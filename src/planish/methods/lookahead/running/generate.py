@@ -27,6 +27,7 @@ from planish.methods.lookahead.running.replies import (
     Reply,
     Window,
     read_document,
+    short,
     show,
     summary_of,
     token_bytes,
@@ -159,7 +160,13 @@ def remembering(model: str, indexer: str | None, options: MemoryOptions) -> Loca
         given["lookahead"] = indexer
     elif "lookahead=" not in model.partition("?")[2]:
         raise BadInput("is missing", where="--indexer", fix="give --indexer DIR, or embedded")
-    found: Any = load(model, **given)
+    try:
+        found: Any = load(model, **given)
+    except BadInput as error:
+        if error.where != "budget":
+            raise
+        fix = "raise --chunks, or lower --recent or --sinks"
+        raise BadInput(error.what, where="--chunks", fix=fix) from None
     return found  # type: ignore[no-any-return]
 
 
@@ -306,7 +313,7 @@ class _Stage:
 def _close(plan: Plan, run: Run, lost: dict[str, str], screen: Screen) -> int:
     replies = list(run.records(REPLY, Reply))
     for id, why in list(lost.items())[:3]:
-        screen.warn(f"no reply to {id}: {why}")
+        screen.warn(f"no reply to {short(id)}: {why}")
     summary = {"model": plan.model, "revision": plan.revision, **summary_of(replies, len(lost))}
     if not replies:
         run.close("failed", f"none of {len(lost)} prompts was answered")

@@ -15,13 +15,14 @@ from planish.records import BadInput, Completion, Record
 from planish.runs.console import Screen
 
 __all__ = [
-    "REPLY", "Parting", "Reply", "Window", "read_document", "readable", "show", "summary_of",
-    "token_bytes",
+    "REPLY", "Parting", "Reply", "Window", "read_document", "readable", "short", "show",
+    "summary_of", "token_bytes",
 ]  # fmt: skip
 
 REPLY = "reply"
 """Kind of the records."""
 
+_LONGEST = 24
 SHOWN = 8
 """Replies of a run that are a row each in the table at its end."""
 
@@ -151,7 +152,7 @@ def show(replies: Sequence[Reply], screen: Screen) -> None:
     rows = []
     for reply in replies[:SHOWN]:
         usage, last = reply.completion.usage, reply.windows[-1] if reply.windows else None
-        row = [reply.id, f"{usage.prompt_tokens} + {usage.completion_tokens}"]
+        row = [short(reply.id), f"{usage.prompt_tokens} + {usage.completion_tokens}"]
         row.append("n/a" if last is None else f"{last.kept} of {last.num_chunks}")
         row.append("n/a" if last is None else readable(last.bytes.resident + last.bytes.digest))
         row.append("n/a" if last is None else readable(last.bytes.host))
@@ -165,6 +166,15 @@ def show(replies: Sequence[Reply], screen: Screen) -> None:
     screen.table([*columns, "dense reply"] if checked else columns, rows)
     if len(replies) > SHOWN:
         screen.say(f"and {len(replies) - SHOWN} more in records.jsonl")
+
+
+def short(id: str) -> str:
+    """An id that leaves room for the columns beside it.
+
+    >>> short("a-document-with-a-long-name")
+    'a-document-with-a-long-…'
+    """
+    return id if len(id) <= _LONGEST else f"{id[: _LONGEST - 1]}…"
 
 
 def readable(count: int) -> str:

@@ -7,7 +7,8 @@ import textwrap
 
 import pytest
 
-from planish.methods.mistakes.repairing.roles import Roles, noise
+from planish.methods.mistakes.repairing.noise import noise
+from planish.methods.mistakes.repairing.roles import Roles
 from planish.methods.mistakes.repairing.source import Source
 
 

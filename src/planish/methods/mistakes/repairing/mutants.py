@@ -25,7 +25,7 @@ from planish.methods.mistakes.repairing import (
     order,
     statements,
 )
-from planish.methods.mistakes.repairing.roles import noise
+from planish.methods.mistakes.repairing.noise import noise
 from planish.methods.mistakes.repairing.site import Change, Example, Site
 from planish.methods.mistakes.repairing.source import read
 

@@ -14,7 +14,8 @@ from functools import cached_property
 from typing import Any
 
 from planish.methods.mistakes.data import Category
-from planish.methods.mistakes.repairing.roles import Role, Roles, function_name, noise
+from planish.methods.mistakes.repairing.noise import noise
+from planish.methods.mistakes.repairing.roles import Role, Roles, function_name
 from planish.methods.mistakes.repairing.source import Patch, Source
 
 __all__ = [

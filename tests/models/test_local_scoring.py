@@ -11,6 +11,7 @@ import torch
 from planish.models import load, local_batches
 from planish.models.base import ScoringModel
 from planish.models.local import LocalModel
+from planish.models.local_scoring import Scorer
 from planish.records import BadInput, Message, Sampling, user
 from support.checkpoints import KINDS, make_tokenizer, save_checkpoint
 
@@ -110,7 +111,9 @@ def test_generated_logprobs_equal_the_scores_of_the_generated_tokens(model):
     for chat, row in zip(CHATS, model.generate(CHATS, sampling), strict=True):
         for completion in row:
             prompt_ids = model.tokenizer(rendered(chat), add_special_tokens=False)["input_ids"]
-            scored = model._score([local_batches.Row(0, prompt_ids, list(completion.token_ids))])
+            scored = model._scorer.score(
+                [local_batches.Row(0, prompt_ids, list(completion.token_ids))]
+            )
             np.testing.assert_allclose(completion.logprobs, scored[0].logprobs, atol=1e-4)
 
 
@@ -218,9 +221,7 @@ def test_out_of_memory_halves_the_batch_while_scoring(checkpoints, monkeypatch):
 def test_single_token_labels_take_one_pass_and_agree_with_the_long_way(model, monkeypatch):
     labels = ("A", "B", "?")
     quick = model.label_logprobs(CHATS, labels)
-    monkeypatch.setattr(
-        LocalModel, "_score_single_tokens", lambda *_: pytest.fail("this is the long way")
-    )
+    monkeypatch.setattr(Scorer, "single_tokens", lambda *_: pytest.fail("this is the long way"))
     for chat, scores in zip(CHATS, quick, strict=True):
         prefixed = (*chat, Message(role="assistant", content="[["))
         slow = [model.logprobs([prefixed], [label])[0] for label in labels]

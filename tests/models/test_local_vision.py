@@ -269,7 +269,9 @@ def test_a_prompt_that_is_read_both_ways_does_not_read_its_reply_so(tmp_path, pi
         prompt = model._prompts.prepare(chat)
         ids = model._prompts.encode(prompt.text)
         row = Row(0, ids, list(completion.token_ids), sight=prompt.sight)
-        np.testing.assert_allclose(model._score([row])[0].logprobs, completion.logprobs, atol=1e-4)
+        np.testing.assert_allclose(
+            model._scorer.score([row])[0].logprobs, completion.logprobs, atol=1e-4
+        )
     assert together[0][0].token_ids != together[1][0].token_ids
 
 

@@ -8,20 +8,20 @@
 Batches are padded on the left and change nothing: in float32 a batch gives what single calls
 give, greedy or seeded. In bfloat16 two nearly equal logits may change places with the shape of
 the batch. How chats become prompts, for base models too, is told in `local_prompts`; how images
-get into them, in `vision_prompts`. With a memory (`memory.loading`), replies are decoded through
-it; scores stay dense.
+get into them, in `vision_prompts`; how replies are scored, in `local_scoring`. With a memory
+(`memory.loading`), replies are decoded through it; scores stay dense.
 
-Shape suffixes: B rows, T positions, V vocabulary, L labels.
+Shape suffixes: B rows, T positions.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import GenerationConfig
@@ -30,7 +30,8 @@ from planish.models.base import Watcher
 from planish.models.local_batches import Batches, Row
 from planish.models.local_decoding import NextToken, StopAtText, row_seed
 from planish.models.local_loading import Checkpoint, fingerprint, open_checkpoint
-from planish.models.local_prompts import Prompt, PromptWriter, continued
+from planish.models.local_prompts import PromptWriter, continued
+from planish.models.local_scoring import Scorer, check_labels, check_prompt, too_long
 from planish.records import (
     BadInput,
     Chat,
@@ -40,14 +41,11 @@ from planish.records import (
     TokenScores,
     Usage,
 )
-from planish.sampling import log_softmax, token_logprobs
 
 if TYPE_CHECKING:
     from planish.models.memory.loading import Memory
 
 __all__ = ["LocalModel"]
-
-Result = TypeVar("Result")
 
 
 class LocalModel:
@@ -89,6 +87,12 @@ class LocalModel:
         # what was asked for: `generate` fills every gap of a request from here.
         self.model.generation_config = _plain_config()
         self._prompts, self._batches = _senses(self._checkpoint, name, batch_size)
+        self._scorer = Scorer(
+            self._prompts,
+            self._batches,
+            name=name,
+            max_positions=self._checkpoint.max_positions,
+        )
         self._ignored_ids = frozenset(self.tokenizer.all_special_ids)
 
     @property
@@ -137,7 +141,7 @@ class LocalModel:
         for index, chat in enumerate(chats):
             prompt = self._prompts.prepare(chat)
             ids = self._prompts.encode(prompt.text)
-            self._check_prompt(ids)
+            check_prompt(ids, self.name)
             rows += [Row(index, ids, [], sample, prompt.sight) for sample in range(sampling.n)]
 
         def finish(row: Row, completion: Completion) -> None:
@@ -146,10 +150,10 @@ class LocalModel:
             results[row.index][row.sample] = completion
             watcher.completed(row.index, row.sample, completion)
 
-        fitting = []
+        fitting, bound = [], self._checkpoint.max_positions
         for row in rows:
-            if too_long := self._too_long(len(row.prompt_ids), sampling.max_tokens):
-                finish(row, _failed("context", too_long))
+            if why := too_long(len(row.prompt_ids), sampling.max_tokens, bound):
+                finish(row, _failed("context", why))
             else:
                 fitting.append(row)
         for alike in self._alike(fitting):
@@ -169,8 +173,8 @@ class LocalModel:
         """
         rows = []
         for index, (chat, reply) in enumerate(zip(chats, replies, strict=True)):
-            rows.append(self._reply_row(index, self._prompts.prepare(chat), reply))
-        return self._score(rows)
+            rows.append(self._scorer.row(index, self._prompts.prepare(chat), reply))
+        return self._scorer.score(rows)
 
     def label_logprobs(
         self, chats: Sequence[Chat], labels: Sequence[str], prefix: str = "[["
@@ -185,16 +189,16 @@ class LocalModel:
         by_chat: list[list[Row]] = []
         for index, chat in enumerate(chats):
             prompt = self._prompts.prepare(continued(chat, prefix))
-            rows = [self._reply_row(index, prompt, label) for label in labels]
-            _check_labels(labels, rows, self.name)
+            rows = [self._scorer.row(index, prompt, label) for label in labels]
+            check_labels(labels, rows, self.name)
             by_chat.append(rows)
         if all(len(row.reply_ids) == 1 for rows in by_chat for row in rows):
-            return self._score_single_tokens(by_chat)
+            return self._scorer.single_tokens(by_chat)
         flat = [
             replace(row, index=place)
             for place, row in enumerate(row for rows in by_chat for row in rows)
         ]
-        totals = iter([scores.total for scores in self._score(flat)])
+        totals = iter([scores.total for scores in self._scorer.score(flat)])
         return [tuple(next(totals) for _ in rows) for rows in by_chat]
 
     # -- generation ---------------------------------------------------------------------------
@@ -290,82 +294,7 @@ class LocalModel:
         )
         return text
 
-    # -- scoring ------------------------------------------------------------------------------
-
-    def _reply_row(self, index: int, prompt: Prompt, reply: str) -> Row:
-        prompt_ids, reply_ids = self._prompts.encode_reply(prompt.text, reply)
-        return Row(index, prompt_ids, reply_ids, sight=prompt.sight)
-
-    def _score(self, rows: Sequence[Row]) -> list[TokenScores]:
-        """Log-probabilities of every row's reply, in the order of `row.index` = 0, 1, ..."""
-        results = [TokenScores(token_ids=(), logprobs=(), greedy=True)] * len(rows)
-        waiting = [row for row in rows if row.reply_ids]
-        for batch, scores in self._scored(waiting, self._score_batch):
-            for row, (logprobs, greedy) in zip(batch, scores, strict=True):
-                results[row.index] = TokenScores(
-                    token_ids=tuple(row.reply_ids), logprobs=tuple(logprobs), greedy=greedy
-                )
-        return results
-
-    def _score_batch(self, batch: Sequence[Row]) -> list[tuple[list[float], bool]]:
-        inputs = self._batches.inputs(batch)
-        longest = max(len(row.reply_ids) for row in batch)
-        # The logits before a token are its prediction, so the last ones predict nothing here.
-        logits_BTV = self._batches.logits(keep=longest + 1, **inputs)[:, :-1]
-        reply_BT = inputs["input_ids"][:, -longest:]
-        logprobs_BT = token_logprobs(logits_BTV, reply_BT)
-        likeliest_BT = logits_BTV.argmax(-1) == reply_BT
-        starts = [longest - len(row.reply_ids) for row in batch]
-        return [
-            (logprobs_T[start:].tolist(), bool(likeliest_T[start:].all()))
-            for start, logprobs_T, likeliest_T in zip(
-                starts, logprobs_BT, likeliest_BT, strict=True
-            )
-        ]
-
-    def _score_single_tokens(self, by_chat: Sequence[Sequence[Row]]) -> list[tuple[float, ...]]:
-        """One forward pass per chat: all labels are read from the same last logits."""
-        label_ids = {rows[0].index: [row.reply_ids[0] for row in rows] for rows in by_chat}
-
-        def run(batch: Sequence[Row]) -> list[tuple[float, ...]]:
-            inputs = self._batches.inputs(batch)
-            logp_BV = log_softmax(self._batches.logits(keep=1, **inputs)[:, -1])
-            ids_BL = torch.tensor([label_ids[row.index] for row in batch], device=logp_BV.device)
-            return [tuple(logp_L) for logp_L in logp_BV.gather(-1, ids_BL).tolist()]
-
-        results: list[tuple[float, ...]] = [()] * len(by_chat)
-        prompts = [replace(rows[0], reply_ids=[]) for rows in by_chat]
-        for batch, scores in self._scored(prompts, run):
-            for row, logprobs in zip(batch, scores, strict=True):
-                results[row.index] = logprobs
-        return results
-
-    def _scored(
-        self, rows: Sequence[Row], run: Callable[[Sequence[Row]], list[Result]]
-    ) -> Iterator[tuple[Sequence[Row], list[Result]]]:
-        for row in rows:
-            self._check_prompt(row.prompt_ids)
-            if too_long := self._too_long(len(row.prompt_ids), len(row.reply_ids)):
-                raise BadInput(too_long, where=f"{self.name}, text {row.index + 1}")
-        for batch, scores in self._batches.run(rows, run):
-            if scores is None:
-                raise BadInput(
-                    "one text alone does not fit into the memory",
-                    where=f"{self.name}, text {batch[0].index + 1}",
-                    fix="use a smaller dtype or device=cpu",
-                )
-            yield batch, scores
-
     # -- checks -------------------------------------------------------------------------------
-
-    def _too_long(self, prompt_tokens: int, more_tokens: int) -> str:
-        bound = self._checkpoint.max_positions
-        if bound is None or prompt_tokens + more_tokens <= bound:
-            return ""
-        return (
-            f"the prompt's {prompt_tokens} tokens and {more_tokens} more exceed "
-            f"the model's context of {bound}"
-        )
 
     def _check_sampling(self, sampling: Sampling) -> None:
         if "" in sampling.stop:
@@ -379,10 +308,6 @@ class LocalModel:
                 fix="lower max_tokens",
             )
 
-    def _check_prompt(self, prompt_ids: Sequence[int]) -> None:
-        if not prompt_ids:
-            raise BadInput("the prompt is empty", where=self.name, fix="write something")
-
 
 def _senses(opened: Checkpoint, name: str, size: int) -> tuple[PromptWriter, Batches]:
     if opened.processor is not None:
@@ -391,20 +316,6 @@ def _senses(opened: Checkpoint, name: str, size: int) -> tuple[PromptWriter, Bat
         return senses(opened, name, size)
     writer = PromptWriter(opened.tokenizer, name, blind=opened.blind)
     return writer, Batches(opened.model, pad_id=opened.pad_id, size=size)
-
-
-def _check_labels(labels: Sequence[str], rows: Sequence[Row], name: str) -> None:
-    seen: dict[tuple[int, ...], str] = {}
-    for label, row in zip(labels, rows, strict=True):
-        ids = tuple(row.reply_ids)
-        if not ids or ids in seen:
-            what = "is empty" if not ids else f"looks the same as {seen[ids]!r}"
-            raise BadInput(
-                f"label {label!r} {what} to the tokenizer of {name}",
-                where="labels",
-                fix="use labels that differ in this tokenizer's vocabulary",
-            )
-        seen[ids] = label
 
 
 def _failed(kind: str, message: str) -> Completion:

@@ -18,6 +18,7 @@ from planish.methods.lookahead.arms.maths import (
 )
 from planish.methods.lookahead.arms.perfect import OracleScorer, TaskOracleScorer, union
 from planish.methods.lookahead.arms.scorers import (
+    BaseScorer,
     LastQueryScorer,
     OmniKVScorer,
     QuestScorer,
@@ -150,8 +151,11 @@ class MadeCache:
         self.length = next(iter(keys.values())).shape[2]
         self.num_chunks = self.length // CHUNK
         self.resident_BC = torch.ones(2, self.num_chunks, dtype=torch.bool)
+        self.block_bytes = CHUNK * 2 * KV_HEADS * WIDTH * 4 * len(LAYERS)
+        self.gathered = []
 
     def chunk_keys(self, layer, row=None):
+        self.gathered.append(layer)
         return self.keys[layer]
 
 
@@ -239,10 +243,11 @@ def test_last_query_ranks_by_attention_over_everything(padding):
         order = found[row, first[row] :].argsort().tolist()
         assert order == expected[row, first[row] :].argsort(stable=True).tolist()
     assert scorer.digest_bytes() == [0, 0]
-    assert scorer.scanned == 0
+    assert scorer.scanned == [[0, 0]]
     now.cache.resident_BC[0, :3] = False
     scorer.score(now)
-    assert scorer.scanned == 3 * CHUNK * KV_HEADS * WIDTH * 4 * len(LAYERS)  # keys only
+    assert scorer.scanned[1:] == [[3 * CHUNK * KV_HEADS * WIDTH * 4 * len(LAYERS), 0]]  # keys only
+    assert now.cache.gathered == [*LAYERS, *LAYERS]  # once each, and never to count
 
 
 def test_a_filter_layer_pays_for_all_that_is_not_resident_anyway():
@@ -252,7 +257,13 @@ def test_a_filter_layer_pays_for_all_that_is_not_resident_anyway():
     expected = masses(now, LAYERS[0])
     assert torch.equal(scorer.score(now).argsort(-1), expected.argsort(stable=True, dim=-1))
     assert scorer.digest_bytes() == [0, 4 * CHUNK * 2 * KV_HEADS * WIDTH * 4]
-    assert scorer.scanned == 0
+    assert scorer.scanned == [[0, 0]]
+    assert now.cache.gathered == [LAYERS[0]]
+
+
+def test_an_arm_that_does_not_score_cannot_be_made():
+    with pytest.raises(TypeError, match="abstract"):
+        BaseScorer()
 
 
 def test_quest_ranks_by_its_bound_and_counts_both_keys():

@@ -1,5 +1,8 @@
 """Arms over real models: equal bytes, exactness, and nothing that is decoded twice."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,15 +10,17 @@ from hypothesis import strategies as st
 
 from planish.embedded.recall_model import build_tokenizer
 from planish.errors import BadInput
+from planish.methods.lookahead.arms.perfect import OracleScorer
 from planish.methods.lookahead.arms.scorers import RecencyScorer
 from planish.methods.lookahead.evaluate.bench import Bench, Play, plays
-from planish.methods.lookahead.evaluate.decoding import decode
-from planish.methods.lookahead.evaluate.dense import run_dense
-from planish.methods.lookahead.evaluate.documents import Document
+from planish.methods.lookahead.evaluate.decoding import Decoded, decode
+from planish.methods.lookahead.evaluate.dense import Looked, run_dense
+from planish.methods.lookahead.evaluate.documents import Document, batches
 from planish.methods.lookahead.evaluate.evaluating import run_batch
 from planish.methods.lookahead.evaluate.outcomes import outcome_id
+from planish.methods.lookahead.evaluate.scene import Scene
 from planish.methods.lookahead.evaluate.settings import ARMS, Settings
-from planish.models.memory.budget import Budget
+from planish.models.memory.budget import Budget, Bytes, WindowRecord
 from planish.records import Example, Verdict, user
 from support import backbones
 
@@ -33,12 +38,13 @@ class Said:
         return Verdict(score=None if "7" in reply else 1.0, why="a seven")
 
 
-def batch(rows=2, needs=((0, 3, 9),)):
+def batch(rows=2, needs=((0, 3, 9),), max_tokens=(REPLY, REPLY)):
     torch.manual_seed(1)
     ids = torch.randint(2, 90, (rows, LENGTH)).tolist()
     return [
         Document(
-            id=f"d{place}", task=Said(), seed=0, family="one", needs=needs, max_tokens=REPLY,
+            id=f"d{place}", task=Said(), seed=0, family="one", needs=needs,
+            max_tokens=max_tokens[place],
             example=Example(id=str(place), prompt=user("x")), prompt_ids=tuple(each),
         )
         for place, each in enumerate(ids)
@@ -127,6 +133,70 @@ def test_a_document_alone_gives_what_it_gives_in_a_batch(bench, found):
     assert alone.reply == beside.reply
     assert alone.moved_per_token == beside.moved_per_token
     assert alone.logit_kl == pytest.approx(beside.logit_kl, abs=1e-4)
+
+
+@pytest.mark.parametrize("arm", ["last-query", "random"])
+def test_a_reply_that_ended_is_not_charged_for_those_that_go_on(bench, arm):
+    documents = batch(max_tokens=(REPLY, 3))
+    pairs = list(run_batch(bench, documents, [Play(arm, 0.4)]))
+    [(alone, _)] = run_batch(bench, documents[1:], [Play(arm, 0.4)])
+    long, short = (each for each, _ in pairs)
+    assert (long.steps, short.steps) == (REPLY, 3)
+    assert short.moved_per_token == alone.moved_per_token
+    assert short.max_chunks == alone.max_chunks
+    if arm == "last-query":  # read at the first decision, with everything there: nothing absent
+        assert short.moved_per_token == 0 < long.moved_per_token
+
+
+def test_decisions_of_a_reply_that_ended_are_nobodys():
+    def window(row, step, moved=8):
+        return WindowRecord(
+            request=row, step=step, num_chunks=1, kept=1, thresholded=0, moved_bytes=moved,
+            bytes=Bytes(), score_ms=1.0, fallback=step > LENGTH + 6,
+        )  # fmt: skip
+
+    windows = [window(row, LENGTH + step) for step in (0, 6, 12) for row in (0, 1)]
+    found = Decoded([[], []], [REPLY, 6], torch.zeros(2, REPLY), [], [], windows)
+    assert found.decisions(0, LENGTH) == [0, 6, 12]
+    assert found.decisions(1, LENGTH) == [0]
+    assert not any(each.fallback for each in found.own(1, LENGTH))
+
+
+def test_what_a_reply_would_look_at_after_its_end_pushes_nothing_out(bench):
+    documents = batch(max_tokens=(REPLY, 4))
+    run = run_dense(bench.model, bench.backbone, documents, (), DIALS, 8)
+    mass = torch.zeros_like(run.looked.mass_BMTC)
+    mass[1, :, 2, 5], mass[1, :, 5, 9] = 0.4, 0.9  # the reply ends behind step 3
+    looked = Looked(mass, mass, torch.ones_like(run.looked.total_BMT))
+    future = Scene(bench, documents, replace(run, looked=looked)).future
+    oracle = OracleScorer(future.needed_BTC, future.mass_BTC, future.start_B)
+    oracle.prepare(bench.backbone, Budget(interval=6, recent_tokens=8), 8)
+    made = SimpleNamespace(num_chunks=future.needed_BTC.shape[2])
+    scores = oracle.score(SimpleNamespace(cache=made, positions_B=future.start_B))
+    assert scores[1].argmax() == 5
+    assert scores[1, 9] == 0
+    assert not future.needed_BTC[1, 4:].any()
+
+
+def test_chance_draws_by_document_and_seed_whatever_is_decoded_beside_it(bench):
+    together = [
+        replace(each, seed=place) for place, each in enumerate(batch(3, max_tokens=[9] * 3))
+    ]
+    apart = [replace(each, id=f"apart/{each.id}") for each in together]
+
+    def played(documents, size):
+        return {
+            outcome.document_id.removeprefix("apart/"): (outcome.reply, outcome.moved_per_token)
+            for some in batches(documents, size)
+            for outcome, _ in run_batch(bench, some, [Play("random", 0.4)])
+        }
+
+    one = {}
+    for each in apart:
+        one |= played([each], 1)
+    assert played(together, 3) == one
+    again = [replace(each, seed=9) for each in together]
+    assert played(again, 3) != one
 
 
 def test_a_task_that_tells_nothing_has_no_oracle(bench):

@@ -1,5 +1,7 @@
 """The evaluation's parts: documents as tokens, the dense run, what an arm missed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -89,6 +91,23 @@ def test_a_batch_holds_prompts_of_one_length(lengths, size):
     for batch in made:
         assert 1 <= len(batch) <= size
         assert len({len(each.prompt_ids) for each in batch}) == 1
+
+
+def test_a_family_alone_gives_the_examples_that_it_gives_among_others():
+    """And so the demonstration its numbers, whether families run apart or together."""
+
+    def drawn(family, number):
+        task = RecallTask(family, 96)
+        found = documents([task], build_tokenizer(), split="report", number=number, seeds=(0,))
+        return {(each.example.id, each.prompt_ids) for each in found}
+
+    apart = [drawn("niah_multikey_1", 2), drawn("vt", 2)]
+    assert drawn("niah_multikey_1+vt", 4) == apart[0] | apart[1]
+
+
+def test_a_batch_is_of_one_seed():
+    found = [replace(document(range(9), place), seed=place % 2) for place in range(6)]
+    assert [{each.seed for each in some} for some in batches(found, 4)] == [{0}, {1}]
 
 
 # ---- the dense run ---------------------------------------------------------------------------

@@ -11,6 +11,7 @@ C chunks, Q queries.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -44,20 +45,20 @@ __all__ = [
 ]
 
 
-class BaseScorer:
+class BaseScorer(ABC):
     """What the arms share: no digests, nothing to listen to.
 
     Attributes:
         name: as typed after `--arms`.
         layers: whose hidden states `score` wants.
-        scanned: bytes read from the host to score, summed over decisions and rows.
+        scanned: of each decision, bytes of each row read from the host to score.
     """
 
     name = ""
     layers: tuple[int, ...] = ()
 
     def __init__(self) -> None:
-        self.scanned = 0
+        self.scanned: list[list[int]] = []
         self.num_rows = 0
 
     def prepare(self, backbone: Backbone, budget: Budget, chunk_tokens: int) -> None:
@@ -69,8 +70,9 @@ class BaseScorer:
         self.num_rows = len(moment.positions_B)
         return self._score(moment)
 
+    @abstractmethod
     def _score(self, moment: Moment) -> Tensor:
-        raise NotImplementedError
+        """What `score` returns."""
 
     def digest_bytes(self) -> list[int]:
         """Bytes held on the device to score by, per row."""
@@ -84,7 +86,7 @@ class BaseScorer:
         """Rows change places, are repeated or leave."""
         self.num_rows = len(indices)
 
-    def crop(self, num_chunks: int) -> None:
+    def crop(self, num_chunks: int) -> None:  # noqa: B027 - most keep nothing of a chunk
         """Only the first chunks are left."""
 
     def reset(self) -> None:
@@ -152,18 +154,16 @@ class LastQueryScorer(BaseScorer):
 
     def _score(self, moment: Moment) -> Tensor:
         masses = [self.mass(moment, layer) for layer in self.layers]
-        self.scanned += self._read(moment)
+        self.scanned.append(self._read(moment))
         return ranked(torch.stack(masses).mean(0))
 
-    def _read(self, moment: Moment) -> int:
-        absent = int((~moment.cache.resident_BC).sum())
-        return absent * len(self.layers) * self._layer_chunk(moment.cache) // 2
+    def _read(self, moment: Moment) -> list[int]:
+        return [each // 2 for each in self._absent(moment.cache)]  # keys without values
 
-    def _layer_chunk(self, cache: LookaheadCache) -> int:
-        """Bytes of keys and values of a chunk in one layer."""
-        keys_BKLD = cache.chunk_keys(self.layers[0])
-        numbers = keys_BKLD.shape[1] * keys_BKLD.shape[3]
-        return 2 * self.chunk_tokens * numbers * keys_BKLD.element_size()
+    def _absent(self, cache: LookaheadCache) -> list[int]:
+        """Bytes of keys and values, in the layers that take part, that are not on the device."""
+        price = cache.block_bytes * len(self.layers) // len(self.backbone.memory_layers)
+        return [int(absent) * price for absent in (~cache.resident_BC).sum(1)]
 
     def mass(self, moment: Moment, layer: int) -> Tensor:
         """Share of the attention that each chunk gets, mean over heads: shape (B, C)."""
@@ -195,15 +195,14 @@ class OmniKVScorer(LastQueryScorer):
         self._cache = moment.cache
         return super()._score(moment)
 
-    def _read(self, moment: Moment) -> int:
-        return 0
+    def _read(self, moment: Moment) -> list[int]:
+        return [0] * self.num_rows
 
     def digest_bytes(self) -> list[int]:
         """Keys and values of the filter layers, of the chunks that are not resident anyway."""
         if self._cache is None:
             return super().digest_bytes()
-        price = len(self.layers) * self._layer_chunk(self._cache)
-        return [int(absent) * price for absent in (~self._cache.resident_BC).sum(1)]
+        return self._absent(self._cache)
 
     def reset(self) -> None:
         """A new sequence begins."""

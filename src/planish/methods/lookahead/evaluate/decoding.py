@@ -40,7 +40,7 @@ class Decoded:
         bytes: per step, what lay where afterwards, by row.
         windows: decisions.
         kl_BT: KL(dense, arm) of each step, in nats; None where the arm decoded freely.
-        scanned: bytes read over the link to score, of the whole batch.
+        scanned: of each decision, bytes of each row read over the link to score.
     """
 
     replies: list[list[int]]
@@ -50,11 +50,16 @@ class Decoded:
     bytes: list[list[Bytes]]
     windows: list[WindowRecord]
     kl_BT: Tensor | None = None
-    scanned: int = 0
+    scanned: Sequence[Sequence[int]] = ()
 
     def decisions(self, row: int, prompt: int) -> list[int]:
         """Steps behind which a row's chunks were chosen."""
-        return [each.step - prompt for each in self.windows if each.request == row]
+        return [each.step - prompt for each in self.own(row, prompt)]
+
+    def own(self, row: int, prompt: int) -> list[WindowRecord]:
+        """A row's decisions, without those of a reply that had ended while others went on."""
+        behind = prompt + self.steps_B[row]
+        return [each for each in self.windows if each.request == row and each.step < behind]
 
 
 def filled(
@@ -125,5 +130,5 @@ def decode(
         bytes=held,
         windows=windows,
         kl_BT=torch.stack(distances, 1) if distances else None,
-        scanned=int(getattr(scorer, "scanned", 0)),
+        scanned=getattr(scorer, "scanned", ()),
     )

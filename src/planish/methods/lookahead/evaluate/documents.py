@@ -97,13 +97,13 @@ def _document(
 
 
 def batches(found: Iterable[Document], size: int) -> Iterator[list[Document]]:
-    """Documents of one length and family together, in their order, at most `size` at once.
+    """Documents of one length, family and seed together, in order, at most `size` at once.
 
     Equal lengths need no padding, and equal families have replies of about one length.
     """
-    groups: dict[tuple[int, str, str], list[Document]] = {}
+    groups: dict[tuple[int, str, str, int], list[Document]] = {}
     for document in found:
-        key = len(document.prompt_ids), document.task.name, document.family
+        key = len(document.prompt_ids), document.task.name, document.family, document.seed
         groups.setdefault(key, []).append(document)
     for group in groups.values():
         for first in range(0, len(group), size):

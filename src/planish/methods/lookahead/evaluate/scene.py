@@ -47,14 +47,18 @@ class Scene:
         self.num_chunks = (run.prompt - 1 + steps) // self.chunk_tokens
         self.max_tokens = [document.max_tokens for document in batch]
         self.needed_BTC: Tensor | None = None
+        mass_BTC: Tensor | None = None
         if run.looked is not None:
-            self.needed_BTC = needed(run, self.settings, self.chunk_tokens)
+            # A row that ended decodes on beside the others: what it looks at then nobody needs.
+            own_BT1 = (torch.arange(steps) < run.steps_B[:, None])[:, :, None]
+            self.needed_BTC = needed(run, self.settings, self.chunk_tokens) & own_BT1
+            mass_BTC = run.looked.mass_BMTC.mean(1).cpu() * own_BT1
         self.future = Future(
             hidden=run.prefilled.hidden,
             observed_BQ=run.prefilled.observed_BQ,
             start_B=torch.full((len(batch),), run.prompt - 1),
             needed_BTC=self.needed_BTC,
-            mass_BTC=None if run.looked is None else run.looked.mass_BMTC.mean(1).cpu(),
+            mass_BTC=mass_BTC,
             task_BTC=self._task_needs(steps),
         )
 
@@ -93,8 +97,9 @@ class Scene:
         scorer = make(
             play.arm,
             bench.backbone,
-            requests=[document.id for document in self.batch],
-            seed=self.batch[0].seed,
+            # By example: what a task is called, or draws beside it, changes no draw.
+            requests=[document.example.id for document in self.batch],
+            seed=self.batch[0].seed,  # the same of all: see `batches`
             indexer=bench.indexer,
             future=self.future,
         )
@@ -189,9 +194,9 @@ class Scene:
             # A decision comes behind its token: until then that lay beside the chunks of before.
             most = max(before.resident + token, after.resident) + after.digest
             shares.append(most / dense(self.dense.prompt + step))
-        mine = [window for window in found.windows if window.request == row]
+        mine = found.own(row, self.dense.prompt)
         moved = sum(window.moved_bytes for window in mine)
-        scanned = found.scanned / len(self.batch)
+        scanned = sum(each[row] for each in found.scanned[: len(mine)])
         return {
             "kv_fraction": max(shares, default=None),
             "kv_mean": fmean(shares) if shares else None,

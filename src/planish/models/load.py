@@ -14,7 +14,8 @@
 
 Options follow a question mark: `openai:m@http://host/v1?in_flight=64&timeout=60`. A local model
 decodes through a trained memory of long contexts by `?lookahead=DIR` (or `?lookahead=embedded`),
-with `chunks=`, `threshold=`, `recent=`, `sinks=`, `interval=` and `fallback=` for its budget.
+with `chunks=`, `threshold=`, `recent=`, `sinks=`, `interval=` and `fallback=` for its budget; what
+is evicted waits in `host_file=PATH`, or else in memory, up to `host_gigabytes=`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,13 @@ from urllib.parse import unquote
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from planish.models.base import LanguageModel
-from planish.models.memory.loading import MemoryOptions, indexer_path, open_memory, query
+from planish.models.memory.loading import (
+    HostOptions,
+    MemoryOptions,
+    indexer_path,
+    open_memory,
+    query,
+)
 from planish.models.replay import ReplayModel
 from planish.models.scripted import SCRIPTS, ScriptedModel
 from planish.records import BadInput, explain
@@ -57,7 +64,7 @@ class _Local(_Options):
     device: str | None = None
 
 
-class _Remembering(MemoryOptions, _Local):
+class _Remembering(MemoryOptions, HostOptions, _Local):
     lookahead: str | None = None
 
 
@@ -137,28 +144,32 @@ def _local(target: str, spec: str, options: dict[str, Any]) -> LanguageModel:
 
 def _opened(path: str, name: str, options: _Remembering, spec: str, **usual: int) -> LocalModel:
     dials = options.model_dump(include=set(MemoryOptions.model_fields), exclude_none=True)
-    if dials and options.lookahead is None:
+    waiting = options.model_dump(include=set(HostOptions.model_fields), exclude_none=True)
+    if (dials or waiting) and options.lookahead is None:
         raise BadInput(
-            f"option {min(dials)!r} is of a memory, and there is none",
+            f"option {min(dials | waiting)!r} is of a memory, and there is none",
             where=spec,
             fix="add lookahead=DIR, the folder of an indexer",
         )
+    host = HostOptions(**waiting)
     if options.lookahead is not None:
         indexer_path(options.lookahead)  # a name that is mistyped is told before a model is read
+        with host.store():
+            pass  # and a file that cannot be made
     from planish.models.local import LocalModel
 
     own = {**usual, **options.model_dump(include=set(_Local.model_fields), exclude_none=True)}
     model = LocalModel(path, name=name, **own)
     if options.lookahead is None:
         return model
-    # The name tells them, because unlike the other options they change replies.
+    # The name tells these, because unlike the other options they change replies.
     memory = MemoryOptions(**dials)
     return LocalModel(
         path,
         name=f"{name}?{query(options.lookahead, memory)}",
         batch_size=model.batch_size,
         checkpoint=model.checkpoint,
-        memory=open_memory(model.model, options.lookahead, memory),
+        memory=open_memory(model.model, options.lookahead, memory, host),
     )
 
 

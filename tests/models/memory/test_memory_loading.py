@@ -80,6 +80,23 @@ def test_sampled_replies_of_a_memory_can_be_drawn_again(made):
     assert [c.text for c in first[0]] == [c.text for c in second[0]]
 
 
+def test_what_is_evicted_waits_in_a_file_and_changes_neither_reply_nor_name(made, tmp_path):
+    folder, indexer = made
+    spec, path = f"hf:{folder}?lookahead={indexer}&{TIGHT}", tmp_path / "kv.bin"
+    plain, filed = load(spec), load(f"{spec}&host_file={path}&host_gigabytes=0.5")
+    assert not path.exists()
+    assert (filed.name, filed.revision) == (plain.name, plain.revision)
+    seen = []
+    filed.memory.on_window = lambda window: seen.append((window.bytes.host, path.stat().st_size))
+    for _ in range(2):  # each session makes it anew
+        assert replies(filed) == replies(plain)
+        assert not path.exists()
+    assert all(0 < host <= size for host, size in seen)
+    small = load(f"{spec}&host_gigabytes=1e-6")
+    with pytest.raises(BadInput, match="exceed the cap of 1,000 bytes"):
+        replies(small)
+
+
 def test_name_and_revision_change_with_indexer_and_budget(made, tmp_path):
     folder, indexer = made
     other = save_indexer(tmp_path / "other", folder, seed=1)
@@ -173,6 +190,12 @@ def test_no_hook_is_left_behind_even_by_a_failure(made):
         ("lookahead=embedded:reasoner", "no indexer called 'reasoner'"),
         ("lookahead=embedded:../x-indexer", "no indexer called"),
         ("chunks=4", "option 'chunks' is of a memory"),
+        ("host_file=kv.bin", "option 'host_file' is of a memory"),
+        ("lookahead={indexer}&host_file={indexer}/no/kv.bin", "no/kv.bin: cannot be made"),
+        ("lookahead={indexer}&host_file={folder}", "already there"),
+        ("lookahead={indexer}&host_file=", "host_file"),
+        ("lookahead={indexer}&host_gigabytes=0", "host_gigabytes"),
+        ("lookahead={indexer}&host_gigabytes=1e-10", "0 bytes hold nothing"),
         ("lookahead={indexer}&threshold=1.5", "threshold"),
         ("lookahead={indexer}&interval=0", "interval"),
         ("lookahead={indexer}&chunks=4&recent=4096", "above the cap of 4"),

@@ -123,6 +123,17 @@ def test_where_doubling_does_not_fit_what_is_needed_does(
     store.close()
 
 
+@pytest.mark.parametrize("where", ["memory", "file"])
+def test_a_closed_store_gives_nothing_instead_of_what_lay_there(where: str, tmp_path: Path) -> None:
+    store = made(where, tmp_path)
+    ids_N = store.reserve(2)
+    store.close()
+    with pytest.raises(BadInput, match="closed"):
+        store.gather(ids_N, 0)
+    with pytest.raises(BadInput, match="closed"):
+        store.reserve(1)
+
+
 def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "kv.bin").write_text("mine")
     with pytest.raises(BadInput, match="already there"):

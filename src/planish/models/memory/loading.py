@@ -12,8 +12,8 @@ is left out, the budget that the indexer was saved with counts (`indexer.json`, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +27,11 @@ from planish.records import BadInput, explain
 if TYPE_CHECKING:
     from planish.models.memory.attach import Session
     from planish.models.memory.indexer import MemoryIndexer
+    from planish.models.memory.store import HostStore
 
 __all__ = [
     "SHIPPED",
+    "HostOptions",
     "Memory",
     "MemoryOptions",
     "indexer_path",
@@ -76,6 +78,40 @@ class MemoryOptions(BaseModel):
     )
 
 
+class HostOptions(BaseModel):
+    """Where the rest of the history waits, as it is typed; it changes no reply."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    host_file: str | None = Field(
+        None, min_length=1, description="A file to be made on a fast disk, and removed again."
+    )
+    host_gigabytes: float | None = Field(
+        None, gt=0, le=1e6, description="Never more than this, in memory or in the file."
+    )
+
+    @contextmanager
+    def store(self) -> Iterator[HostStore | None]:
+        """A store that is closed afterwards; None where nothing is said of it.
+
+        Raises:
+            BadInput: the file is already there, or cannot be made.
+        """
+        if self == HostOptions():
+            yield None
+            return
+        from planish.models.memory.store import HostStore
+
+        cap = None if self.host_gigabytes is None else int(self.host_gigabytes * 1e9)
+        store = HostStore(
+            cap, None if self.host_file is None else Path(self.host_file).expanduser()
+        )
+        try:
+            yield store
+        finally:
+            store.close()
+
+
 @dataclass
 class Memory:
     """An indexer and a budget, ready for one model.
@@ -85,19 +121,22 @@ class Memory:
         budget: what may stay.
         identity: hash of the indexer's files and of the budget: another one, other replies.
         on_window: hears of every decision.
+        host: where the rest waits; each session has a store of its own.
     """
 
     indexer: MemoryIndexer
     budget: Budget
     identity: str
     on_window: Callable[[WindowRecord], None] | None = None
+    host: HostOptions = HostOptions()  # noqa: RUF009 - frozen
 
     @property
     def chunk_tokens(self) -> int:
         """Tokens of a chunk."""
         return int(self.indexer.config.chunk_tokens)
 
-    def decoding(self, model: Any) -> AbstractContextManager[Session]:
+    @contextmanager
+    def decoding(self, model: Any) -> Iterator[Session]:
         """While it is open, `model.generate` decodes through this memory.
 
         Args:
@@ -105,16 +144,28 @@ class Memory:
         """
         from planish.models.memory.attach import lookahead
 
-        return lookahead(model, self.indexer, self.budget, on_window=self.on_window)
+        with (
+            self.host.store() as store,
+            lookahead(
+                model, self.indexer, self.budget, store=store, on_window=self.on_window
+            ) as session,
+        ):
+            yield session
 
 
-def open_memory(model: Any, name: str, options: MemoryOptions) -> Memory:
+def open_memory(
+    model: Any,
+    name: str,
+    options: MemoryOptions,
+    host: HostOptions = HostOptions(),  # noqa: B008
+) -> Memory:
     """Opens an indexer for a model and settles the budget.
 
     Args:
         model: a causal language model of transformers.
         name: the indexer's folder or file, or `embedded`.
         options: what the user said of the budget.
+        host: and of the host's memory.
 
     Raises:
         BadInput: no such folder or a broken one, an indexer of another backbone, a model that no
@@ -131,7 +182,7 @@ def open_memory(model: Any, name: str, options: MemoryOptions) -> Memory:
     budget = _budget(_saved(indexer.config), options, chunk_tokens, str(path))
     check_budget(budget, chunk_tokens)
     indexer.to(model.device).eval()
-    return Memory(indexer, budget, _identity(path, budget))
+    return Memory(indexer, budget, _identity(path, budget), host=host)
 
 
 def indexer_path(name: str) -> Path:

@@ -75,6 +75,7 @@ class HostStore:
         self._free_N = torch.zeros(0, dtype=torch.int64)
         self._maps: list[mmap.mmap] = []
         self._file: int | None = None
+        self._closed = False
         self._close: Callable[[], object] = lambda: None
         if self.path is not None:
             self._file = _make_file(self.path)
@@ -118,7 +119,7 @@ class HostStore:
 
     def close(self) -> None:
         """Lets everything go; the file, if there is one, is removed."""
-        self._pools, self._maps = [], []
+        self._pools, self._maps, self._closed = [], [], True
         self._count_N = self._free_N = torch.zeros(0, dtype=torch.int64)
         self._close()
 
@@ -191,6 +192,12 @@ class HostStore:
 
     def _bound(self) -> BlockShape:
         assert self._shape is not None, "bind comes first"
+        if self._closed:
+            raise BadInput(
+                "it is closed, and what it held is gone",
+                where="host store",
+                fix="use a cache only while its store is open",
+            )
         return self._shape
 
     def _split(self, ids_N: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:

@@ -34,9 +34,9 @@ from planish.methods.lookahead.evaluate.summary import Summary
 from planish.models.load import load
 from planish.models.memory.indexer import MemoryIndexer
 from planish.models.memory.loading import indexer_path
-from planish.stats import Estimate
+from planish.stats import shown
 from planish.tasks.load import load_task
-from support import write_result
+from support import tell
 
 ARMS = (
     "lookahead",
@@ -66,16 +66,6 @@ def run(
     return Summary(outcomes)
 
 
-def shown(found: Estimate, *, signed: bool = False) -> str:
-    """With its interval."""
-    form = "{:+.3f}" if signed else "{:.3f}"
-    if found.value is None:
-        return "n/a"
-    if found.low is None or found.high is None:
-        return form.format(found.value)
-    return f"{form.format(found.value)} [{form.format(found.low)}, {form.format(found.high)}]"
-
-
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
@@ -96,7 +86,7 @@ def pages(summary: Summary) -> list[str]:
         [
             [
                 f"{a} - {b}",
-                *(shown(summary.difference(a, b, one), signed=True) for one in FRACTIONS),
+                *(shown(summary.difference(a, b, one), "+.3f") for one in FRACTIONS),
             ]
             for a, b in summary.pairs
             if "lookahead" in (a, b)
@@ -148,10 +138,8 @@ def main() -> None:
     lines += ["", "A decision every 16 tokens:", "", *pages(summary)]
     body = "\n".join(lines)
     name = "lookahead" if options.length == 2048 else f"lookahead-{options.length}"
-    if options.write:
-        write_result(name, f"lookahead: {options.length} words of context, equal bytes", body)
-    else:
-        print(body)
+    title = f"lookahead: {options.length} words of context, equal bytes"
+    tell(name, title, body, write=options.write)
 
 
 if __name__ == "__main__":

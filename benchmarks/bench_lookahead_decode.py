@@ -44,7 +44,7 @@ from planish.methods.lookahead.arms.shares import Digest, Shape, affordable, gro
 from planish.models.memory.budget import Budget
 from planish.models.memory.digests import RECORD_BYTES
 from planish.models.memory.store import HostStore
-from support import write_result
+from support import ratios, tell
 
 BASE = 32_768
 LONGER = (65_536, 131_072, 262_144)
@@ -216,12 +216,6 @@ def child(part: str, threads: int, **options: object) -> Any:
     return json.loads(told.stdout.splitlines()[-1])
 
 
-def ratios(first: Sequence[float], second: Sequence[float]) -> str:
-    """Median and range of the first over the second, round by round."""
-    each = [one / other for one, other in zip(first, second, strict=True)]
-    return f"{statistics.median(each):.2f} ({min(each):.2f}-{max(each):.2f})"
-
-
 def rates_lines(found: dict[int, dict[str, Any]], length: int) -> list[str]:
     lines = [
         f"Behind {length:,} cached tokens:",
@@ -344,10 +338,12 @@ def main() -> None:
         print(json.dumps(told))
         return
     text = page(given.parts, given.threads, given.base, given.longer, given.rounds)
-    if given.write:
-        write_result("lookahead-decode", "lookahead: decoding behind long histories on a CPU", text)
-    else:
-        print(text)
+    tell(
+        "lookahead-decode",
+        "lookahead: decoding behind long histories on a CPU",
+        text,
+        write=given.write,
+    )
 
 
 if __name__ == "__main__":

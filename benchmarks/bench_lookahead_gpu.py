@@ -35,9 +35,9 @@ from typing import Any
 import torch
 
 from bench_lookahead_decode import INTERVAL, SHARE, budget_for
-from lookahead_world import Arm, Size, begun, build
+from lookahead_world import Arm, Size, begun, build, in_turns
 from planish.models.memory.cache import LookaheadCache
-from support import write_result
+from support import ratios, tell
 
 CARD = Size(
     hidden=4096,
@@ -123,7 +123,7 @@ def host_bytes(arm: Arm, size: Size, length: int, rows: int = 1) -> int:
 def measure(size: Size, length: int, names: Sequence[str], rounds: int) -> dict[str, Any]:
     """Seconds per token by arm and round, bytes by arm, and the copies that are hidden."""
     budget = budget_for(size, length)
-    found: dict[str, Any] = {"seconds": {name: [] for name in names}, "held": {}}
+    found: dict[str, Any] = {"held": {}}
     with ExitStack() as stack:
         arms = []
         shared = build(size)
@@ -140,11 +140,10 @@ def measure(size: Size, length: int, names: Sequence[str], rounds: int) -> dict[
             found["held"][name] = Held(after - before, working, host_bytes(arm, size, length))
             arms.append(arm)
         found["weights"] = sum(each.nbytes for each in arms[0].model.parameters())
-        for number in range(rounds):
-            first = number % len(arms)
-            for arm in arms[first:] + arms[:first]:
-                steps = arm.steps(COUNTS[arm.name])
-                found["seconds"][arm.name].append(statistics.fmean(each[0] for each in steps))
+        found["seconds"] = {
+            name: [statistics.fmean(each[0] for each in steps) for steps in every]
+            for name, every in in_turns(arms, rounds, COUNTS).items()
+        }
         ours = next((arm for arm in arms if arm.name == "lookahead"), None)
         if ours is not None:
             found["overlap"] = profiled(ours, budget.interval)
@@ -223,11 +222,9 @@ def lines_of(length: int, layers: int, found: dict[str, Any], card: int, host: i
         ours = found["seconds"]["lookahead"]
         for name, theirs in found["seconds"].items():
             if name != "lookahead":
-                each = [one / other for one, other in zip(theirs, ours, strict=True)]
                 lines += [
                     "",
-                    f"Ours decodes {statistics.median(each):.2f} ({min(each):.2f}-{max(each):.2f}) "
-                    f"times as many tokens a second as {name}.",
+                    f"Ours decodes {ratios(theirs, ours)} times as many tokens a second as {name}.",
                 ]
         told = found["overlap"]
         hidden = "nothing was copied" if told["share"] is None else f"{told['share']:.0%} hidden"
@@ -275,10 +272,7 @@ def main() -> None:
                         f"{name}: {told[0]} at once decode {told[1]:.1f} tokens a second.",
                     ]
     text = "\n".join(lines)
-    if given.write:
-        write_result("lookahead-gpu", "lookahead: long histories on a GPU", text)
-    else:
-        print(text)
+    tell("lookahead-gpu", "lookahead: long histories on a GPU", text, write=given.write)
 
 
 if __name__ == "__main__":

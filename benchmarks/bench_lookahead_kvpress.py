@@ -41,7 +41,7 @@ from planish.models.memory.indexer import MemoryIndexer
 from planish.models.memory.loading import indexer_path
 from planish.stats import Estimate
 from planish.tasks.recall import RecallTask
-from support import write_result
+from support import tell
 
 PRESSES = ("SnapKV", "Knorm", "StreamingLLM", "ExpectedAttention")
 PROTOCOLS = ("whole", "context")
@@ -261,10 +261,9 @@ def main() -> None:
             examples=given.examples,
             settings=Settings(interval=given.interval, quality=False),
         )
-    if given.write:
-        write_result("lookahead-kvpress", "lookahead: beside kvpress at the same share", page)
-    else:
-        print(page)
+    tell(
+        "lookahead-kvpress", "lookahead: beside kvpress at the same share", page, write=given.write
+    )
 
 
 if __name__ == "__main__":

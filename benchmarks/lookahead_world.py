@@ -16,7 +16,7 @@ Shape suffixes: B rows, K key/value heads, L history, D head width.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -239,11 +239,18 @@ def begun(
         yield Arm(name, model, cache, token_B1, session)
 
 
-def in_turns(arms: list[Arm], rounds: int, count: int) -> dict[str, list[list[Spent]]]:
-    """What each arm's tokens took, round by round; who begins changes every round."""
+def in_turns(
+    arms: list[Arm], rounds: int, count: int | Mapping[str, int]
+) -> dict[str, list[list[Spent]]]:
+    """What each arm's tokens took, round by round; who begins changes every round.
+
+    Args:
+        count: tokens of a round; by arm where they differ.
+    """
     found: dict[str, list[list[Spent]]] = {arm.name: [] for arm in arms}
     for number in range(rounds):
         first = number % len(arms)
         for arm in arms[first:] + arms[:first]:
-            found[arm.name].append(arm.steps(count))
+            tokens = count if isinstance(count, int) else count[arm.name]
+            found[arm.name].append(arm.steps(tokens))
     return found

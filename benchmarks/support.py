@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,6 +41,20 @@ def write_result(name: str, title: str, body: str) -> Path:
     path.write_text(text, "utf-8")
     print(text)
     return path
+
+
+def tell(name: str, title: str, body: str, *, write: bool) -> None:
+    """Prints a page, into `results/` too if asked for."""
+    if write:
+        write_result(name, title, body)
+    else:
+        print(body)
+
+
+def ratios(first: Sequence[float], second: Sequence[float]) -> str:
+    """Median and range of the first over the second, round by round."""
+    each = [one / other for one, other in zip(first, second, strict=True)]
+    return f"{statistics.median(each):.2f} ({min(each):.2f}-{max(each):.2f})"
 
 
 def planish(*words: object) -> dict[str, Any]:

@@ -235,6 +235,35 @@ def test_arms_decode_behind_the_same_history_and_lose_none_of_it(small, tmp_path
         assert torch.equal(kept[name][1], kept["dense"][1])
 
 
+def test_arms_take_turns_with_as_many_tokens_as_each_is_due(benchmarks):
+    from lookahead_world import Arm, in_turns
+
+    class Counting(Arm):
+        def steps(self, count):
+            order.append(self.name)
+            return [(1.0, 1.0)] * count
+
+    order: list[str] = []
+    arms = [Counting(name, None, None, None) for name in ("a", "b")]
+    found = in_turns(arms, 2, {"a": 3, "b": 1})
+    assert order == ["a", "b", "b", "a"]
+    assert {name: list(map(len, each)) for name, each in found.items()} == {
+        "a": [3, 3],
+        "b": [1, 1],
+    }
+
+
+def test_a_page_is_written_only_if_asked_for(benchmarks, monkeypatch, tmp_path, capsys):
+    import support
+
+    monkeypatch.setattr(support, "RESULTS", tmp_path)
+    support.tell("one", "A title", "numbers", write=False)
+    assert capsys.readouterr().out == "numbers\n"
+    assert not list(tmp_path.iterdir())
+    support.tell("one", "A title", "numbers", write=True)
+    assert "numbers" in next(tmp_path.glob("*-one.md")).read_text()
+
+
 def test_rates_and_costs_are_told_of_every_arm(small):
     import bench_lookahead_decode as bench
 

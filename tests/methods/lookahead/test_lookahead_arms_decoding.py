@@ -76,6 +76,19 @@ def test_every_arm_stays_within_its_bytes_and_comes_near_them(found):
         assert each.steps == REPLY
 
 
+def test_free_places_of_the_buffers_are_told_beside_what_is_occupied(found):
+    for (arm, _), (each, _) in found.items():
+        if arm == "dense":
+            assert (each.allocated_bytes, each.allocated_fraction) == (each.dense_bytes, 1.0)
+        elif each.steps:
+            assert each.allocated_bytes > each.resident_bytes
+            assert each.allocated_fraction > each.kv_fraction
+            held = each.allocated_bytes + each.digest_bytes
+            assert each.allocated_fraction <= held / (2 * 2 * 2 * 16 * 4 * LENGTH)
+        else:
+            assert (each.allocated_bytes, each.allocated_fraction) == (None, None)
+
+
 def test_an_arm_that_cannot_pay_is_not_measured_and_says_why(found):
     each, trace = found["omnikv", "d0"]
     assert each.correct is None

@@ -249,7 +249,7 @@ def test_what_was_missed_by_the_book(seed, interval, steps):
             late += bool(mine)
             stale += any(not resident[step][0, c] for c in mine)
     assert found.recall == (pytest.approx(hits / wants) if wants else None)
-    assert found.stale_miss_rate == (pytest.approx(stale / late) if late else None)
+    assert found.miss_rate == (pytest.approx(stale / late) if late else None)
 
 
 def test_nothing_is_measured_before_the_first_decision():
@@ -259,4 +259,4 @@ def test_nothing_is_measured_before_the_first_decision():
     nothing = measure(looked, needs, resident, [], steps=6, **common)
     assert vars(nothing) == dict.fromkeys(vars(nothing))
     whole = measure(looked, needs, resident, [0], steps=6, **common)
-    assert (whole.mass_recall, whole.missed_mass, whole.stale_miss_rate) == (1.0, 0.0, 0.0)
+    assert (whole.mass_recall, whole.missed_mass, whole.miss_rate) == (1.0, 0.0, 0.0)

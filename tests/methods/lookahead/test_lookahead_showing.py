@@ -113,6 +113,7 @@ def test_the_screen_names_arms_and_what_is_next(capsys, checkpoint, tmp_path):
     assert code == 0, err
     assert re.search(r"recency\s", out)
     assert "at 40 % of the bytes" in out
+    assert "allocated" in out
     assert "planish lookahead evaluate" in out
 
 
@@ -251,6 +252,22 @@ def test_a_null_is_printed_as_a_null():
     page = report(Summary(outcomes), [], "hf:x").html()
     assert "lookahead at 10 %" in page
     assert page.count("<figure") == 1
+
+
+def test_documents_that_one_arm_has_no_score_for_are_in_no_difference_and_that_is_told():
+    """Of eight, ours lost one and dense another; where both have a score they are alike."""
+    right = {"lookahead": [1, 0, None, 1, 1, 0, 1, 1], "dense": [1, 0, 1, 1, 1, 0, 1, None]}
+    summary = Summary(
+        outcome(arm, fraction, f"d{place}", score)
+        for arm, fraction in (("lookahead", 0.1), ("dense", 1.0))
+        for place, score in enumerate(right[arm])
+    )
+    [line] = [each for each in sentences(summary) if "lookahead - dense" in each]
+    assert "+0.000" in line
+    assert line.endswith("(6 of 8 documents)")
+    assert "(6 of 8 documents)" in report(summary, [], "hf:x").html()
+    whole = Summary(each for each in summary.outcomes if each.document_id not in ("d2", "d7"))
+    assert "of 8 documents" not in report(whole, [], "hf:x").html() + sentences(whole)[0]
 
 
 def test_a_page_of_arms_that_could_not_pay_has_no_numbers_but_says_why():

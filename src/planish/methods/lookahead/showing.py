@@ -40,9 +40,13 @@ What an arm pays for digests it cannot keep in chunks. Oracles look into the fut
 
 - **accuracy** is the mean over families; intervals are of a bootstrap over documents.
 - **KV** is the largest share that was on the device after the first decision.
+- **allocated** is the same with the free places of the buffers that chunks lie in.
 - **attention kept** is along the dense reply, the mean over its tokens and layers.
 - **needs kept** are the chunks that the window's tokens need, of those that could be evicted.
-- **stale** is the share of tokens, behind the first of a window, that missed something needed.
+- **missed** is the share of tokens, behind the first of a window, that missed something needed,
+  whether it left or never came: how much of it a later decision would have kept is not measured.
+- **minus dense** is on documents that both arms have a score for; where some have none, it says
+  on how many.
 - **moved** counts what came from the host, for chunks and for choosing.
 """
 
@@ -57,8 +61,9 @@ def show(screen: Screen, summary: Summary) -> None:
             (
                 arm,
                 str(summary.accuracy(arm, fraction)),
-                _signed(summary.difference(arm, DENSE, fraction)) if arm != DENSE else "",
+                _signed(found) + _of(found, summary) if found else "",
                 _percent(summary.measure("kv_fraction", arm, fraction)),
+                _percent(summary.measure("allocated_fraction", arm, fraction)),
                 _percent(summary.measure("mass_recall", arm, fraction)),
                 _percent(summary.measure("recall", arm, fraction)),
                 _number(summary.measure("logit_kl", arm, fraction)),
@@ -66,10 +71,11 @@ def show(screen: Screen, summary: Summary) -> None:
                 _percent(summary.fallback_rate(arm, fraction)),
             )
             for arm in summary.arms
+            for found in [None if arm == DENSE else summary.difference(arm, DENSE, fraction)]
         ]
         columns = (
-            "arm", "accuracy", "minus dense", "KV", "attention kept", "needs kept", "KL",
-            "moved B/token", "dense by fallback",
+            "arm", "accuracy", "minus dense", "KV", "allocated", "attention kept", "needs kept",
+            "KL", "moved B/token", "dense by fallback",
         )  # fmt: skip
         screen.table(columns, rows, title=f"at {100 * fraction:g} % of the bytes")
     for line in sentences(summary):
@@ -87,7 +93,10 @@ def sentences(summary: Summary) -> list[str]:
             if OURS not in (first, second):
                 continue
             found = summary.difference(first, second, fraction)
-            lines.append(f"at {100 * fraction:g} %: {first} - {second} = {_judged(found)}")
+            lines.append(
+                f"at {100 * fraction:g} %: {first} - {second} = {_judged(found)}"
+                + _of(found, summary)
+            )
     return lines
 
 
@@ -98,6 +107,12 @@ def _judged(found: Estimate) -> str:
         return f"{found.value:+.3f} on each of {found.n} documents"
     null = "" if found.low > 0 or found.high < 0 else ": null, the interval holds 0"
     return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]{null}"
+
+
+def _of(found: Estimate, summary: Summary) -> str:
+    """On how many documents both arms have a score, where some are left out."""
+    left = found.value is not None and found.n < summary.documents
+    return f" ({found.n} of {summary.documents} documents)" if left else ""
 
 
 def _signed(found: Estimate) -> str:
@@ -133,8 +148,7 @@ def report(
 
     page = Report(
         "Does the long context fit?",
-        f"{model}: {len(summary.families)} families, "
-        f"{len({each.document_id for each in summary.outcomes})} documents",
+        f"{model}: {len(summary.families)} families, {summary.documents} documents",
         run=run,
         tiny=tiny,
     )
@@ -178,16 +192,18 @@ def _headline(summary: Summary) -> dict[str, Any]:
 
 def _table(summary: Summary) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
     columns = (
-        "arm", "share", "accuracy", "minus dense", "KV", "attention kept", "worst window missed",
-        "needs kept", "stale", "KL", "moved bytes a token", "digest bytes", "host bytes",
-        "without a score",
+        "arm", "share", "accuracy", "minus dense", "KV", "allocated", "attention kept",
+        "worst window missed", "needs kept", "missed", "KL", "moved bytes a token", "digest bytes",
+        "host bytes", "without a score",
     )  # fmt: skip
     rows: list[tuple[Any, ...]] = []
     for arm, fraction in summary.cells():
+        found = None if arm == DENSE else summary.difference(arm, DENSE, fraction)
         measures = {
             name: summary.measure(name, arm, fraction)
             for name in (
-                "kv_fraction", "mass_recall", "missed_mass", "recall", "stale_miss_rate",
+                "kv_fraction", "allocated_fraction", "mass_recall", "missed_mass", "recall",
+                "miss_rate",
                 "logit_kl", "moved_per_token", "digest_bytes", "host_bytes",
             )
         }  # fmt: skip
@@ -196,7 +212,7 @@ def _table(summary: Summary) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
                 arm,
                 f"{100 * fraction:g} %",
                 summary.accuracy(arm, fraction),
-                None if arm == DENSE else summary.difference(arm, DENSE, fraction),
+                None if found is None else f"{found}{_of(found, summary)}",
                 *measures.values(),
                 summary.left_out(arm, fraction),
             )

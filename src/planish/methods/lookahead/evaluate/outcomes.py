@@ -31,14 +31,16 @@ class Outcome(EvalRecord):
         kv_fraction: resident and digest bytes over dense ones, the largest of the decode, from
             the first decision on; kv_mean: the mean over its steps.
         resident_bytes, digest_bytes, host_bytes: the largest of the decode, each.
+        allocated_bytes: of the buffers that resident chunks lie in, free places included, the
+            largest; allocated_fraction: with digests, over dense ones, the largest.
         dense_bytes: of a cache that keeps everything, at the end.
         moved_per_token: bytes copied to the device, or read over the link to score, per token.
         score_ms: of one decision for the whole batch, the mean.
         mass_recall: attention mass on what was there, over all of it; mean over tokens and layers.
         missed_mass: 1 - mass recall of the worst window.
         recall: needed chunks that could be evicted and were kept, of all such, at decisions.
-        stale_miss_rate: share of the tokens with needs, behind the first of a window, of which
-            something needed was not there.
+        miss_rate: share of the tokens with needs, behind the first of a window, of which
+            something needed was not there, whether it left or never came.
         fallbacks: 1 if the request turned dense.
         steps: tokens that were decoded.
     """
@@ -52,13 +54,15 @@ class Outcome(EvalRecord):
     resident_bytes: int | None = None
     digest_bytes: int | None = None
     host_bytes: int | None = None
+    allocated_bytes: int | None = None
+    allocated_fraction: float | None = None
     dense_bytes: int | None = None
     moved_per_token: float | None = None
     score_ms: float | None = None
     mass_recall: float | None = None
     missed_mass: float | None = None
     recall: float | None = None
-    stale_miss_rate: float | None = None
+    miss_rate: float | None = None
     fallbacks: int = 0
     steps: int = 0
 

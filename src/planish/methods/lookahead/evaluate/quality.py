@@ -33,7 +33,7 @@ class Quality:
     mass_recall: float | None
     missed_mass: float | None
     recall: float | None
-    stale_miss_rate: float | None
+    miss_rate: float | None
 
 
 def limits(settings: Settings, chunk_tokens: int, num_chunks: int) -> Limits:
@@ -143,9 +143,7 @@ def measure(
         mass_recall=1.0 - float(missed_T[used].mean()),
         missed_mass=max(float(missed_T[list(window)].mean()) for window in windows),
         recall=found / wanted if wanted else None,
-        stale_miss_rate=(
-            sum(bool(absent_TC[step].any()) for step in late) / len(late) if late else None
-        ),
+        miss_rate=(sum(bool(absent_TC[step].any()) for step in late) / len(late) if late else None),
     )
 
 

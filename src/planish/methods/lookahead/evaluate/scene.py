@@ -167,6 +167,8 @@ class Scene:
             resident_bytes=outcome.dense_bytes,
             digest_bytes=0,
             host_bytes=0,
+            allocated_bytes=outcome.dense_bytes,
+            allocated_fraction=1.0,
             moved_per_token=0.0,
             logit_kl=0.0,
             mass_recall=1.0,
@@ -194,6 +196,10 @@ class Scene:
             # A decision comes behind its token: until then that lay beside the chunks of before.
             most = max(before.resident + token, after.resident) + after.digest
             shares.append(most / dense(self.dense.prompt + step))
+        buffers = [
+            (each.allocated + each.digest) / dense(self.dense.prompt + step)
+            for step, each in enumerate(held)
+        ]
         mine = found.own(row, self.dense.prompt)
         moved = sum(window.moved_bytes for window in mine)
         scanned = sum(each[row] for each in found.scanned[: len(mine)])
@@ -203,6 +209,8 @@ class Scene:
             "resident_bytes": max((bytes.resident for bytes in held), default=None),
             "digest_bytes": max((bytes.digest for bytes in held), default=None),
             "host_bytes": max((bytes.host for bytes in held), default=None),
+            "allocated_bytes": max((bytes.allocated for bytes in held), default=None),
+            "allocated_fraction": max(buffers, default=None),
             "moved_per_token": (moved + scanned) / steps if steps else None,
             "score_ms": fmean(window.score_ms for window in mine) if mine else None,
             "fallbacks": int(any(window.fallback for window in mine)),

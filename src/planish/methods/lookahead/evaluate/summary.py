@@ -25,8 +25,9 @@ __all__ = ["DENSE", "MEASURES", "OURS", "Summary", "macro_mean"]
 DENSE, OURS, PERFECT = "dense", "lookahead", "oracle"
 
 MEASURES = (
-    "kv_fraction", "kv_mean", "mass_recall", "missed_mass", "recall", "stale_miss_rate",
-    "logit_kl", "moved_per_token", "score_ms", "resident_bytes", "digest_bytes", "host_bytes",
+    "kv_fraction", "kv_mean", "allocated_fraction", "mass_recall", "missed_mass", "recall",
+    "miss_rate", "logit_kl", "moved_per_token", "score_ms", "resident_bytes", "digest_bytes",
+    "host_bytes", "allocated_bytes",
 )  # fmt: skip
 """Fields of an outcome that are averaged over documents."""
 
@@ -66,6 +67,11 @@ class Summary:
         present = {each.arm for each in self.outcomes}
         self.arms: list[str] = [arm for arm in ARMS if arm in present]
         self._family = {each.document_id: each.family for each in self.outcomes}
+
+    @property
+    def documents(self) -> int:
+        """How many there are, with a score or without."""
+        return len(self._family)
 
     @cached_property
     def _cells(self) -> dict[tuple[str, float], list[Outcome]]:
@@ -135,7 +141,7 @@ class Summary:
     def numbers(self) -> dict[str, Any]:
         """Everything for `run.json` and `--json`."""
         return {
-            "documents": len(self._family),
+            "documents": self.documents,
             "families": len(self.families),
             "arms": [self._numbers(arm, fraction) for arm, fraction in self.cells()],
             "differences": [

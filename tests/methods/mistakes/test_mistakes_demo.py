@@ -176,7 +176,10 @@ def test_the_documented_task_is_read(tmp_path: Path) -> None:
     assert len(task.strategy or ()) == 2
 
 
-def test_documented_names_are_those_of_the_code() -> None:
+def test_documented_names_are_those_of_the_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # examples write their files where they are run
     assert _column("status") == set(STATUSES)
     documented = _column("field") | {"inputs", "tolerance"}  # told beside `tests`
     assert documented == set(CodeTask.model_fields)

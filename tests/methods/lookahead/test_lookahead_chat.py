@@ -99,6 +99,30 @@ def test_a_tight_memory_is_read_whole_by_each_question(made):
     assert all(window.kept <= 3 for window in windows)
 
 
+def test_what_is_evicted_waits_in_the_file_that_the_model_names(made, tmp_path):
+    model, indexer, _ = made
+    tight = "chunks=6&recent=8&sinks=4&interval=4"
+    file = tmp_path / "kv.bin"
+    name = f"{model}?lookahead={indexer}&{tight}&host_file={file}"
+    with Conversation.over(load(name), LONG) as conversation:
+        conversation.max_tokens = 16
+        conversation.ask(QUESTIONS[0])
+        assert file.stat().st_size > 0
+        assert conversation.cache.bytes_per_row()[0].host > 0
+    assert not file.exists()
+
+
+def test_a_turn_for_which_the_host_has_no_room_is_told_and_the_conversation_goes_on(
+    capsys, monkeypatch, made
+):
+    model, indexer, document = made
+    name = f"{model}?lookahead={indexer}&host_gigabytes=1e-6"
+    words = ("--model", name, "--document", document, "--max-tokens", 16, *TIGHT)
+    code, out, err = talk(capsys, monkeypatch, "why?\n/quit\n", *words)
+    assert code == 0
+    assert "exceed the cap of 1,000 bytes" in err
+
+
 def test_the_end_of_a_real_pipe_leaves(capsys, monkeypatch, made):
     model, indexer, _ = made
     ours, theirs = os.pipe()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -139,16 +139,11 @@ class Conversation:
         """A conversation with a model that has a memory; nothing of it is left afterwards."""
         import torch
 
-        from planish.models.memory.attach import lookahead
-
-        memory = model.memory
-        assert memory is not None
+        assert model.memory is not None
         # Every question is read with the whole history at hand, however short it is.
-        budget = memory.budget.model_copy(update={"dense_queries": 1})
-        with (
-            torch.inference_mode(),
-            lookahead(model.model, memory.indexer, budget) as session,
-        ):
+        budget = model.memory.budget.model_copy(update={"dense_queries": 1})
+        memory = replace(model.memory, budget=budget)
+        with torch.inference_mode(), memory.decoding(model.model) as session:
             yield cls(model, session, document)
 
     def ask(self, question: str) -> str:

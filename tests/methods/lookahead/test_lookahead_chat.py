@@ -118,7 +118,7 @@ def test_a_turn_for_which_the_host_has_no_room_is_told_and_the_conversation_goes
     model, indexer, document = made
     name = f"{model}?lookahead={indexer}&host_gigabytes=1e-6"
     words = ("--model", name, "--document", document, "--max-tokens", 16, *TIGHT)
-    code, out, err = talk(capsys, monkeypatch, "why?\n/quit\n", *words)
+    code, _, err = talk(capsys, monkeypatch, "why?\n/quit\n", *words)
     assert code == 0
     assert "exceed the cap of 1,000 bytes" in err
 

@@ -112,7 +112,8 @@ def test_rows_and_pieces_do_not_see_each_other(
             for c in range(chunks):
                 one = slice(b, b + 1)
                 alone = indexer.score(hidden[one], records[one, c : c + 1], positions[one])
-                assert float(found[layer][b, c]) == pytest.approx(float(alone[layer]), abs=1e-5)
+                # A sum in another order may round a query to the next bfloat16.
+                assert float(found[layer][b, c]) == pytest.approx(float(alone[layer]), abs=1e-4)
 
 
 def test_each_layer_may_have_its_own_input_and_rows_may_share_their_chunks() -> None:

@@ -280,8 +280,12 @@ def test_rates_and_costs_are_told_of_every_arm(small):
     assert bench.offloading_says(small)
     memory = bench.measure_memory(small, 3072, "lookahead, file", steps=2)
     assert memory["peak"] >= memory["before"] > 0
-    found = dict.fromkeys(bench.MEMORY, memory | {"peak": memory["before"] + 1})
-    assert "| lookahead, file |" in "\n".join(bench.memory_lines(found, 1))
+    assert memory["stays"] > 0
+    dense = {"before": 0, "peak": 2_000_000, "stays": 4_000_000, "file": 0}
+    found = dict.fromkeys(bench.MEMORY, dense)
+    found["lookahead, file"] = dense | {"peak": 1_000_000, "stays": 1_000_000}
+    text = "\n".join(bench.memory_lines(found, 1))
+    assert "| lookahead, file | 0 | 1 | 1 | 0.50 | 0 | 1 | 0.25 |" in text
 
 
 def test_hidden_copies_and_requests_are_counted(benchmarks, monkeypatch, capsys):

@@ -106,14 +106,18 @@ def test_rows_and_pieces_do_not_see_each_other(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_RECORDS_AT_ONCE", at_once)
         found = indexer.score(hidden, records, positions)
-    for layer in indexer.layers:
-        assert found[layer].shape == (rows, chunks)
-        for b in range(rows):
-            for c in range(chunks):
-                one = slice(b, b + 1)
-                alone = indexer.score(hidden[one], records[one, c : c + 1], positions[one])
-                # A sum in another order may round a query to the next bfloat16.
-                assert float(found[layer][b, c]) == pytest.approx(float(alone[layer]), abs=1e-4)
+    # As many rows each time: a sum in another order may round a query to the next bfloat16.
+    alone = [indexer.score(hidden, records[:, c : c + 1], positions) for c in range(chunks)]
+    for b in range(rows):
+        others = _given(rows, chunks, seed + 100)
+        for other, mine in zip(others, (hidden, records, positions), strict=True):
+            other[b] = mine[b]
+        beside = indexer.score(*others)
+        for layer in indexer.layers:
+            assert found[layer].shape == (rows, chunks)
+            expected = pytest.approx(found[layer][b].tolist(), abs=1e-5)
+            assert [one[layer][b].item() for one in alone] == expected
+            assert beside[layer][b].tolist() == expected
 
 
 def test_each_layer_may_have_its_own_input_and_rows_may_share_their_chunks() -> None:

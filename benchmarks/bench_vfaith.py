@@ -13,6 +13,10 @@ Fixed before any pair was looked at with a trained network:
   (PairAcc); cached and position have none right on both; random has one in sixteen. By accuracy on
   the raw pictures alone, cached answers look like the oracle and memory like a network that sees.
 
+Two ablations are read off the same answers: the drop without its placebo (`delta` beside
+`delta_net`), and unfaithfulness without the gate of perception, among all pairs whose raw picture
+was answered rightly.
+
 Intervals are bootstrapped over trainings and pairs, crossed: all networks answer the same pairs.
 """
 
@@ -20,7 +24,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +37,7 @@ from planish.methods.vfaith.config import Building, Config
 from planish.methods.vfaith.data import ARMS
 from planish.methods.vfaith.running.planted import load_model
 from planish.methods.vfaith.running.records import calls_of, respond
-from planish.methods.vfaith.scoring.metrics import terms
+from planish.methods.vfaith.scoring.metrics import Term, terms
 from planish.methods.vfaith.scoring.sheets import Sheet, read_sheet
 from planish.methods.vfaith.viewers import RECIPES, VIEWED, build
 from planish.models.base import LanguageModel
@@ -43,8 +47,10 @@ from planish.runs.console import Screen
 from support import write_result
 
 SEEDS = range(3)
+UNGATED = "unfaithfulness without the gate"
 METRICS = ("acc_raw", "acc_edited", "pair_acc", "delta_net", "gated_unfaithfulness",
            "perception_accuracy")  # fmt: skip
+ABLATED = ("delta", "delta_net", UNGATED, "gated_unfaithfulness")
 
 
 def trained(given: tuple[str, int, str]) -> None:
@@ -70,9 +76,19 @@ def answered(model: LanguageModel, bench: Bench) -> Sheet:
     )
 
 
+def term_of(sheet: Sheet, name: str) -> Term:
+    """A metric of the room, or unfaithfulness among all pairs whose raw answer is right."""
+    found = terms(sheet)
+    if name != UNGATED:
+        return found[name]
+    right, both = found["acc_raw"], found["pair_acc"]
+    known = (right.bottom > 0) & (both.bottom > 0)
+    return Term((right.top - both.top) * known, right.top * known)
+
+
 def told(sheets: Sequence[Sheet], name: str, draws: int = 4000) -> str:
     """Mean over trainings with its 95 % interval."""
-    found = [terms(sheet)[name] for sheet in sheets]
+    found = [term_of(sheet, name) for sheet in sheets]
     top_RN = np.stack([term.top for term in found])
     bottom_RN = np.stack([term.bottom for term in found])
     generator = np.random.default_rng(0)
@@ -89,6 +105,17 @@ def told(sheets: Sequence[Sheet], name: str, draws: int = 4000) -> str:
     low, high = np.quantile(means, (0.025, 0.975))
     value = np.mean(top_RN.sum(1) / bottom_RN.sum(1))
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def table(
+    sheets: Mapping[str, Sequence[Sheet]], order: Sequence[str], metrics: Sequence[str]
+) -> list[str]:
+    """A row for each model, as Markdown."""
+    lines = ["| model | " + " | ".join(metrics) + " |", "|" + "---|" * (1 + len(metrics))]
+    for name in order:
+        cells = [told(sheets[name], metric) for metric in metrics]
+        lines.append("| " + " | ".join([name, *cells]) + " |")
+    return lines
 
 
 def main() -> None:
@@ -111,16 +138,18 @@ def main() -> None:
     for name in RECIPES:
         folders = [networks / str(seed) / name for seed in SEEDS]
         sheets[name] = [answered(ViewerModel(folder, name=name), bench) for folder in folders]
-    lines = ["| model | " + " | ".join(METRICS) + " |", "|" + "---|" * (1 + len(METRICS))]
-    for name in (PLANTED[0], *RECIPES, *PLANTED[1:]):
-        cells = [told(sheets[name], metric) for metric in METRICS]
-        lines.append("| " + " | ".join([name, *cells]) + " |")
+    order = (PLANTED[0], *RECIPES, *PLANTED[1:])
+    lines = table(sheets, order, METRICS)
     measured = json.loads((networks / "0" / "viewer-seeing" / "build.json").read_text())
     lines += [
         "",
         f"Each network has {measured['num_parameters']:,} weights and was trained on "
         f"{measured['budget']['scenes']:,} scenes, {measured['budget']['passes']} passes, three "
         "times; intervals are over trainings and pairs.",
+        "",
+        "## Without the placebo, without the gate of perception",
+        "",
+        *table(sheets, order, ABLATED),
     ]
     write_result("vfaith", "vfaith: who follows the edit", "\n".join(lines))
 

@@ -39,7 +39,6 @@ category that it is most often right about in "train", and numbers in indices co
 from __future__ import annotations
 
 import argparse
-import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -51,7 +50,7 @@ import numpy as np
 
 from planish.methods.mistakes.config import Config
 from planish.methods.mistakes.data import CATEGORIES, Category, CodeTask, Evidence, Labelled
-from planish.methods.mistakes.injecting.keeping import injected
+from planish.methods.mistakes.injecting.keeping import bounded, injected
 from planish.methods.mistakes.own import hand_made, own_tasks
 from planish.methods.mistakes.ruling.confidence import (
     Weights,
@@ -469,16 +468,6 @@ def _programs(tasks: Mapping[str, CodeTask], chosen: argparse.Namespace) -> list
     chosen.work.mkdir(parents=True, exist_ok=True)
     write_jsonl(path, made)
     return list(made)
-
-
-def bounded(programs: Sequence[Labelled], most: int | None, seed: int) -> list[Labelled]:
-    """So many of each category at most, drawn by the seed, in the order in which they came."""
-    drawn: set[int] = set()
-    for category in CATEGORIES:
-        mine = [at for at, each in enumerate(programs) if each.category == category]
-        random.Random(seed).shuffle(mine)
-        drawn.update(mine[:most])
-    return [programs[at] for at in sorted(drawn)]
 
 
 def _gathered(programs: Sequence[Labelled], path: Path) -> None:

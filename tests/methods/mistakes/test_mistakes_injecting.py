@@ -17,7 +17,7 @@ from planish.methods.mistakes.injecting.combining import combine, combined
 from planish.methods.mistakes.injecting.editing import Code, expression, statements
 from planish.methods.mistakes.injecting.foreign import foreign
 from planish.methods.mistakes.injecting.inject import INJECTORS, inject, shape
-from planish.methods.mistakes.injecting.keeping import injected, wrong_ones
+from planish.methods.mistakes.injecting.keeping import bounded, injected, wrong_ones
 from planish.methods.mistakes.jobs import call_job
 from planish.methods.mistakes.own import hand_made, own_tasks
 from planish.methods.mistakes.repairing.mutants import digest, mutants
@@ -324,3 +324,25 @@ def test_mistakes_that_meet_are_not_combined() -> None:
     assert combine(task, one, far.model_copy(update={"category": "GC"})) is None
     again = one.model_copy(update={"category": "IOM", "code": task.reference})
     assert combine(task, one, again) is None
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.sampled_from(CATEGORIES), max_size=40),
+    st.none() | st.integers(0, 8),
+    st.integers(0, 3),
+)
+def test_so_many_of_each_category_are_drawn(
+    categories: list[Category], most: int | None, seed: int
+) -> None:
+    programs = [
+        Labelled(task_id="t", code=f"x = {at}", category=category, by="someone")
+        for at, category in enumerate(categories)
+    ]
+    few = bounded(programs, most, seed)
+    left = iter(programs)
+    assert all(each in left for each in few)  # in their order, none twice
+    for category, whole in Counter(categories).items():
+        got = sum(each.category == category for each in few)
+        assert got == (whole if most is None else min(whole, most))
+    assert bounded(programs, most, seed) == few

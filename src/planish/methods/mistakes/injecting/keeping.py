@@ -6,18 +6,19 @@ with Sandbox() as box:
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from planish.methods.mistakes.data import Category, CodeTask, Labelled
+from planish.methods.mistakes.data import CATEGORIES, Category, CodeTask, Labelled
 from planish.methods.mistakes.drawing import Drawn, draw_many
 from planish.methods.mistakes.injecting.inject import inject, shape
 from planish.methods.mistakes.jobs import Box, agree, call_job, test_job
 from planish.methods.mistakes.own import hand_made
 from planish.tasks.sandbox.contract import CallResult, ExecResult, Limits
 
-__all__ = ["injected", "wrong_ones"]
+__all__ = ["bounded", "injected", "wrong_ones"]
 
 Wrong = TypeVar("Wrong", bound=Labelled)
 
@@ -144,3 +145,13 @@ def _right(task: CodeTask, wanted: CallResult, call: CallResult) -> bool:
     if call.status != "value" or call.value is None or wanted.value is None:
         return False
     return agree(wanted.value, call.value, max(task.tolerance, 1e-9))
+
+
+def bounded(programs: Sequence[Labelled], most: int | None, seed: int = 0) -> list[Labelled]:
+    """So many of each category at most, drawn by the seed, in the order in which they came."""
+    drawn: set[int] = set()
+    for category in CATEGORIES:
+        mine = [at for at, each in enumerate(programs) if each.category == category]
+        random.Random(seed).shuffle(mine)
+        drawn.update(mine[:most])
+    return [programs[at] for at in sorted(drawn)]

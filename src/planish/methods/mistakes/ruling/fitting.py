@@ -1,10 +1,12 @@
 """Fits the weights of `confidence.py` on labelled programs of the split "train".
 
-    python -m planish.methods.mistakes.ruling.fitting --work work [--rows FILE ...]
+    python -m planish.methods.mistakes.ruling.fitting --work work [--injected 2 --most 24]
+    python -m planish.methods.mistakes.ruling.fitting --work work --rows FILE ...
 
-Programs are observed and repaired once and kept in the work folder. Regularisation and temperature
-are chosen by cross-validation over tasks, so that no program of a task helps with another of the
-same one. The split "report" is refused.
+The programs are those made by hand and, with `--injected`, so many of each category and task that
+`injecting` makes of the same split. They are observed and repaired once and kept in the work
+folder. Regularisation and temperature are chosen by cross-validation over tasks, so that no program
+of a task helps with another of the same one. The split "report" is refused.
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ from numpy.typing import NDArray
 from planish.errors import BadInput
 from planish.methods.mistakes.config import Config
 from planish.methods.mistakes.data import CATEGORIES, Category, CodeTask, Labelled
+from planish.methods.mistakes.injecting.keeping import bounded, injected
 from planish.methods.mistakes.own import hand_made, own_tasks
 from planish.methods.mistakes.ruling.confidence import Weights, features, probabilities
 from planish.methods.mistakes.ruling.gathering import Row, gather, known_rows
 from planish.methods.mistakes.ruling.signals import signals
 from planish.records import write_text
 from planish.stats import expected_calibration_error, macro_f1
+from planish.tasks.sandbox import Sandbox
 
 __all__ = ["choose", "cross_validated", "fit", "table", "training_rows"]
 
@@ -211,6 +215,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder of the rows")
     parser.add_argument("--rows", type=Path, nargs="*", help="files of rows; nothing is run then")
+    parser.add_argument("--injected", type=int, help="of a category and task, so many at most")
+    parser.add_argument("--most", type=int, help="of a category, so many injected ones at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("weights.json"))
     chosen = parser.parse_args(arguments)
@@ -220,6 +226,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = [row for path in chosen.rows for row in known_rows(path).values()]
     else:
         labelled = [each for each in hand_made() if each.task_id in names]
+        if chosen.injected:
+            with Sandbox() as box:
+                made = injected(tasks, box, seed=chosen.seed, per_category=chosen.injected)
+            labelled += bounded(made, chosen.most, chosen.seed)
         dials = Config.tiny().diagnosing
         rows = gather(
             tasks,

@@ -14,7 +14,6 @@ import platform
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from types import TracebackType
 from typing import Self
 
@@ -28,8 +27,14 @@ __all__ = ["Sandbox"]
 
 Progress = Callable[[int, int], None]
 
-_AT_ONCE = 64
-"""Jobs of a worker that a stream runs before it hands them out."""
+_AHEAD = 4
+"""Jobs of a worker that have been read and wait."""
+
+_HELD = 4096
+"""Results that a stream keeps while it waits for one that comes before them."""
+
+_MOST = 64_000_000
+"""Characters of values in them."""
 
 
 class _Batch:
@@ -43,10 +48,11 @@ class _Batch:
 _Task = tuple[_Batch, int, Job, bool, bool]
 
 
-def _disturbed(result: ExecResult) -> bool:
+def _disturbed(job: Job, result: ExecResult) -> bool:
     """Whether other processes of the machine may be why it failed."""
     if result.status == "timeout":
-        return True
+        # one that has computed for as long as it may was not kept waiting; of one call, who knows
+        return job.limits.call_seconds is not None or result.cpu_s < job.limits.seconds
     return result.status == "oom" and KILLED in (
         result.message,
         *(call.message for call in result.per_input),
@@ -79,8 +85,11 @@ class Sandbox:
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._pairs = [Pair(self.level) for _ in range(self.workers)]
         self._threads: list[threading.Thread] = []
-        self._one_batch = threading.Lock()
         self._closed = False
+        self._running = 0
+        self._idle = threading.Condition()
+        self._gate = threading.Lock()
+        """Who has it may hand out jobs: nobody else does while one runs alone."""
 
     def __enter__(self) -> Self:
         return self
@@ -107,22 +116,22 @@ class Sandbox:
             progress: called with (done, total) after each job, in the calling thread; what is
                 run once more comes after (total, total), and is not told of.
             retry: what timed out, or was killed for want of memory on the machine, is run once
-                more at the end, alone, so that a busy machine makes no failures.
+                more at the end, alone, so that a busy machine makes no failures. What has used
+                processor time of its own up to the limit is not: nobody kept it waiting.
         """
         todo = list(jobs)
-        with self._one_batch:
-            self._start()
-            done: dict[int, ExecResult] = {}
-            # jobs with the same tests one after the other: their tester can stay as it is
-            places: dict[str, int] = {}
-            order = [places.setdefault(job.tests, len(places)) for job in todo]
-            ordered = sorted(enumerate(todo), key=lambda one: order[one[0]])
-            self._work(ordered, done, len(todo), progress)
-            again_alone = [i for i in range(len(todo)) if _disturbed(done[i])] if retry else []
-            for index in again_alone:
-                again: dict[int, ExecResult] = {}
-                self._work([(index, todo[index])], again, 1, None)
-                done[index] = again[index].model_copy(update={"retried": True})
+        done: dict[int, ExecResult] = {}
+        # jobs with the same tests one after the other: their tester has read them already
+        places: dict[str, int] = {}
+        order = [places.setdefault(job.tests, len(places)) for job in todo]
+        ordered = sorted(enumerate(todo), key=lambda one: order[one[0]])
+        for index, result in self._flow(iter(ordered)):
+            done[index] = result
+            if progress is not None:
+                progress(len(done), len(todo))
+        for index, job in enumerate(todo):
+            if retry and _disturbed(job, done[index]):
+                done[index] = self._alone(job)
         return [done[index] for index in range(len(todo))]
 
     def stream(self, jobs: Iterable[Job], *, retry: bool = True) -> Iterator[ExecResult]:
@@ -130,31 +139,111 @@ class Sandbox:
 
         Args:
             jobs: to run; not all of them are in memory at once.
-            retry: as in `run`, after every few of them.
+            retry: as in `run`, but when it is the turn of the job.
         """
-        left = iter(jobs)
-        while some := list(islice(left, _AT_ONCE * self.workers)):
-            yield from self.run(some, retry=retry)
+        waiting: dict[int, Job] = {}
+        held: dict[int, ExecResult] = {}
+        size = turn = 0
+
+        def numbered() -> Iterator[tuple[int, Job]]:
+            for index, job in enumerate(jobs):
+                waiting[index] = job
+                yield index, job
+
+        def room() -> bool:
+            return len(held) < _HELD and size < _MOST
+
+        for index, result in self._flow(numbered(), room):
+            held[index] = result
+            size += _size(result)
+            while turn in held:  # behind one that takes long, others go on
+                job, result = waiting.pop(turn), held.pop(turn)
+                size -= _size(result)
+                turn += 1
+                yield self._alone(job) if retry and _disturbed(job, result) else result
 
     def close(self) -> None:
         """Ends every process of the sandbox; a job that still runs is lost."""
-        self._closed = True
-        for _ in self._threads:
-            self._tasks.put(None)
+        with self._idle:
+            self._closed = True
+            for _ in self._threads:
+                self._tasks.put(None)
         for pair in self._pairs:
             pair.stop()
         for thread in self._threads:
             thread.join()
         self._threads = []
 
+    def _flow(
+        self, jobs: Iterator[tuple[int, Job]], room: Callable[[], bool] = lambda: True
+    ) -> Iterator[tuple[int, ExecResult]]:
+        """Results as they come, of jobs that are read a little ahead of the workers.
+
+        Args:
+            jobs: with their numbers.
+            room: whether more may be begun; what has begun is waited for in any case.
+        """
+        self._start()
+        batch = _Batch()
+        plain: dict[tuple[str, str], bool] = {}  # jobs mostly come with the same tests
+        flying = 0
+        try:
+            while True:
+                while flying < _AHEAD * self.workers and room():
+                    one = next(jobs, None)
+                    if one is None:
+                        break
+                    self._put(self._read(batch, *one, plain))
+                    flying += 1
+                if not flying:
+                    return
+                yield batch.results.get()
+                flying -= 1
+        finally:
+            batch.stopped = True
+
+    def _alone(self, job: Job) -> ExecResult:
+        """Runs a job once more, while no other job runs."""
+        batch = _Batch()
+        task = self._read(batch, 0, job, {})
+        with self._gate:
+            with self._idle:
+                self._idle.wait_for(lambda: not self._running)
+            self._hand(task)
+            _, result = batch.results.get()
+        return result.model_copy(update={"retried": True})
+
+    def _read(
+        self, batch: _Batch, index: int, job: Job, plain: dict[tuple[str, str], bool]
+    ) -> _Task:
+        # here, and not by the workers: threads that read code disturb one another
+        shared = not job.files and tame(job.code)
+        tests = (job.tests, job.support)
+        if tests not in plain:
+            plain[tests] = all(map(tame, tests))
+        return batch, index, job, shared, not job.files and plain[tests]
+
+    def _put(self, task: _Task) -> None:
+        with self._gate:
+            self._hand(task)
+
+    def _hand(self, task: _Task) -> None:
+        with self._idle:
+            if self._closed:
+                task[0].results.put((task[1], self._failed(task[2], "the sandbox is closed")))
+                return
+            self._running += 1
+            self._tasks.put(task)
+
     def _start(self) -> None:
         if self._closed:
             raise RuntimeError("the sandbox is closed")
-        while len(self._threads) < self.workers:
-            pair = self._pairs[len(self._threads)]
-            thread = threading.Thread(target=self._serve, args=(pair,), daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        with self._gate:
+            while len(self._threads) < self.workers:
+                pair = self._pairs[len(self._threads)]
+                thread = threading.Thread(target=self._serve, args=(pair,), daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
     def _serve(self, pair: Pair) -> None:
         try:
@@ -162,6 +251,9 @@ class Sandbox:
                 batch, index, job, shared, plain = task
                 if not batch.stopped:
                     batch.results.put((index, self._result(pair, job, shared, plain)))
+                with self._idle:
+                    self._running -= 1
+                    self._idle.notify_all()
         finally:
             pair.close()
 
@@ -170,38 +262,18 @@ class Sandbox:
             return run_job(pair, job, shared=shared, plain_tests=plain)
         except Exception as error:  # a thread that ended would leave its batch waiting for ever
             pair.close()
-            return ExecResult(
-                key=job.key,
-                status="sandbox_error",
-                why=f"{type(error).__name__}: {error}",
-                sandbox_level=self.level,
-                python=platform.python_version(),
-                seed=job.seed,
-            )
+            return self._failed(job, f"{type(error).__name__}: {error}")
 
-    def _work(
-        self,
-        jobs: Iterable[tuple[int, Job]],
-        done: dict[int, ExecResult],
-        total: int,
-        progress: Progress | None,
-    ) -> None:
-        batch = _Batch()
-        count = 0
-        plain: dict[tuple[str, str], bool] = {}  # jobs mostly come with the same tests
-        try:
-            for index, job in jobs:
-                # here, and not by the workers: threads that read code disturb one another
-                shared = not job.files and tame(job.code)
-                tests = (job.tests, job.support)
-                if tests not in plain:
-                    plain[tests] = all(map(tame, tests))
-                self._tasks.put((batch, index, job, shared, not job.files and plain[tests]))
-                count += 1
-            for number in range(count):
-                index, result = batch.results.get()
-                done[index] = result
-                if progress is not None:
-                    progress(number + 1, total)
-        finally:
-            batch.stopped = True
+    def _failed(self, job: Job, why: str) -> ExecResult:
+        return ExecResult(
+            key=job.key,
+            status="sandbox_error",
+            why=why,
+            sandbox_level=self.level,
+            python=platform.python_version(),
+            seed=job.seed,
+        )
+
+
+def _size(result: ExecResult) -> int:
+    return sum(len(one.arguments) + len(one.value or "") for one in result.per_input)

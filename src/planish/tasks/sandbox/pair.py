@@ -3,8 +3,7 @@
     pair = Pair("bwrap")
     child = pair.candidate(job, message, tame=False)
 
-A process is only shared by programs that leave nothing behind in it (`tame.py`), or by tests that
-are the same and leave nothing behind either.
+A process is only shared by programs, or by tests, that leave nothing behind in it (`tame.py`).
 """
 
 from __future__ import annotations
@@ -19,13 +18,15 @@ from planish.tasks.sandbox.command import Role
 from planish.tasks.sandbox.contract import Job, Level
 from planish.tasks.sandbox.process import Child, Gone, Late, SandboxError, Server
 
-__all__ = ["MAX_ROUNDS", "Pair"]
+__all__ = ["MAX_ROUNDS", "SWEEP_SECONDS", "Pair"]
 
 MAX_ROUNDS = 100
 """So many jobs at most share a process."""
 
+SWEEP_SECONDS = 1.0
+"""For what a program does when its values are let go of, before the next one begins."""
+
 _LONG = 86_400  # seconds of processor time: how long one job takes is watched by the host
-_SWEEP_SECONDS = 1.0  # for what a program does when its values are let go of
 _LARGE = 0.25  # of the memory that is allowed: a process that took so much is not used again
 
 
@@ -74,14 +75,13 @@ class Pair:
         long = {**message, "limits": {**dict(limits), "seconds": _LONG}}
 
         def again(child: Child) -> None:
-            child.send({"next": message}, time.monotonic() + _SWEEP_SECONDS)
-            if child.receive(time.monotonic() + _SWEEP_SECONDS).get("up") != "":
-                raise Gone("it does not begin")
+            child.send({"next": message}, time.monotonic() + SWEEP_SECONDS)
 
         return self._one("candidate", what, long, again)
 
-    def tester(self, job: Job, candidate: Child, seconds: float, plain: bool) -> Child:
-        """A process that runs the tests of a job, and asks the candidate itself.
+    def tester(self, job: Job, candidate: Child, seconds: float, plain: bool) -> tuple[Child, bool]:
+        """A process that runs the tests of a job, and asks the candidate itself; and whether it has
+        served others.
 
         Args:
             job: whose tests are run.
@@ -94,19 +94,22 @@ class Pair:
         """
         if not plain:
             self.let_go("tester")
-        what = (job.tests, job.support, job.seed, job.limits.memory_mb)
+        what = (plain, job.limits.memory_mb, job.limits.processes)
         message = {
-            "tests": job.tests,
-            "support": job.support,
-            "seed": job.seed,
             "files": [{"path": one.path, "text": one.text} for one in job.files],
             "limits": {**dict(job.limits), "seconds": _LONG},
         }
-        order = {"seconds": seconds, "call_seconds": job.limits.call_seconds}
+        order = {
+            "tests": job.tests,
+            "support": job.support,
+            "seed": job.seed,
+            "seconds": seconds,
+            "call_seconds": job.limits.call_seconds,
+        }
         child, lent = self._one("tester", what, message, lambda one: one.lend(candidate, order))
         if not lent:
             child.lend(candidate, order)
-        return child
+        return child, lent
 
     def large(self, job: Job, megabytes: float) -> bool:
         """Whether a process has grown too large to be shared."""

@@ -152,14 +152,14 @@ class Server:
             raise SandboxError(f"the server is gone: {error}") from None
         return Child(self, self._number, ours)
 
-    def kill(self, number: int) -> None:
-        """Asks for the end of a child.
+    def ask(self, what: str, number: int) -> None:
+        """Asks for the end of a child ("kill"), or what processor time it has used ("spent").
 
         Raises:
             SandboxError: the server is gone.
         """
         try:
-            self._control.sendall(json.dumps({"do": "kill", "number": number}).encode())
+            self._control.sendall(json.dumps({"do": what, "number": number}).encode())
         except OSError as error:
             raise SandboxError(f"the server is gone: {error}") from None
 
@@ -257,19 +257,17 @@ class Child:
             raise Gone("it ended") from None
 
     def lend(self, other: Child, message: dict[str, Any]) -> None:
-        """Sends a short message, and with it this end of the connection to another child.
+        """Sends a message, and with it this end of the connection to another child.
 
         Raises:
             Gone: it has ended.
         """
         data = json.dumps(message).encode("ascii")
+        data = struct.pack(">I", len(data)) + data
         try:
             self._connection.settimeout(_END_SECONDS)
-            socket.send_fds(
-                self._connection,
-                [struct.pack(">I", len(data)) + data],
-                [other._connection.fileno()],
-            )
+            sent = socket.send_fds(self._connection, [data], [other._connection.fileno()])
+            self._connection.sendall(memoryview(data)[sent:])
         except OSError:
             raise Gone("it ended") from None
 
@@ -312,12 +310,30 @@ class Child:
         """
         try:
             if self._used is None and not self._waits(0.0):
-                self._server.kill(self._number)
+                self._server.ask("kill", self._number)
             while self._used is None:
                 self._note(time.monotonic() + _END_SECONDS, by_itself=False)
         finally:
             self._connection.close()
         return self._used
+
+    def spent(self) -> float:
+        """Seconds of processor time that it has used so far, with what it started once it ended.
+
+        Raises:
+            SandboxError: the server is gone.
+        """
+        if self._used is None:
+            self._server.ask("spent", self._number)
+        while self._used is None:
+            told = self._note(time.monotonic() + _END_SECONDS)
+            if told.get("spent") == self._number:
+                return float(told["seconds"])
+        return self._used.cpu_s
+
+    def ends_within(self, seconds: float) -> bool:
+        """Whether it ends by itself within so many seconds; it is waited for."""
+        return self._used is not None or self._waits(seconds)
 
     def drop(self) -> None:
         """Forgets it; its server is about to be closed."""
@@ -339,7 +355,7 @@ class Child:
         poll.register(self._server, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
 
-    def _note(self, deadline: float, by_itself: bool = True) -> None:
+    def _note(self, deadline: float, by_itself: bool = True) -> dict[str, Any]:
         told, raw = self._server.hear(deadline)
         if told.get("ended") == self._number:
             self._used = Used(
@@ -349,6 +365,7 @@ class Child:
                 max_rss_mb=told["max_rss_mb"],
                 tail=raw.decode("utf-8", "replace"),
             )
+        return told
 
     def _read(self) -> bool:
         try:

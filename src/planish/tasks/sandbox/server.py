@@ -5,9 +5,10 @@
 launch.py starts it so, inside the walls.
 
 The host speaks to it by way of one socket of packets: "spawn", which comes with a socket and is
-answered in the end by "ended", and "kill". The job itself and all answers travel over the socket
-that came along, of which only the child keeps a copy. So nothing of one job is left for the next,
-and nothing that a child writes reaches the host as the word of the server.
+answered in the end by "ended", "kill", and "spent", which asks for processor time. The job itself
+and all answers travel over the socket that came along, of which only the child keeps a copy. So
+nothing of one job is left for the next, and nothing that a child writes reaches the host as the
+word of the server.
 
 A child is the first process of a namespace of processes of its own: it sees no other, and one
 SIGKILL ends all that it started. Only the standard library is used here.
@@ -28,6 +29,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 import types
 import typing
 from typing import Any, NoReturn
@@ -61,6 +63,7 @@ USUAL = (
 """What programs mostly import; it costs a child nothing."""
 
 _CHANNEL = 3
+_OF_A_PROCESS = 2  # with its number above, one of the kernel's clocks (man 3 clock_getcpuclockid)
 
 
 class _Child:
@@ -85,6 +88,13 @@ class _Child:
         if len(self.tail) > 2 * MAX_TAIL:
             del self.tail[: -self.keep or None]
         return bool(part)
+
+    def spent(self) -> float:
+        """Seconds of processor time of its first process so far."""
+        try:
+            return time.clock_gettime((~self.process << 3) | _OF_A_PROCESS)
+        except OSError:
+            return 0.0
 
     def end(self) -> dict[str, Any]:
         """Kills it and all that it started, and tells what it used."""
@@ -161,7 +171,10 @@ class Server:
         if order["do"] == "spawn":
             self._spawn(order, descriptors[0])
         elif self.child and self.child.number == order["number"]:
-            self._end()
+            if order["do"] == "kill":
+                self._end()
+            else:
+                self.send({"spent": self.child.number, "seconds": self.child.spent()})
         return True
 
     def _spawn(self, order: dict[str, Any], channel: int) -> None:
@@ -290,17 +303,18 @@ def _lock(limits: dict[str, Any], walls: bool) -> None:
 
 def _try(speech: Channel, job: dict[str, Any], root: str) -> None:
     paths, finders, modules = list(sys.path), list(sys.meta_path), dict(sys.modules)
+    swept: list[float] = []
     while True:
-        message = _try_one(speech, job, root)
+        message = _try_one(speech, job, root, swept)
         # only programs that are tame come to this: another one follows
-        job = message["next"]
+        job, began = message["next"], time.monotonic()
         sys.path[:], sys.meta_path[:] = paths, finders
         for name in set(sys.modules) - set(modules):
             del sys.modules[name]
         sys.modules.update(modules)  # a program may have the name of a module that others use
         _forget()
         gc.collect()  # what a program does when its values are let go of, it does before the next
-        speech.send({"up": ""})
+        swept = [time.monotonic() - began, _used()[0]]
 
 
 def _forget() -> None:
@@ -310,12 +324,17 @@ def _forget() -> None:
         clear()
 
 
-def _try_one(speech: Channel, job: dict[str, Any], root: str) -> dict[str, Any]:
-    """Tries one program; returns the message that is not for it."""
+def _try_one(speech: Channel, job: dict[str, Any], root: str, swept: list[float]) -> dict[str, Any]:
+    """Tries one program; returns the message that is not for it.
+
+    Args:
+        swept: seconds that it had to wait until its process was clean, and the processor time that
+            the process had used by then; empty in a new one.
+    """
     function, trouble = candidate.prepare(
         job["code"], job["entry_point"], job["module"], root, job["seed"]
     )
-    _say(speech, {"prepared": function is not None, **trouble})
+    _say(speech, {"prepared": function is not None, **trouble, "swept": swept})
     trace = os.path.join(root, job["module"]) if job["trace"] else None
     if function is not None:
         for arguments in job["inputs"]:
@@ -329,21 +348,26 @@ def _try_one(speech: Channel, job: dict[str, Any], root: str) -> dict[str, Any]:
 
 def _say(speech: Channel, answer: dict[str, Any]) -> None:
     _flush()
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    answer["used"] = [used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]
+    answer["used"] = _used()
     speech.send(answer)
+
+
+def _used() -> list[float]:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return [used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]
 
 
 def _test(speech: Channel, job: dict[str, Any], root: str) -> None:
     sys.path.insert(0, root)
-    while True:  # the same tests, on one candidate after the other
+    while True:  # on one candidate after the other; others than the first where tests are tame
         order, other = speech.receive_socket()
         if other is None:
             raise EOFError
         with other:
             line = Line(Channel(other), speech, order["seconds"], order["call_seconds"])
-            verdict = tester.check(job["tests"], job["support"], job["seed"], line.ask)
-        speech.send({"verdict": verdict, "fate": line.fate, "used": line.used})
+            verdict = tester.check(order["tests"], order["support"], order["seed"], line.ask)
+        told = {"verdict": verdict, "fate": line.fate, "used": line.used}
+        speech.send({**told, "own": _used()})
         _forget()
 
 

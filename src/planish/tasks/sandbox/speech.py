@@ -10,15 +10,19 @@ also runs inside the sandbox.
 from __future__ import annotations
 
 import json
+import select
 import socket
 import struct
 import time
+from contextlib import suppress
 from typing import Any
 
 __all__ = ["MAX_FRAME", "MAX_LINES", "Channel", "Line", "lines", "used", "whole"]
 
 MAX_FRAME = 32 << 20
 """Bytes of one message."""
+
+_PART = 1 << 16
 
 MAX_LINES = 100_000
 """Lines that one call is said to have run."""
@@ -33,6 +37,10 @@ class Channel:
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
+        self._waits: float | None = connection.gettimeout()
+        self._held = b""
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
 
     def send(self, message: dict[str, Any], within: float | None = None) -> None:
         """Sends all of it.
@@ -41,8 +49,14 @@ class Channel:
             TimeoutError: it is not taken within so many seconds; OSError: the other side is gone.
         """
         data = json.dumps(message).encode("ascii")
-        self.connection.settimeout(within)
-        self.connection.sendall(struct.pack(">I", len(data)) + data)
+        data = struct.pack(">I", len(data)) + data
+        try:  # a short message is mostly taken at once, and nothing is to be waited for
+            sent = self.connection.send(data, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            self._wait(within)
+            self.connection.sendall(memoryview(data)[sent:])
 
     def receive(self, within: float | None = None) -> dict[str, Any]:
         """Waits for one message.
@@ -62,35 +76,48 @@ class Channel:
         return message
 
     def receive_socket(self) -> tuple[dict[str, Any], socket.socket | None]:
-        """Waits for one short message, and a socket that came along with it.
+        """Waits for one message, and a socket that came along with it.
 
         Raises:
             EOFError, OSError: the other side is gone.
         """
-        self.connection.settimeout(None)
-        data, descriptors, _, _ = socket.recv_fds(self.connection, 4096, 1)
-        if len(data) < 4:
-            raise EOFError
-        (length,) = struct.unpack(">I", data[:4])
-        message = json.loads(data[4:] + self._exactly(length - len(data) + 4, None))
+        self._wait(None)
+        data, descriptors, _, _ = socket.recv_fds(self.connection, _PART, 1)
+        self._held += data
+        (length,) = struct.unpack(">I", self._exactly(4, None))
+        message = json.loads(self._exactly(length, None))
         return message, socket.socket(fileno=descriptors[0]) if descriptors else None
 
+    def _wait(self, within: float | None) -> None:
+        if within != self._waits:
+            self.connection.settimeout(within)
+            self._waits = within
+
     def _exactly(self, count: int, until: float | None) -> bytes:
-        parts = []
-        while count > 0:
-            if until is not None:
-                left = until - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError
-                self.connection.settimeout(left)
-            else:
-                self.connection.settimeout(None)
-            part = self.connection.recv(min(count, 1 << 20))
-            if not part:
-                raise EOFError
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
+        if len(self._held) < count:
+            parts, size = [self._held], len(self._held)
+            self._held = b""
+            while size < count:
+                part = self._part(until)
+                if not part:
+                    raise EOFError
+                parts.append(part)
+                size += len(part)
+            self._held = b"".join(parts)
+        wanted, self._held = self._held[:count], self._held[count:]
+        return wanted
+
+    def _part(self, until: float | None) -> bytes:
+        if until is None:
+            self._wait(None)
+            return self.connection.recv(_PART)
+        while True:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            if self._poll.poll(left * 1000):
+                with suppress(BlockingIOError):
+                    return self.connection.recv(_PART, socket.MSG_DONTWAIT)
 
 
 class Line:

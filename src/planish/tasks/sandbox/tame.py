@@ -21,6 +21,7 @@ import itertools
 import math
 import string
 import warnings
+from typing import Any
 
 __all__ = ["parsed", "tame"]
 
@@ -31,7 +32,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_STATEMENTS = (
+_KINDS: frozenset[type[ast.AST]] = frozenset((
     ast.Module, ast.FunctionDef, ast.Lambda, ast.arguments, ast.arg, ast.Return, ast.Assign,
     ast.AugAssign, ast.AnnAssign, ast.For, ast.While, ast.If, ast.Pass, ast.Break, ast.Continue,
     ast.Expr, ast.Raise, ast.Try, ast.ExceptHandler, ast.Assert, ast.Global, ast.Nonlocal,
@@ -39,9 +40,18 @@ _STATEMENTS = (
     ast.IfExp, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp,
     ast.comprehension, ast.Yield, ast.YieldFrom, ast.Compare, ast.Call, ast.keyword, ast.Starred,
     ast.FormattedValue, ast.JoinedStr, ast.Constant, ast.Attribute, ast.Subscript, ast.Slice,
-    ast.Name, ast.List, ast.Tuple, ast.NamedExpr, ast.expr_context, ast.boolop, ast.operator,
-    ast.unaryop, ast.cmpop,
-)  # fmt: skip
+    ast.Name, ast.List, ast.Tuple, ast.NamedExpr,
+))  # fmt: skip
+
+"""Of nodes that are allowed, without what stands for a context or an operator."""
+
+_NAMING = frozenset({ast.alias, ast.arg, ast.FunctionDef, ast.ExceptHandler, ast.keyword})
+
+_PLAIN_FIELDS = _words(
+    "ctx op ops id attr module level type_comment simple conversion is_async arg name asname"
+)
+_INSIDE = {kind: tuple(one for one in kind._fields if one not in _PLAIN_FIELDS) for kind in _KINDS}
+"""Where in a node of a kind other nodes can be."""
 
 _BUILTINS = _words(
     "abs all any ascii bin bool bytearray bytes callable chr complex dict divmod enumerate filter "
@@ -98,14 +108,39 @@ def tame(code: str) -> bool:
     if len(code) > _MAX_CHARS:
         return False
     try:
-        nodes = list(ast.walk(parsed(code)))
+        tree = parsed(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
         return False
-    kinds = set(map(type, nodes))
-    if ast.Try in kinds and kinds & {ast.Yield, ast.YieldFrom}:
+    return _all_tame(tree)
+
+
+def _all_tame(tree: ast.Module) -> bool:
+    # every program that is run comes by here: `ast.walk` would take three times as long
+    kinds: set[type] = set()
+    named = compared = 0
+    nodes: list[Any] = [tree]
+    while nodes:
+        node = nodes.pop()
+        kind = type(node)
+        if kind is ast.Constant or node is None or kind is str:
+            continue  # a row of a tree may hold gaps, and names
+        if kind not in _KINDS or not _is_tame(node, kind):
+            return False
+        if kind is ast.Name:
+            named += node.id == "type"
+            continue
+        kinds.add(kind)
+        if kind is ast.Compare:
+            compared += sum(map(_asks_type, (node.left, *node.comparators)))
+        for name in _INSIDE[kind]:
+            held = getattr(node, name)
+            if type(held) is list:
+                nodes += held
+            else:
+                nodes.append(held)
+    if ast.Try in kinds and (ast.Yield in kinds or ast.YieldFrom in kinds):
         return False  # what it does when it is let go of may come in another one's time
-    named = sum(1 for node in nodes if isinstance(node, ast.Name) and node.id == "type")
-    return _compared(nodes) == named and all(map(_is_tame, nodes))
+    return named == compared
 
 
 def parsed(code: str) -> ast.Module:
@@ -124,18 +159,10 @@ def parsed(code: str) -> ast.Module:
         return ast.parse(code)
 
 
-def _compared(nodes: list[ast.AST]) -> int:
-    """How often a type is asked for only to be compared: called, `type(type(1))` makes classes."""
-    sides = [
-        side
-        for node in nodes
-        if isinstance(node, ast.Compare)
-        for side in (node.left, *node.comparators)
-    ]
-    return sum(
-        1
-        for side in sides
-        if isinstance(side, ast.Call)
+def _asks_type(side: ast.expr) -> bool:
+    """Whether a type is asked for only to be compared: called, `type(type(1))` makes classes."""
+    return (
+        isinstance(side, ast.Call)
         and isinstance(side.func, ast.Name)
         and side.func.id == "type"
         and len(side.args) == 1
@@ -144,23 +171,22 @@ def _compared(nodes: list[ast.AST]) -> int:
     )
 
 
-def _is_tame(node: ast.AST) -> bool:
-    if not isinstance(node, _STATEMENTS):
-        return False
-    if isinstance(node, ast.Name):
+def _is_tame(node: Any, kind: type) -> bool:
+    """Whether the names in a node, of a kind that is allowed, are harmless."""
+    if kind is ast.Name:
         if node.id.startswith("__"):
-            return node.id == "__name__"
+            return bool(node.id == "__name__")
         return node.id not in _EVERY_BUILTIN or node.id in _BUILTINS
-    if isinstance(node, ast.Attribute):
-        return isinstance(node.ctx, ast.Load) and node.attr in _ATTRIBUTES
-    if isinstance(node, ast.Import):
+    if kind is ast.Attribute:
+        return type(node.ctx) is ast.Load and node.attr in _ATTRIBUTES
+    if kind is ast.Import:
         return all(one.name in _MODULES for one in node.names)
-    if isinstance(node, ast.ImportFrom):
+    if kind is ast.ImportFrom:
         allowed = _MODULES.get(node.module or "", frozenset())
         return not node.level and all(one.name in allowed for one in node.names)
-    if isinstance(node, ast.alias | ast.arg | ast.FunctionDef | ast.ExceptHandler | ast.keyword):
+    if kind in _NAMING:
         names = [getattr(node, one, None) or "" for one in ("name", "asname", "arg")]
         return not any(one.startswith("__") for one in names)
-    if isinstance(node, ast.Global | ast.Nonlocal):
+    if kind is ast.Global or kind is ast.Nonlocal:
         return not any(one.startswith("__") for one in node.names)
     return True

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import random
 import traceback
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 from planish.tasks.sandbox.speech import lines, whole
@@ -62,7 +64,8 @@ def _run(tests: str, support: str, seed: int, proxy: _Proxy) -> dict[str, Any]:
     for what, source, file in (("support", support, "<support>"), ("tests", tests, _FILE)):
         random.seed(seed)
         try:
-            exec(compile(source, file, "exec", dont_inherit=True), names)
+            if source:
+                exec(_compiled(source, file), names)
         except BaseException as error:
             return _fault(f"the {what} cannot be loaded", error, source, file)
     if not callable(names.get("check")):
@@ -73,6 +76,11 @@ def _run(tests: str, support: str, seed: int, proxy: _Proxy) -> dict[str, Any]:
     except BaseException as error:
         return proxy.ended or _judge(error, proxy, tests)
     return proxy.ended or {"status": "pass"}
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(source: str, file: str) -> CodeType:
+    return compile(source, file, "exec", dont_inherit=True)
 
 
 def _judge(error: BaseException, proxy: _Proxy, tests: str) -> dict[str, Any]:

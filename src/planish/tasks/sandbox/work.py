@@ -23,7 +23,7 @@ from planish.tasks.sandbox.contract import (
     Limits,
     Status,
 )
-from planish.tasks.sandbox.pair import Pair
+from planish.tasks.sandbox.pair import SWEEP_SECONDS, Pair
 from planish.tasks.sandbox.process import Child, Gone, Late, SandboxError, Used
 from planish.tasks.sandbox.speech import lines, used, whole
 from planish.tasks.sandbox.values import dumps, loads
@@ -116,8 +116,11 @@ class _Trial:
             return trouble
         patience = max(10.0, 2 * self.job.limits.seconds)
         message, why, asked = {"fate": "timeout"}, "", False
+        reused = False
         try:
-            tester = self.pair.tester(self.job, candidate, max(self.left, 0.001), self.plain_tests)
+            tester, reused = self.pair.tester(
+                self.job, candidate, max(self.left, 0.001), self.plain_tests
+            )
             deadline = time.monotonic() + patience
             message = tester.receive(deadline)
             if "asked" in message:
@@ -130,12 +133,19 @@ class _Trial:
         told = _verdict(message, why)
         if why == "the tests did not end" and asked:
             told["status"] = "timeout"  # what the candidate returned keeps them from ending
-        if why or told["status"] == "harness" or not self.plain_tests:
+        grown = used(message.get("own")) or (0.0, 0.0)
+        broken = bool(why) or told["status"] == "harness"
+        if broken or not self.plain_tests or self.pair.large(self.job, grown[1]):
             self.pair.let_go("tester")
+        if broken and reused and told["status"] == "harness":
+            self._end(candidate)
+            raise _Again
         self._note(candidate, message)
         if message.get("fate") == "ended":
             told.update(_fate(self._died(candidate, Gone("it sent what is no message"))))
         elif message.get("fate") == "timeout" or told["status"] == "oom":
+            if told["status"] == "timeout" and not why:
+                self._outlast(candidate)
             self._end(candidate)
             if told["status"] == "oom" and self.reused:
                 raise _Again
@@ -180,12 +190,23 @@ class _Trial:
         """A child that has loaded the code; or None and what the job comes to without."""
         job = self.job
         child, self.reused = self.pair.candidate(job, self._code(inputs), self.shared)
-        self.before += child.sofar[0] if self.reused else 0.0
         try:
             started = time.monotonic()
-            answer = self._hear(child, started + self.left)
-            self.left -= time.monotonic() - started
+            sweep = SWEEP_SECONDS if self.reused else 0.0
+            answer = self._hear(child, started + self.left + sweep)
+            took = time.monotonic() - started
+            if self.reused:
+                swept, cpu = used(answer.get("swept")) or (0.0, child.sofar[0])
+                took -= min(swept, took)
+                self.before += cpu
+            self.left -= took
+            if self.left <= 0:
+                raise Late
         except Late:
+            if self.reused:
+                self._end(child)
+                raise _Again from None
+            self._outlast(child)
             self._end(child)
             why = "while the code was loaded"
             return None, {"status": "timeout", "why": why, **self._bill()}
@@ -218,6 +239,7 @@ class _Trial:
                 raise Late
             answer = self._hear(child, started + allowed)
         except Late:
+            self._outlast(child)
             self._end(child)
             return None, {"status": "timeout"}
         except Gone as gone:
@@ -265,6 +287,25 @@ class _Trial:
     def _end(self, child: Child) -> None:
         self.pair.forget(child)
         self.used.append(child.end())
+
+    def _outlast(self, child: Child) -> None:
+        """Lets one that came too late compute on until its own processor time has reached the
+        limit as well: then no other process of the machine was why, and `host.Sandbox` need not
+        try it again. It is too late all the same, and one that was kept waiting for long, or that
+        waits itself, is not waited for.
+        """
+        limit = self.job.limits.seconds
+        if self.job.limits.call_seconds is not None:
+            return
+        before = sum(one.cpu_s for one in self.used) - self.before
+        spent = before + child.spent()
+        while limit / 2 <= spent < limit:
+            missing, last = limit - spent, spent
+            if child.ends_within(missing + 0.001):
+                return
+            spent = before + child.spent()
+            if spent - last < missing / 4:
+                return
 
     def _died(self, child: Child, gone: Gone) -> dict[str, Any]:
         self.pair.forget(child)

@@ -3,18 +3,21 @@
 planish vfaith build --num 200 --out bench
 planish vfaith build --subset RWS TIF --num 100 --size 256 --out small
 planish vfaith build --photos photos.jsonl --editor openai:gpt-image-1.5 --out mine
+planish vfaith build --photos photos.jsonl --verifier openai:gpt-5 hf:./qwen3-vl --out mine
 planish vfaith build --photos photos.jsonl --propose openai:gpt-5
 
 The same command goes on where it was stopped, and leaves the same bytes as if it had not been. What
-an editor was paid for is kept in the bench, in `edits/`, and is never asked for again. A run folder
-holds the report. Exit code 0: every place holds a pair and the bench passed the gates over all of
-it; 1: places stayed empty or one of those gates failed, and `build.json` says which; 2: bad input.
+an editor was paid for is kept in the bench, in `edits/`, and is never asked for again, and so is
+what verifiers said of the cues (`cue_replies.jsonl`). A run folder holds the report. Exit code 0:
+every place holds a pair and the bench passed the gates over all of it; 1: places stayed empty or
+one of those gates failed, and `build.json` says which; 2: bad input.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +30,9 @@ from planish.methods.vfaith.building.plan import NUM, Plan, chosen_families
 from planish.methods.vfaith.building.writing import Site
 from planish.methods.vfaith.config import Building, Gates
 from planish.methods.vfaith.editing.contract import Editor, load_editor
+from planish.methods.vfaith.verifying.independence import check_apart
+from planish.methods.vfaith.verifying.witnesses import Witnesses
+from planish.models.base import LanguageModel
 from planish.records import BadInput
 from planish.runs import Run
 from planish.runs.console import Screen, command
@@ -49,6 +55,7 @@ def build(
     family: Annotated[tuple[str, ...], _Several] = (),
     editor: str = "scene",
     photos: Path | None = None,
+    verifier: Annotated[tuple[str, ...], _Several] = (),
     propose: str | None = None,
     building: Building | None = None,
     gates: Gates | None = None,
@@ -64,6 +71,8 @@ def build(
         family: Families of scenes; by default all of the subsets.
         editor: scene (exact, the default), openai:MODEL@URL or diffusers:FOLDER.
         photos: A list of photographs, one JSON object a line, in place of drawn scenes.
+        verifier: Two models or more that say whether the cue of a photograph is there before and
+            after; all must agree, and none of them can be ranked on this bench.
         propose: A model that proposes cues for the photographs; nothing is built.
         runs: Folder that holds the runs.
         json: One JSON object on stdout.
@@ -74,7 +83,7 @@ def build(
         return _propose(photos, propose, screen)
     plan, entries = make_plan(
         num=num, subsets=subset, families=family, editor=editor, photos=photos,
-        building=dials, gates=gates, screen=screen,
+        verifiers=verifier, building=dials, gates=gates, screen=screen,
     )  # fmt: skip
     return _carry_out(out, plan, entries, dials.workers, screen, runs)
 
@@ -86,6 +95,7 @@ def make_plan(
     families: Sequence[str] = (),
     editor: str = "scene",
     photos: Path | None = None,
+    verifiers: Sequence[str] = (),
     building: Building | None = None,
     gates: Gates | None = None,
     screen: Screen | None = None,
@@ -93,9 +103,18 @@ def make_plan(
     """The plan that the options make, and the photographs that it is made of.
 
     Raises:
-        BadInput: a subset or family that is not there, options that do not go together, or a list
-            of photographs that cannot be used; with file and line.
+        BadInput: a subset or family that is not there, options that do not go together, verifiers
+            that are not two different models, or a list of photographs that cannot be used; with
+            file and line.
     """
+    if verifiers:
+        if photos is None:
+            raise BadInput(
+                "what a drawn scene shows is known, and nobody needs to look",
+                where="--verifier",
+                fix="leave it out, or add --photos FILE.jsonl",
+            )
+        check_apart(verifiers)
     building = building or Building()
     common: dict[str, Any] = {
         "editor": editor,
@@ -118,7 +137,13 @@ def make_plan(
         for entry in entries:
             entry.check(editor=editor != "scene")
             step()
-    plan = Plan(num=len(entries), photos=photos.name, photos_sha256=digest(photos), **common)
+    plan = Plan(
+        num=len(entries),
+        photos=photos.name,
+        photos_sha256=digest(photos),
+        verifiers=tuple(verifiers),
+        **common,
+    )
     return plan, entries
 
 
@@ -146,8 +171,9 @@ def build_bench(
     """
     # Before anything is written: a missing key or extra is told at once.
     editor = load_editor(plan.editor)
+    plan, models = _with_verifiers(plan)
     with Site.open(out, plan) as site:
-        numbers, filled = _filled(site, editor, screen, entries, workers)
+        numbers, filled = _filled(site, editor, models, screen, entries, workers)
         return numbers, filled.empty
 
 
@@ -157,14 +183,18 @@ def _carry_out(
     from planish.methods.vfaith.building.pages import write_report
 
     editor = load_editor(plan.editor)
+    plan, models = _with_verifiers(plan)
     with Site.open(out, plan) as site:
         config = plan.model_dump(mode="json") | {"out": str(out)}
         slug = f"build-{out.name}"[:40]
         run = Run.create("vfaith", slug, config, seed=plan.seed, root=runs, stage="build")
         with run, _told(screen):
-            numbers, filled = _filled(site, editor, screen, entries, workers)
+            numbers, filled = _filled(site, editor, models, screen, entries, workers)
             found = numbers.as_json() | {"unfilled": filled.empty}
-            summary = _summary(out, found) | {"edits_failed": len(filled.failures)}
+            summary = _summary(out, found) | {
+                "edits_failed": len(filled.failures),
+                "cues_unseen": len(filled.unseen),
+            }
             if not site.count():
                 run.close("failed", "no pair passed its gates")
                 _tell_failures(screen, filled)
@@ -175,6 +205,11 @@ def _carry_out(
             run.finish(**summary)
             write_report(run, site, numbers)
         _show(screen, numbers)
+    if plan.photos and not plan.verifiers:
+        screen.note(
+            "no model has looked whether the cues are there: that is the word of whoever confirmed "
+            "them (--verifier MODEL MODEL)"
+        )
     lacks = bool(filled.empty) or not summary["bench_gates_passed"]
     _tell_failures(screen, filled)
     if filled.empty:
@@ -186,16 +221,40 @@ def _carry_out(
     return int(lacks)
 
 
+def _with_verifiers(plan: Plan) -> tuple[Plan, list[LanguageModel]]:
+    """The models that look for cues, opened before anything is written, and the plan that names
+    them without options that change no reply, in an order of its own."""
+    from planish.models.load import load
+
+    models = sorted((load(spec) for spec in plan.verifiers), key=lambda model: model.name)
+    for a, b in pairwise(sorted(models, key=lambda model: model.revision)):
+        if a.revision == b.revision:
+            raise BadInput(
+                f"{a.name} and {b.name} are one model",
+                where="--verifier",
+                fix="name two models that differ",
+            )
+    return plan.model_copy(update={"verifiers": tuple(model.name for model in models)}), models
+
+
 def _filled(
-    site: Site, editor: Editor, screen: Screen, entries: Sequence[Entry], workers: int | None
+    site: Site,
+    editor: Editor,
+    models: Sequence[LanguageModel],
+    screen: Screen,
+    entries: Sequence[Entry],
+    workers: int | None,
 ) -> tuple[Numbers, Filled]:
     from planish.methods.vfaith.building.counting import count
 
     for note in site.notes:
         screen.warn(note)
-    filled = fill(site, editor, screen, entries=entries, workers=workers)
+    witnesses = Witnesses(site.folder, models, screen) if models else None
+    filled = fill(site, editor, screen, entries=entries, workers=workers, witnesses=witnesses)
     site.settle()
     numbers = count(site)
+    if witnesses is not None:
+        numbers.verifying = witnesses.numbers(entry.photo.id for entry in entries)
     if site.count():
         site.complete(numbers.as_json() | {"unfilled": filled.empty})
     return numbers, filled
@@ -244,6 +303,11 @@ def _summary(out: Path, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tell_failures(screen: Screen, filled: Filled) -> None:
+    if filled.unseen:
+        screen.warn(
+            f"{len(filled.unseen)} pairs wait for a verifier, the first because: "
+            f"{filled.unseen[0]}; the same command asks again, and pays for nothing twice"
+        )
     if filled.failures:
         number = len(filled.failures)
         screen.warn(

@@ -49,6 +49,7 @@ class Numbers:
         most_outside: the largest difference of one pixel outside a mask, in levels, as the editors
             left it; None where nothing was measured.
         findings: of the gates over the whole bench.
+        verifying: what models said of the cues, see `Witnesses.numbers`; empty where none looked.
     """
 
     subsets: dict[Subset, dict[str, int]] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class Numbers:
     excluded: Counter[Exclusion] = field(default_factory=Counter)
     most_outside: float | None = None
     findings: BenchFindings | None = None
+    verifying: dict[str, Any] = field(default_factory=dict)
 
     def total(self, kind: str) -> int:
         """Of "pair", "perception" or "rejected"."""
@@ -75,6 +77,7 @@ class Numbers:
                 for reason, number in sorted(self.excluded.items())
             ],
             "bench_gates": self._gates(),
+            **({"verifying": self.verifying} if self.verifying else {}),
         }
 
     def _gates(self) -> dict[str, Any]:

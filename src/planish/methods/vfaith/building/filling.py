@@ -6,21 +6,23 @@
 Work is dealt out in rounds of small chunks. Chunks know nothing of each other and come back in
 order, so a bench is the same for any number of workers, and no more than a round is in memory.
 An edit of which no picture comes leaves its place empty for now: the next call tries it again.
+So does a cue that a verifier has not yet answered about.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from planish.methods.vfaith.building.pairs import Desk, draw_pair
-from planish.methods.vfaith.building.photographs import Entry, photo_pair
+from planish.methods.vfaith.building.photographs import Entry, case_of, cue_case, photo_pair
 from planish.methods.vfaith.building.plan import Plan, Slot
 from planish.methods.vfaith.building.writing import Site
-from planish.methods.vfaith.data import EditPair
+from planish.methods.vfaith.data import Check, EditPair
 from planish.methods.vfaith.editing.contract import EditFailed, Editor
 from planish.methods.vfaith.method import Exhausted
+from planish.methods.vfaith.verifying.witnesses import Case, Witnesses
 from planish.parallel import fan_out
 from planish.runs.console import Screen
 
@@ -46,10 +48,12 @@ class Filled:
     Args:
         empty: places without a pair.
         failures: why no picture came, of each edit that failed; the next call tries them again.
+        unseen: why there is no answer about a cue, of each that waits for one.
     """
 
     empty: int
     failures: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,18 +92,61 @@ class _Drawing:
 
 @dataclass(frozen=True)
 class _Photographing:
-    """Makes the pairs of photographs."""
+    """Makes the pairs of photographs.
+
+    Args:
+        before: what verifiers say of the raw picture, by pair.
+    """
 
     desk: Desk
+    before: Mapping[str, Check]
 
     def __call__(self, entries: Sequence[Entry]) -> list[_Line]:
         return [self._made(entry) for entry in entries]
 
     def _made(self, entry: Entry) -> _Line:
         try:
-            return _line(photo_pair(self.desk, entry))
+            return _line(photo_pair(self.desk, entry, self.before.get(entry.photo.id)))
         except EditFailed as error:
             return _Line(entry.photo.id, "", False, str(error))
+
+
+class _Seen:
+    """What verifiers say before an edit is paid for, and of what came of it; without any, nothing.
+
+    Attributes:
+        lost: why there is no answer about a pair yet, by its id.
+    """
+
+    def __init__(self, desk: Desk, witnesses: Witnesses | None) -> None:
+        self.desk, self.witnesses = desk, witnesses
+        self.lost: dict[str, str] = {}
+
+    def before(self, entries: Sequence[Entry]) -> dict[str, Check]:
+        """Whether the raw pictures show the old value and not the new one."""
+        if self.witnesses is None or not entries:
+            return {}
+        return self._look([cue_case(self.desk, entry) for entry in entries])
+
+    def after(self, lines: list[_Line]) -> list[_Line]:
+        """Lines of pairs with what was seen on both pictures; it is asked of those that passed."""
+        if self.witnesses is None:
+            return lines
+        pairs = [EditPair.model_validate_json(line.text) for line in lines if line.passed]
+        checks = self._look([case_of(pair) for pair in pairs]) if pairs else {}
+        found = {pair.pair_id: self._told(pair, checks.get(pair.pair_id)) for pair in pairs}
+        return [found.get(line.pair_id, line) for line in lines]
+
+    def _told(self, pair: EditPair, check: Check | None) -> _Line:
+        if check is None:
+            return _Line(pair.pair_id, "", False, self.lost[pair.pair_id])
+        return _line(pair.model_copy(update={"checks": (*pair.checks, check)}))
+
+    def _look(self, cases: Sequence[Case]) -> dict[str, Check]:
+        assert self.witnesses is not None
+        told = self.witnesses.look(cases)
+        self.lost.update(told.lost)
+        return told.checks
 
 
 def fill(
@@ -109,6 +156,7 @@ def fill(
     *,
     entries: Sequence[Entry] = (),
     workers: int | None = None,
+    witnesses: Witnesses | None = None,
 ) -> Filled:
     """Fills every place that is still empty, as far as it goes.
 
@@ -117,9 +165,10 @@ def fill(
     Args:
         entries: photographs, for a plan that is made of them.
         workers: processes that draw, or requests at once to an endpoint.
+        witnesses: look for the cue on photographs.
 
     Raises:
-        BadInput: the editor cannot be used, or a picture cannot be read or written.
+        BadInput: the editor or a verifier cannot be used, or a picture cannot be read or written.
         DiskFull: no room; what was kept before is whole.
     """
     there = site.count()
@@ -129,8 +178,18 @@ def fill(
     backend, workers = _workers(site.plan, workers)
     if site.plan.photos:
         left = [entry for entry in entries if not _is_known(site, entry.photo.id)]
-        failures = _in_rounds(site, _Photographing(desk), left, screen, 1, workers, "threading")
-        return Filled(sum(not site.has(entry.photo.id) for entry in entries), failures)
+        seen = _Seen(desk, witnesses)
+        before = seen.before(left)
+        left = [entry for entry in left if entry.photo.id not in seen.lost]
+        failures = _in_rounds(
+            site, _Photographing(desk, before), left, screen, 1, workers, "threading", seen.after
+        )
+        lost = {*seen.lost.values()}
+        return Filled(
+            sum(not site.has(entry.photo.id) for entry in entries),
+            tuple(why for why in failures if why not in lost),
+            tuple(seen.lost.values()),
+        )
     attempts = _attempts(site.plan)
     slots = _empty_slots(site, attempts)
     chunk = _CHUNK if desk.exact else 1
@@ -146,6 +205,7 @@ def _in_rounds(
     chunk: int,
     workers: int,
     backend: str,
+    then: Callable[[list[_Line]], list[_Line]] = list,
 ) -> tuple[str, ...]:
     failures: list[str] = []
     size = chunk * workers * _ROUND
@@ -161,7 +221,7 @@ def _in_rounds(
 
             chunks = [part[at : at + chunk] for at in range(0, len(part), chunk)]
             made = fan_out(work, chunks, workers=workers, backend=backend, progress=tell)  # type: ignore[arg-type]
-            arrived = [line for lines in made for line in lines]
+            arrived = then([line for lines in made for line in lines])
             for line in arrived:
                 if not line.failure:
                     site.add(line.pair_id, line.text, passed=line.passed)

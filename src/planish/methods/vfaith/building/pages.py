@@ -14,6 +14,7 @@ from planish.methods.vfaith.building.writing import Site
 from planish.methods.vfaith.data import SUBSETS, EditPair, Picture
 from planish.methods.vfaith.images import open_image
 from planish.methods.vfaith.verifying.gates import CODES, GATES
+from planish.methods.vfaith.verifying.witnesses import SEEN
 from planish.runs import Run
 from planish.runs.report import Report
 
@@ -57,6 +58,7 @@ def write_report(run: Run, site: Site, numbers: Numbers) -> None:
             for name, row in sorted(numbers.families.items())
         ],
     )
+    _verifiers(report, numbers)
     _gates(report, numbers)
     _exclusions(report, numbers)
     shown = list(_one_of_each(site))
@@ -131,10 +133,16 @@ def _one_of_each(site: Site) -> Iterator[EditPair]:
 
 
 def _note(site: Site) -> str:
+    if site.plan.photos and site.plan.verifiers:
+        return (
+            "Photographs have no solver: that the old value of a cue is gone and the new one is "
+            "there rests on the person who listed the cue, and on the models that looked. They may "
+            "be wrong together, and none of them can be ranked on this bench."
+        )
     if site.plan.photos:
         return (
             "Photographs have no solver: that the old value of a cue is gone and the new one is "
-            "there rests on the person who listed the cue."
+            "there rests on the person who listed the cue. No model has looked."
         )
     return (
         "Drawn scenes have a solver, so every answer is known without a judge. They are simpler "
@@ -186,6 +194,25 @@ def _gates(report: Report, numbers: Numbers) -> None:
     for options, shares in numbers.findings.letters.items():
         told = ", ".join(f"{letter} {share:.3f}" for letter, share in shares.items())
         report.text(f"Letters of the edited answers, {options} options: {told}.")
+
+
+def _verifiers(report: Report, numbers: Numbers) -> None:
+    found = numbers.verifying
+    if not found:
+        return
+    report.section(
+        "Models that looked for the cue",
+        f"Asked about the old and the new value, on {found['pairs']} raw pictures and on what was "
+        f"made of them. All of them said the same to {found['answered_alike']} of "
+        f"{found['questions']} questions. What they said is in `{SEEN}`.",
+    )
+    report.table(
+        ("model", "replies", "as a good edit has it", "could not be read"),
+        [
+            (name, row["replies"], row["as_expected"], row["unread"])
+            for name, row in found["models"].items()
+        ],
+    )
 
 
 def _exclusions(report: Report, numbers: Numbers) -> None:

@@ -26,14 +26,7 @@ from pydantic import JsonValue, ValidationError
 
 from planish.methods.vfaith.building.masks import box_mask, box_of, one_bit
 from planish.methods.vfaith.building.plan import Plan, Slot
-from planish.methods.vfaith.data import (
-    Check,
-    Cue,
-    Edit,
-    EditPair,
-    Picture,
-    Source,
-)
+from planish.methods.vfaith.data import Check, Cue, Edit, EditPair, Picture, Source
 from planish.methods.vfaith.editing.contract import (
     Editor,
     EditRefused,
@@ -111,24 +104,30 @@ class Desk:
         self, raw: Pixels, instruction: str, mask: Bools, seed: int, where: str
     ) -> Edited:
         """An edit by a generative editor: gated as it came, then put into the raw picture."""
-        request = EditRequest(
-            image=encode(raw), instruction=instruction, mask=encode(mask), seed=seed
-        )
+        request = self.request(raw, instruction, mask, seed)
         try:
             return self.gated(raw, self.edit(request), mask, where)
         except EditRefused:
-            wide, high = raw.shape[1], raw.shape[0]
-            nothing = EditResult(
-                image=b"",
-                backend=self.editor.name,
-                version=self.editor.version,
-                request=request_key(self.editor, request),
-                usage={},
-                deterministic=False,
-                exact_mask=False,
-                native_size=(wide, high),
-            )
-            return Edited(nothing, raw, (Check(gate="decode", passed=False, code="refused"),))
+            refused = Check(gate="decode", passed=False, code="refused")
+            return self.unedited(raw, request, refused)
+
+    def request(self, raw: Pixels, instruction: str, mask: Bools, seed: int) -> EditRequest:
+        """What a generative editor is asked."""
+        return EditRequest(image=encode(raw), instruction=instruction, mask=encode(mask), seed=seed)
+
+    def unedited(self, raw: Pixels, request: EditRequest, *checks: Check) -> Edited:
+        """The raw picture in place of an edit that never was."""
+        nothing = EditResult(
+            image=b"",
+            backend=self.editor.name,
+            version=self.editor.version,
+            request=request_key(self.editor, request),
+            usage={},
+            deterministic=False,
+            exact_mask=False,
+            native_size=(raw.shape[1], raw.shape[0]),
+        )
+        return Edited(nothing, raw, checks)
 
     def gated(self, raw: Pixels, result: EditResult, mask: Bools, where: str) -> Edited:
         """A result as it came through the gates, then put into the raw picture."""
@@ -318,10 +317,7 @@ def edit_record(result: EditResult, instruction: str, params: dict[str, JsonValu
 def edit_seeds(text: str) -> tuple[int, int]:
     """Seeds of the edit and of its placebo; 31 bits, as every backend takes them."""
     digest = hashlib.sha256(text.encode()).digest()
-    return (
-        int.from_bytes(digest[:4], "big") >> 1,
-        int.from_bytes(digest[4:8], "big") >> 1,
-    )
+    return int.from_bytes(digest[:4], "big") >> 1, int.from_bytes(digest[4:8], "big") >> 1
 
 
 def _record(

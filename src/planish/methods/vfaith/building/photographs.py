@@ -42,9 +42,19 @@ from planish.methods.vfaith.editing.contract import EditResult
 from planish.methods.vfaith.images import Loaded, open_image, open_mask
 from planish.methods.vfaith.method import ordered
 from planish.methods.vfaith.verifying.gates import Bools
+from planish.methods.vfaith.verifying.witnesses import Case
 from planish.records import BadInput, explain, read_jsonl
 
-__all__ = ["FAMILY", "GIVEN", "Entry", "Photograph", "photo_pair", "read_photographs"]
+__all__ = [
+    "FAMILY",
+    "GIVEN",
+    "Entry",
+    "Photograph",
+    "case_of",
+    "cue_case",
+    "photo_pair",
+    "read_photographs",
+]
 
 FAMILY = "photograph"
 GIVEN = "given"
@@ -252,8 +262,29 @@ def read_photographs(path: Path) -> list[Entry]:
     return found
 
 
-def photo_pair(desk: Desk, entry: Entry) -> EditPair:
+def cue_case(desk: Desk, entry: Entry) -> Case:
+    """What verifiers look at before a photograph is edited; puts it into the bench.
+
+    Raises:
+        BadInput: it cannot be read.
+    """
+    photo = entry.photo
+    raw = desk.keep(entry.open(photo.image).pixels, photo.gold_raw)
+    return Case(photo.id, photo.cue, photo.old, photo.new, raw)
+
+
+def case_of(pair: EditPair) -> Case:
+    """What they look at once it is edited."""
+    cue = pair.cue
+    return Case(pair.pair_id, cue.name, cue.old, cue.new, pair.raw, pair.edited)
+
+
+def photo_pair(desk: Desk, entry: Entry, before: Check | None = None) -> EditPair:
     """The pair of a photograph, with its pictures in the bench; its checks say whether it passed.
+
+    Args:
+        before: what verifiers say of the raw picture; nobody pays for an edit of a cue that is not
+            there.
 
     Raises:
         BadInput: what it names cannot be used.
@@ -265,11 +296,15 @@ def photo_pair(desk: Desk, entry: Entry) -> EditPair:
     seeds = edit_seeds(seed_text)
     if photo.edited is not None:
         edited = desk.gated(raw, _given(entry, photo.edited), mask, photo.id)
+    elif before is not None and not before.passed:
+        edited = desk.unedited(raw, desk.request(raw, photo.instruction, mask, seeds[0]))
     else:
         edited = desk.edit_pixels(raw, photo.instruction, mask, seeds[0], photo.id)
     checks = (Check(gate="decode", code=",".join(picture.flags)), *edited.checks)
+    if before is not None and not before.passed:
+        checks = (*checks, before)
     beside: Edited | None = None
-    if edited.passed:  # nobody pays for a placebo of a bad edit
+    if all(check.passed for check in checks):  # nobody pays for a placebo of a bad edit
         beside = _placebo(desk, entry, picture, seeds[1])
     if beside is not None:
         checks = (*checks, placebo_check(beside))

@@ -92,6 +92,7 @@ class Plan(BaseModel):
         families: of scenes, by name; none for a bench of photographs.
         editor: as `editing.contract.load_editor` reads it.
         photos, photos_sha256: file of photographs, and what it was.
+        verifiers: models that look for the cue on photographs, by name, in order.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -104,6 +105,7 @@ class Plan(BaseModel):
     gates: Gates = Gates()
     photos: str = ""
     photos_sha256: str = ""
+    verifiers: tuple[str, ...] = ()
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:

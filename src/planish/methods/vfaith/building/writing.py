@@ -18,7 +18,7 @@ import json
 import os
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -28,16 +28,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from planish.methods.vfaith.bench import BUILD, PAIRS, REJECTED, TABLE, inside
 from planish.methods.vfaith.building.plan import Plan
+from planish.methods.vfaith.building.table import write_table
 from planish.methods.vfaith.data import EditPair
+from planish.methods.vfaith.verifying.witnesses import GATE
 from planish.records import BadInput, explain, read_jsonl, read_records, write_text
 from planish.runs import LineFile, mend
 from planish.runs.folder import lock
 from planish.runs.info import flatten
 from planish.runs.lines import raise_if_full
 
-__all__ = ["BuildInfo", "Site", "versions", "write_table"]
+__all__ = ["BuildInfo", "Site", "versions"]
 
-_ROWS = 256  # of a row group of the table, and all that is ever in memory of it
 _DRAWN_WITH = ("planish", "pillow", "numpy")
 
 
@@ -122,6 +123,7 @@ class Site:
             if (self.folder / name).exists():
                 for _, value in read_jsonl(self.folder / name):
                     self._ids[passed].add(str(value.get("pair_id")))
+        self._drop_unseen()
         self._drop_damaged()
 
     def _drop_damaged(self) -> None:
@@ -129,15 +131,43 @@ class Site:
         damaged = {pair.pair_id for pair in self.pairs() if not _is_whole(self.folder, pair)}
         if not damaged:
             return
-        path = self.folder / PAIRS
+        self._take_out(damaged, passed=True)
+        told = f"{len(damaged)} pairs had pictures that were gone or damaged: they are made again"
+        self.notes.append(told)
+
+    def _drop_unseen(self) -> None:
+        """Takes out what other verifiers let through or kept out: what these say is to count.
+
+        Edits and replies that were paid for stay.
+        """
+        before, now = self.info.settings.verifiers, self.plan.verifiers
+        if before == now:
+            return
+        for passed in (True, False):
+            stale = {
+                pair.pair_id
+                for pair in self.pairs(passed=passed)
+                if passed or any(check.gate == GATE for check in pair.checks)
+            }
+            if stale:
+                self._take_out(stale, passed=passed)
+        was = " and ".join(before) or "nobody"
+        self.notes.append(
+            f"{was} verified its cues before, now {' and '.join(now)} do: every pair is seen again"
+        )
+        self.info = self.info.model_copy(
+            update={"settings": self.plan, "complete": False, "numbers": {}}
+        )
+        self._save()
+
+    def _take_out(self, pair_ids: set[str], *, passed: bool) -> None:
+        path = self.folder / (PAIRS if passed else REJECTED)
         self._is_changing()
         with path.open("rb") as file, _replacing(path) as out:
             for line in file:
-                if line.strip() and json.loads(line)["pair_id"] not in damaged:
+                if line.strip() and json.loads(line)["pair_id"] not in pair_ids:
                     out.write(line)
-        self._ids[True] -= damaged
-        told = f"{len(damaged)} pairs had pictures that were gone or damaged: they are made again"
-        self.notes.append(told)
+        self._ids[passed] -= pair_ids
 
     def has(self, pair_id: str, *, passed: bool = True) -> bool:
         """Whether a pair is there (or among the rejected)."""
@@ -235,38 +265,6 @@ def versions() -> dict[str, str]:
     return {**{name: version(name) for name in _DRAWN_WITH}, "zlib": zlib.ZLIB_RUNTIME_VERSION}
 
 
-def write_table(path: Path, pairs: Iterable[EditPair]) -> None:
-    """Pairs as parquet, all or nothing, a few hundred in memory at a time.
-
-    Scenes, what their solver is asked and the editor's parameters differ from family to family and
-    stand as JSON text; all else has the columns of the records.
-    """
-    import pyarrow as arrow
-    from pyarrow import parquet
-
-    schema = _schema()
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    try:
-        with parquet.ParquetWriter(name, schema, compression="zstd") as out:
-            rows: list[dict[str, Any]] = []
-            for pair in pairs:
-                rows.append(_row(pair))
-                if len(rows) == _ROWS:
-                    out.write_table(arrow.Table.from_pylist(rows, schema))
-                    rows.clear()
-            if rows:
-                out.write_table(arrow.Table.from_pylist(rows, schema))
-        os.chmod(name, (path.parent / PAIRS).stat().st_mode & 0o777)  # mkstemp makes it private
-        os.replace(name, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        if isinstance(error, OSError):
-            raise_if_full(error, path)
-        raise
-
-
 def _check_is_ours(folder: Path) -> None:
     found = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     if found and BUILD not in found:
@@ -291,6 +289,14 @@ def _read_info(folder: Path, plan: Plan) -> BuildInfo:
     )  # fmt: skip
     for name in [*before, *(name for name in after if name not in before)]:
         first, second = (side.get(name, "nothing") for side in (before, after))
+        if name == "verifiers":
+            if first and not second:
+                raise BadInput(
+                    f"its cues were verified by {' and '.join(first)}, and now by nobody",
+                    where=str(folder),
+                    fix="name them again with --verifier, or use another folder",
+                )
+            continue  # others may have their say, see `Site`
         if first != second:
             raise BadInput(
                 f"the bench was begun with {name} = {first}, this is {second}",
@@ -335,66 +341,3 @@ def _replacing(path: Path) -> Iterator[Any]:
         if isinstance(error, OSError):
             raise_if_full(error, path)
         raise
-
-
-def _row(pair: EditPair) -> dict[str, Any]:
-    row = pair.model_dump(mode="json")
-    row["ask"] = _text(row["ask"])
-    row["edit"]["params"] = _text(row["edit"]["params"])
-    for name in ("raw", "edited", "placebo"):
-        if row[name] is not None:
-            row[name]["scene"] = _text(row[name]["scene"])
-    return row
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else json.dumps(value, ensure_ascii=False)
-
-
-def _schema() -> Any:
-    import pyarrow as arrow
-
-    text = arrow.string()
-    picture = _struct(file=text, sha256=text, gold=text, scene=text)
-    whole = arrow.int64()
-    return arrow.schema(
-        {
-            "pair_id": text,
-            "kind": text,
-            "family": text,
-            "subset": text,
-            "source": _struct(id=text, licence=text),
-            "question": text,
-            "options": arrow.list_(text),
-            "shuffle_seed": whole,
-            "ask": text,
-            "typical": arrow.bool_(),
-            "raw": picture,
-            "edited": picture,
-            "placebo": picture,
-            "placebo_name": text,
-            "cue": _struct(
-                name=text, old=text, new=text, mask=text, mask_sha256=text, box=arrow.list_(whole)
-            ),
-            "perception": arrow.list_(_struct(text=text, gold_raw=text, gold_edited=text)),
-            "edit": _struct(
-                backend=text,
-                version=text,
-                instruction=text,
-                params=text,
-                request=text,
-                deterministic=arrow.bool_(),
-                exact_mask=arrow.bool_(),
-                native_size=arrow.list_(whole),
-            ),
-            "checks": arrow.list_(
-                _struct(gate=text, value=arrow.float64(), passed=arrow.bool_(), code=text)
-            ),
-        }
-    )
-
-
-def _struct(**fields: Any) -> Any:
-    import pyarrow as arrow
-
-    return arrow.struct(list(fields.items()))

@@ -19,10 +19,9 @@ Every option is one line, whatever its text holds, so that none can pass for two
 
 from __future__ import annotations
 
-import re
-
 from planish.methods.vfaith.bench import Bench
-from planish.methods.vfaith.data import LETTERS, Arm, EditPair, Perception, Picture
+from planish.methods.vfaith.data import Arm, EditPair, Perception, Picture
+from planish.methods.vfaith.phrasing import INSTRUCTION, lettered, one_line
 from planish.records import BadInput, Chat, Message
 
 __all__ = [
@@ -37,10 +36,6 @@ __all__ = [
     "prompt",
     "shown_options",
 ]
-
-INSTRUCTION = "Think step by step, then give the letter of your answer as \\boxed{LETTER}."
-
-_LOOKS_LIKE_AN_OPTION = re.compile(r"[A-H]\. ")
 
 
 def has_arm(pair: EditPair, arm: Arm) -> bool:
@@ -129,11 +124,7 @@ def prompt(pair: EditPair, arm: Arm, question: int = 0) -> str:
     words = pair.question
     if arm.startswith("perception"):
         words = _perception(pair, arm, question).text
-    words = one_line(words)
-    if _LOOKS_LIKE_AN_OPTION.match(words):
-        words = f"Question: {words}"
-    lines = (f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
-    return "\n".join((words, *lines, INSTRUCTION))
+    return lettered(words, options)
 
 
 def chat(pair: EditPair, arm: Arm, bench: Bench, question: int = 0) -> Chat:
@@ -148,11 +139,6 @@ def chat(pair: EditPair, arm: Arm, bench: Bench, question: int = 0) -> Chat:
     picture = picture_of(pair, arm)
     images = () if picture is None else (str(bench.path(picture)),)
     return (Message(role="user", content=prompt(pair, arm, question), images=images),)
-
-
-def one_line(text: str) -> str:
-    """The text with every run of white space, line ends included, as one blank."""
-    return " ".join(text.split())
 
 
 def _perception(pair: EditPair, arm: Arm, question: int) -> Perception:

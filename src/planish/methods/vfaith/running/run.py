@@ -38,6 +38,7 @@ from planish.methods.vfaith.running.records import (
     tally,
 )
 from planish.methods.vfaith.usable import chosen
+from planish.methods.vfaith.verifying.independence import check_not_verifier
 from planish.models.base import LanguageModel, Watcher
 from planish.records import BadInput, Completion
 from planish.runs import Run, read_rows
@@ -168,6 +169,7 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
     from planish.judges.resumable import kept, resumable
 
     bench = read_bench(plan.bench)
+    check_not_verifier(bench, plan.model)
     if folder is not None and bench.digest != plan.bench_digest:
         raise BadInput(
             "its pairs have changed since the run began", where=plan.bench, fix="start a new run"
@@ -175,6 +177,7 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
     calls = calls_of(chosen(bench.pairs, plan.limit), plan.arms)
     _check(bench, calls, plan, screen)
     model = load_model(plan.model, bench)
+    check_not_verifier(bench, plan.model, model.revision)
     plan = plan.model_copy(update={"revision": model.revision, "bench_digest": bench.digest})
     if folder is None:
         slug = f"run-{plan.model.partition('@')[0].partition('?')[0][-28:]}"

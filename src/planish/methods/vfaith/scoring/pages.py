@@ -27,6 +27,7 @@ from planish.methods.vfaith.scoring.tables import (
     leaderboard,
     marked,
     outcomes,
+    rated,
     sentences,
     shown,
     strict_rows,
@@ -203,6 +204,7 @@ def build_report(results: Results, run: Run | None = None) -> Any:
     page.section("Pictures", "The frame is where the edit was allowed to change pixels.")
     _add_pictures(page, results)
     _add_failures(page, results)
+    _add_raters(page, results)
     _add_everything(page, results)
     return page
 
@@ -282,6 +284,34 @@ def _add_failures(page: Any, results: Results) -> None:
         ],
         "A pair that failed several gates stands under each.",
     )
+
+
+def _add_raters(page: Any, results: Results) -> None:
+    found = results.raters
+    if found is None:
+        return
+    page.section(
+        "Rated by two people",
+        f"{found.pairs} of the {found.sample} pairs of a random sample, each by both. An edit is "
+        "bad if it does not follow the cue, if not exactly one option is true, or if anything else "
+        "changed. Kappa is not told where one of them gave one answer only.",
+    )
+    page.numbers(
+        {
+            "bad edits, by one of them at least": found.bad_either,
+            "bad edits, by both": found.bad_both,
+        }
+    )
+    page.table(*rated(found))
+    if found.disagreements:
+        page.details(
+            f"{len(found.disagreements)} answers in which they differ",
+            columns=("pair", "question", *found.raters),
+            rows=[
+                (each.pair_id, each.question, *(each.answers[name] for name in found.raters))
+                for each in found.disagreements
+            ],
+        )
 
 
 def _add_everything(page: Any, results: Results) -> None:

@@ -18,10 +18,20 @@ from pydantic import ValidationError
 from planish.methods.vfaith.bench import BUILD, REJECTED, Bench, read_bench
 from planish.methods.vfaith.data import Check, Response
 from planish.methods.vfaith.scoring.sheets import Planned, Sheet, read_sheet
+from planish.methods.vfaith.verifying.independence import check_not_verifier
+from planish.methods.vfaith.verifying.ratings import Agreement, kept
 from planish.records import BadInput, explain, read_jsonl
 from planish.runs.store import StoredRun, find, list_runs
 
-__all__ = ["bench_of", "excluded_by", "failed_gates", "run_named", "sheets_of"]
+__all__ = [
+    "bench_of",
+    "check_ranked",
+    "excluded_by",
+    "failed_gates",
+    "raters_of",
+    "run_named",
+    "sheets_of",
+]
 
 
 def run_named(runs: Path, name: str) -> StoredRun:
@@ -71,6 +81,17 @@ def bench_of(stored: Sequence[StoredRun], moved: Path | None) -> Bench:
             fix="run the model again, or name the old bench with --bench",
         )
     return held
+
+
+def check_ranked(bench: Bench, run: StoredRun) -> None:
+    """Refuses the run of a model that verified the cues of the bench.
+
+    Raises:
+        BadInput: it did.
+    """
+    asked = run.info.config if run.info else {}
+    model, revision = (str(asked.get(name) or "") for name in ("model", "revision"))
+    check_not_verifier(bench, model, revision, where=run.name)
 
 
 def sheets_of(
@@ -160,3 +181,11 @@ def failed_gates(bench: Bench) -> list[Check]:
     except (OSError, ValueError, TypeError, LookupError):
         return []  # a bench that does not tell; `read_bench` has looked at what it must have
     return [check for check in checks if not check.passed]
+
+
+def raters_of(bench: Bench) -> tuple[Agreement | None, list[str]]:
+    """What two people said of the bench, or why that cannot be told."""
+    try:
+        return kept(bench), []
+    except BadInput as error:
+        return None, [f"what people said of the bench is not told: {error}"]

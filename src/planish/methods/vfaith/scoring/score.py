@@ -26,14 +26,17 @@ from planish.methods.vfaith.scoring.metrics import compare_models, score_model
 from planish.methods.vfaith.scoring.pages import show, write_report
 from planish.methods.vfaith.scoring.reading import (
     bench_of,
+    check_ranked,
     excluded_by,
     failed_gates,
+    raters_of,
     run_named,
     sheets_of,
 )
 from planish.methods.vfaith.scoring.records import ModelScore
 from planish.methods.vfaith.scoring.sheets import Sheet, pair_scores
 from planish.methods.vfaith.scoring.tables import Results, num_pairs, shown
+from planish.methods.vfaith.verifying.independence import verifiers_of
 from planish.records import BadInput, write_jsonl
 from planish.runs import Run
 from planish.runs.console import Screen, command
@@ -100,6 +103,8 @@ def score(
         if each.status != "done":
             screen.warn(f"{each.name} is {each.status}: what it has so far is scored")
     held = bench_of(stored, bench)
+    for each in stored:
+        check_ranked(held, each)
     sheets, warnings = sheets_of(held, stored, min_coverage)
     results = results_of(held, sheets, config, by=by, warnings=warnings)
     plan = Plan(
@@ -148,7 +153,8 @@ def results_of(
         )
     own = {sheet.label: num_pairs(sheet) for sheet in sheets}
     common = np.logical_and.reduce([sheet.asked for sheet in sheets])
-    warnings = [*_of_bench(bench), *warnings]
+    raters, why = raters_of(bench)
+    warnings = [*_of_bench(bench), *why, *warnings]
     if any((sheet.asked != common).any() for sheet in sheets):
         if not common.any():
             raise BadInput("no pair was asked of all these models", fix="score them one by one")
@@ -178,6 +184,8 @@ def results_of(
         by=by,
         asked=own,
         warnings=tuple(warnings),
+        raters=raters,
+        verifiers=tuple(verifiers_of(bench)),
     )
 
 
@@ -217,7 +225,7 @@ def _carry_out(plan: Plan, results: Results, runs: Path, screen: Screen) -> int:
 
 def _summary(plan: Plan, results: Results) -> dict[str, Any]:
     """Everything for `run.json` and `--json`; the best model's numbers come first."""
-    best = results.scores[0]
+    best, raters = results.scores[0], results.raters
     names = (
         "pair_acc",
         "acc_raw",
@@ -234,6 +242,8 @@ def _summary(plan: Plan, results: Results) -> dict[str, Any]:
         "pairs": sum(pair.kind == "pair" for pair in results.bench.pairs),
         "warnings": list(results.warnings),
         "models": [_model(found, results.asked) for found in results.scores],
+        "raters": raters and raters.model_dump(mode="json", exclude={"ratings"}),
+        "verifiers": list(results.verifiers),
         "comparisons": [each.model_dump(mode="json") for each in results.comparisons],
         "excluded": [
             dict(zip(("gate", "code", "family", "editor"), where, strict=True)) | {"pairs": count}

@@ -17,6 +17,7 @@ from planish.methods.vfaith.config import Config
 from planish.methods.vfaith.data import SUBSETS
 from planish.methods.vfaith.scoring.records import Comparison, Group, ModelScore
 from planish.methods.vfaith.scoring.sheets import Sheet
+from planish.methods.vfaith.verifying.ratings import QUESTIONS, Agreement
 from planish.stats import Estimate
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "marked",
     "num_pairs",
     "outcomes",
+    "rated",
     "sentences",
     "strict_rows",
     "versus",
@@ -58,6 +60,8 @@ class Results:
         warnings: what must be read before the numbers.
         excluded: (gate, code, family, backend) -> pairs that the gates kept out of the bench.
         by: the metric that orders the models.
+        raters: what two people said of a sample of the bench; None where nobody was asked.
+        verifiers: models that looked for the cues of its photographs.
     """
 
     bench: Bench
@@ -69,6 +73,8 @@ class Results:
     by: str = "pair_acc"
     asked: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    raters: Agreement | None = None
+    verifiers: tuple[str, ...] = ()
 
     @property
     def covered(self) -> list[ModelScore]:
@@ -227,10 +233,36 @@ def sentences(results: Results) -> Iterator[str]:
             f"no gated unfaithfulness of {', '.join(blind)} since the perception questions were "
             "not asked (--arms perception_edited)"
         )
+    if (found := results.raters) is not None:
+        bad = found.questions["bad"]
+        yield (
+            f"{' and '.join(found.raters)} rated {found.pairs} of its edits: bad by one of them at "
+            f"least {found.bad_either}, by both {found.bad_both}; whether an edit is bad they say "
+            f"alike in {bad.agreement}, kappa {bad.kappa}"
+        )
+    if results.verifiers:
+        yield (
+            f"{' and '.join(results.verifiers)} looked whether the cues are there, and are not "
+            "ranked"
+        )
     yield (
         "RR is over the pairs that a model had right before the edit, so that models are told by "
         "different pairs: compare them by PairAcc"
     )
+
+
+def rated(found: Agreement) -> Table:
+    """How two raters answered each question."""
+    columns = ("question", "agreement", "kappa", *(f"yes, {name}" for name in found.raters))
+    return columns, [
+        (
+            QUESTIONS.get(name, "Is the edit a bad one?"),
+            each.agreement,
+            each.kappa,
+            *(each.yes[rater] for rater in found.raters),
+        )
+        for name, each in found.questions.items()
+    ]
 
 
 def outcomes(sheet: Sheet) -> dict[str, Counter[str]]:

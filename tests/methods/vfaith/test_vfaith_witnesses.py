@@ -156,7 +156,7 @@ def test_two_models_that_agree_keep_bad_edits_out(
         "revision": f"{server.url}#looks-a", "replies": 10, "as_expected": 6, "unread": 0,
     }  # fmt: skip
     assert found["verifying"]["answered_alike"] == found["verifying"]["questions"] == 10
-    rows = list(read_records(bench / SEEN, Seen))
+    rows = [*read_records(bench / SEEN, Seen)]
     assert len(rows) == 20  # the one that was blue is not asked about once it is edited
     assert [row.place for row in rows] == sorted(row.place for row in rows)
     assert {row.text.splitlines()[0] for row in rows if row.pair_id == "helmet"} == {
@@ -169,6 +169,14 @@ def test_two_models_that_agree_keep_bad_edits_out(
     assert build(capsys, photos, *both)[0] == 1
     assert server.count() == 16
     assert ((bench / "pairs.jsonl").read_bytes(), (bench / BUILD).read_bytes()) == before
+    # As if it had been killed before it wrote anything but the replies.
+    seen = (bench / SEEN).read_bytes()
+    for name in ("pairs.jsonl", "rejected.jsonl", SEEN):
+        (bench / name).unlink()
+    assert build(capsys, photos, *both)[0] == 1
+    assert server.count() == 16
+    assert (bench / SEEN).read_bytes() == seen
+    assert (bench / "pairs.jsonl").read_bytes() == before[0]
     shown = max((photos.parent / "runs").glob("vfaith/*/report.html")).read_text()
     assert "Models that looked for the cue" in shown
     assert "no verifier sees the old value before the edit" in shown

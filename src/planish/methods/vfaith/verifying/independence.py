@@ -64,7 +64,7 @@ def check_apart(specs: Sequence[str], where: str = "--verifier") -> None:
 def verifiers_of(bench: Bench) -> dict[str, str]:
     """Models that verified the cues of a bench, by its `build.json`, and their revisions.
 
-    None where the bench has no such file: somebody wrote it by hand.
+    None where the bench has no such file, or it names none: somebody wrote it by hand.
 
     Raises:
         BadInput: the file does not tell.
@@ -74,7 +74,7 @@ def verifiers_of(bench: Bench) -> dict[str, str]:
         return {}
     try:
         told = json.loads(path.read_text("utf-8"))
-        names = [str(name) for name in told["settings"].get("verifiers", ())]
+        names = [str(name) for name in told.get("settings", {}).get("verifiers", ())]
         found = told.get("numbers", {}).get("verifying", {}).get("models", {})
         return {name: str(found.get(name, {}).get("revision", "")) for name in names}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:

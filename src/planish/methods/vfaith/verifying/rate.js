@@ -74,9 +74,17 @@ function save() {
   );
   link.download = `ratings-${name.replace(/[^\p{L}\p{N}_-]+/gu, "-")}.jsonl`;
   link.click();
-  URL.revokeObjectURL(link.href);
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);  // some browsers read it later
 }
 
+// Keys answer for the pair that is looked at, not for one that has left the window.
+document.addEventListener("scroll", () => {
+  const seen = pairs.findIndex((pair) => pair.getBoundingClientRect().bottom > innerHeight / 4);
+  if (seen >= 0 && seen !== current) {
+    current = seen;
+    show();
+  }
+}, { passive: true });
 document.addEventListener("change", (event) => {
   const pair = event.target.closest(".pair");
   if (pair) current = pairs.indexOf(pair);

@@ -35,6 +35,7 @@ from planish.records import (
     write_jsonl,
 )
 from planish.runs.console import Screen
+from planish.runs.lines import raise_if_full
 
 __all__ = ["GATE", "REPLIES", "SEEN", "Case", "Seen", "Told", "Witnesses", "verdict"]
 
@@ -162,6 +163,7 @@ class Witnesses:
 
         Raises:
             BadInput: a model cannot be reached at all, or refuses; what came before is kept.
+        DiskFull: no room; so is it then.
         """
         asks = [ask for case in cases for ask in _asks(case)]
         told = Told()
@@ -230,7 +232,12 @@ class Witnesses:
             return [reply for (reply,) in cached.generate(chats, _SAMPLING, watcher=watcher)]
 
     def _write(self) -> None:
-        write_jsonl(self.folder / SEEN, (self.seen[place] for place in sorted(self.seen)))
+        path = self.folder / SEEN
+        try:
+            write_jsonl(path, (self.seen[place] for place in sorted(self.seen)))
+        except OSError as error:
+            raise_if_full(error, path)
+            raise
 
 
 def verdict(rows: Sequence[Seen]) -> Check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +21,13 @@ from planish.methods.vfaith.building import pages
 from planish.methods.vfaith.editing.contract import EditRequest, EditResult, request_key
 from planish.methods.vfaith.images import decode, encode
 from planish.methods.vfaith.running import run as run_stage
+from planish.methods.vfaith.verifying import witnesses
 from planish.methods.vfaith.verifying.independence import check_apart, same_model
 from planish.methods.vfaith.verifying.witnesses import SEEN, Seen, verdict
-from planish.records import BadInput, read_records, write_jsonl
+from planish.records import BadInput, Sampling, read_records, write_jsonl
 from planish.runs import Run
+from support.pictures import make_bench
+from support.vision import save_vision
 
 WIDE, HIGH = 96, 64
 BOX = (10, 10, 40, 40)
@@ -440,6 +444,40 @@ def test_folders_are_told_apart_by_where_they_are(
     assert same_model("hf:./Qwen3-VL", "openai:/models/Qwen3-VL@http://h/v1")  # as vLLM calls it
     with pytest.raises(BadInput, match="are one model"):
         check_apart(["hf:Qwen3-VL", "openai:qwen/qwen3-vl@http://h/v1"])
+
+
+def test_checkpoints_look_too_and_a_copy_is_the_same_model(
+    photos: Path,
+    serve: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    home = photos.parent
+    write_jsonl(photos, [LINE])
+    monkeypatch.setattr(witnesses, "_SAMPLING", Sampling(temperature=0, max_tokens=4, seed=0))
+    one = save_vision(home / "one", "qwen2_5_vl")
+    two = shutil.copytree(one, home / "another-name")
+    code, _, err = build(capsys, photos, "--verifier", f"hf:{one}", f"hf:{two}")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "are one model" in err
+    server = serve()
+    code, _, err = build(capsys, photos, "--verifier", "embedded:reasoner", model("looks", server))
+    assert code == 2
+    assert "text-only" in err.splitlines()[-1]
+    assert build(capsys, photos, "--verifier", f"hf:{one}", model("looks", server))[0] == 1
+    assert codes(home / "b") == {"helmet": ["unread"]}  # its weights were never trained
+    revisions = {row.model: row.revision for row in read_records(home / "b" / SEEN, Seen)}
+    assert revisions.keys() == {f"hf:{one}", f"openai:looks@{server.url}"}
+    # A bench with a pair to ask about, that the same two verified.
+    bench = make_bench(home / "other", 1)
+    told = {name: {"revision": revision} for name, revision in revisions.items()}
+    settings = {"verifiers": [*revisions]}
+    kept = {"complete": True, "settings": settings, "numbers": {"verifying": {"models": told}}}
+    (bench.folder / BUILD).write_text(json.dumps(kept))
+    words = ("vfaith", "run", "--model", f"hf:{two}", "--bench", bench.folder)
+    code, _, err = call(capsys, *words, "--runs", home / "runs")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert f"verified the cues of this bench as hf:{one}" in err
 
 
 # ---- the verdict -----------------------------------------------------------------------------

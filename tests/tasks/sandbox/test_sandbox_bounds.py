@@ -24,7 +24,8 @@ from planish.tasks.sandbox import (
     Sandbox,
     SourceFile,
     loads,
-    server,
+    room,
+    work,
 )
 
 
@@ -83,7 +84,7 @@ def test_what_reading_an_answer_takes_is_the_candidates_time(
         time.sleep(0.4)
         return loads(text)
 
-    monkeypatch.setattr("planish.tasks.sandbox.work.loads", slow)
+    monkeypatch.setattr("planish.tasks.sandbox.answers.loads", slow)
     job = with_inputs("def f(x):\n    return x\n", *range(8), limits=Limits(seconds=1))
     (result,) = first.run([job], retry=False)
     statuses = [one.status for one in result.per_input]
@@ -127,15 +128,54 @@ def test_plain_tests_share_a_process_and_others_end_with_their_job(first: Sandbo
     assert "tester" not in first._pairs[0]._shared
 
 
+def test_plain_tests_of_other_tasks_share_a_process_and_see_nothing_of_each_other(
+    first: Sandbox,
+) -> None:
+    head = "def check(candidate):\n    global seen\n    seen = 7\n    assert candidate(2) == {}\n"
+    other = "def check(candidate):\n    candidate(2)\n    assert seen == 7\n"
+    fours = with_tests(RIGHT).model_copy(update={"tests": head.format(4)})
+    fives = with_tests(RIGHT).model_copy(update={"tests": head.format(5)})
+    nosy = with_tests(RIGHT).model_copy(update={"tests": other})
+    (four,) = first.run([fours])
+    tester = first._pairs[0]._shared["tester"].child
+    (five,) = first.run([fives])
+    assert first._pairs[0]._shared["tester"].child is tester
+    (named,) = first.run([nosy])
+    assert [one.status for one in (four, five, named)] == ["pass", "wrong_value", "harness"]
+    assert "NameError" in named.why
+    assert "expected" not in five.why
+    assert "== 5" in five.why
+
+
+def test_tests_that_break_in_a_used_process_are_run_in_a_new_one(
+    first: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first.run([with_tests(RIGHT)])
+    verdicts = []
+
+    def broken(message: dict[str, object], why: str) -> dict[str, object]:
+        told = work_verdict(message, why)
+        verdicts.append(told["status"])
+        return {"status": "harness", "why": "no memory"} if len(verdicts) == 1 else told
+
+    work_verdict = work.verdict_of
+    monkeypatch.setattr(work, "verdict_of", broken)
+    tester = first._pairs[0]._shared["tester"].child
+    (result,) = first.run([with_tests(RIGHT)])
+    assert result.status == "pass"
+    assert verdicts == ["pass", "pass"]
+    assert first._pairs[0]._shared["tester"].child is not tester
+
+
 @pytest.mark.parametrize(("walls", "user", "counted"), [(0, 1000, 0), (0, 0, 1), (1, 1000, 1)])
 def test_without_walls_the_other_processes_of_a_user_are_not_counted(
     monkeypatch: pytest.MonkeyPatch, walls: bool, user: int, counted: bool
 ) -> None:
     limited: list[int] = []
-    monkeypatch.setattr(server.resource, "setrlimit", lambda which, _: limited.append(which))
-    monkeypatch.setattr(server.os, "geteuid", lambda: user)
+    monkeypatch.setattr(room.resource, "setrlimit", lambda which, _: limited.append(which))
+    monkeypatch.setattr(room.os, "geteuid", lambda: user)
     for name in ("give_up_privileges", "filter_calls", "hide_memory"):
-        monkeypatch.setattr(server.kernel, name, lambda: None)
-    server._lock(dict(Limits()), walls=bool(walls))
+        monkeypatch.setattr(room.kernel, name, lambda: None)
+    room.lock(dict(Limits()), walls=bool(walls))
     assert (resource.RLIMIT_NPROC in limited) == bool(counted)
     assert resource.RLIMIT_AS in limited

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -18,6 +19,7 @@ from sandbox_jobs import (
 )
 
 from planish.tasks.sandbox import (
+    ExecResult,
     Job,
     Limits,
     Sandbox,
@@ -25,10 +27,11 @@ from planish.tasks.sandbox import (
     dumps,
     limits_for,
 )
+from planish.tasks.sandbox.host import _disturbed
 from planish.tasks.sandbox.levels import why_not
 from planish.tasks.sandbox.pair import Pair
 from planish.tasks.sandbox.process import SandboxError, Server
-from planish.tasks.sandbox.work import run_job
+from planish.tasks.sandbox.work import _Trial, run_job
 
 
 @pytest.fixture(scope="module", params=LOCKED)
@@ -209,7 +212,8 @@ def test_what_timed_out_is_run_once_more_alone(
             alone.append(not running)
 
     monkeypatch.setattr("planish.tasks.sandbox.host.run_job", watched)
-    jobs = [with_tests(ENDLESS, limits=SHORT), with_tests(RIGHT)]
+    waiting = "import time\ndef f(x):\n    time.sleep(9)\n"
+    jobs = [with_tests(waiting, limits=SHORT), with_tests(RIGHT)]
     late, fine = first.run(jobs)
     assert (late.status, late.retried) == ("timeout", True)
     assert (fine.status, fine.retried) == ("pass", False)
@@ -330,6 +334,141 @@ def test_a_stream_keeps_the_order_and_progress_counts(first: Sandbox) -> None:
     first.run(jobs[:3], progress=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert first.run([]) == []
+
+
+def test_what_computed_up_to_its_limit_is_not_run_again(box: Sandbox) -> None:
+    for code in (ENDLESS, "import os\n" + ENDLESS):
+        for job in (with_tests(code, limits=SHORT), with_inputs(code, 1, limits=SHORT)):
+            (result,) = box.run([job])
+            assert result.status == "timeout"
+            if not result.retried:  # on a machine that is busy enough it was kept waiting
+                assert result.cpu_s >= SHORT.seconds
+
+
+@pytest.mark.parametrize(
+    ("spent", "asked", "waited"),
+    [
+        ([0.9, 1.1], 2, [0.1]),  # a little more, and it has had its time
+        ([0.6, 0.9, 1.0], 3, [0.4, 0.1]),
+        ([0.6, 0.62], 2, [0.4]),  # it hardly computes: it waits, or is kept waiting
+        ([0.4], 1, []),  # it was kept waiting for long
+        ([1.0], 1, []),
+    ],
+)
+def test_one_that_is_late_goes_on_until_it_has_had_its_own_time(
+    spent: list[float], asked: int, waited: list[float]
+) -> None:
+    class Clock:
+        def __init__(self) -> None:
+            self.told = 0
+            self.waits: list[float] = []
+
+        def spent(self) -> float:
+            self.told += 1
+            return spent[self.told - 1]
+
+        def ends_within(self, seconds: float) -> bool:
+            self.waits.append(seconds)
+            return False
+
+    clock = Clock()
+    trial = _Trial(Pair("fork"), with_tests(ENDLESS, limits=Limits(seconds=1)), False, False)
+    trial._outlast(clock)  # type: ignore[arg-type]
+    assert clock.told == asked
+    assert clock.waits == pytest.approx(waited, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "call_seconds", "again"), [(0.9, None, True), (1.0, None, False), (1.0, 0.5, True)]
+)
+def test_only_who_may_have_been_kept_waiting_gets_another_chance(
+    cpu: float, call_seconds: float | None, again: bool
+) -> None:
+    job = with_tests(RIGHT, limits=Limits(seconds=1, call_seconds=call_seconds))
+    late = ExecResult(key="1", status="timeout", cpu_s=cpu, sandbox_level="fork", python="3")
+    assert _disturbed(job, late) is again
+    assert not _disturbed(job, late.model_copy(update={"status": "pass"}))
+
+
+def test_a_stream_goes_on_behind_one_that_takes_long(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = threading.Event()
+
+    def quick(pair: Pair, job: Job, **_: bool) -> ExecResult:
+        if job.key == "0":
+            assert many.wait(20)
+        if job.key == "500":
+            many.set()
+        return ExecResult(key=job.key, status="pass", sandbox_level=pair.level, python="3")
+
+    monkeypatch.setattr("planish.tasks.sandbox.host.run_job", quick)
+    jobs = (Job(key=str(one), code=RIGHT, entry_point="f", tests=TESTS) for one in range(600))
+    assert [one.key for one in box.stream(jobs)] == [str(one) for one in range(600)]
+    assert many.is_set()
+
+
+def test_a_stream_keeps_no_more_than_its_share_behind_one_that_takes_long(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    idle = threading.Event()
+
+    def quick(pair: Pair, job: Job, **_: bool) -> ExecResult:
+        if job.key == "0":
+            idle.wait(0.5)
+        return ExecResult(key=job.key, status="pass", sandbox_level=pair.level, python="3")
+
+    def jobs() -> Iterator[Job]:
+        for one in range(200):
+            read.append(one)
+            yield Job(key=str(one), code=RIGHT, entry_point="f", tests=TESTS)
+
+    monkeypatch.setattr("planish.tasks.sandbox.host.run_job", quick)
+    monkeypatch.setattr("planish.tasks.sandbox.host._HELD", 10)
+    results = box.stream(jobs())
+    assert next(results).key == "0"
+    assert len(read) < 50
+    assert len(list(results)) == 199
+
+
+def test_jobs_may_be_run_while_a_stream_is_read_and_what_was_late_is_alone(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running: list[str] = []
+    beside: dict[str, list[list[str]]] = {}
+
+    def watched(pair: Pair, job: Job, **_: bool) -> ExecResult:
+        running.append(job.key)
+        time.sleep(0.01)
+        beside.setdefault(job.key, []).append(list(running))
+        running.remove(job.key)
+        status = "timeout" if job.key in ("3", "4") else "pass"
+        return ExecResult(key=job.key, status=status, sandbox_level=pair.level, python="3")
+
+    monkeypatch.setattr("planish.tasks.sandbox.host.run_job", watched)
+    jobs = [Job(key=str(one), code=RIGHT, entry_point="f", tests=TESTS) for one in range(30)]
+    for result in box.stream(iter(jobs)):
+        assert result.retried == (result.key in ("3", "4"))
+        (other,) = box.run([jobs[0].model_copy(update={"key": "other"})])
+        assert other.status == "pass"
+    assert beside["3"][1:] == [["3"]]
+    assert beside["4"][1:] == [["4"]]
+
+
+def test_a_sandbox_that_is_closed_while_a_stream_is_read_leaves_nobody_waiting() -> None:
+    if not LOCKED:
+        pytest.skip("nothing can be locked up here")
+    jobs = [Job(key=str(one), code=RIGHT, entry_point="f", tests=TESTS) for one in range(40)]
+    with Sandbox(workers=1) as made:
+        results = made.stream(iter(jobs))
+        first = next(results)
+        made.close()
+        rest = list(results)
+    assert first.status == "pass"
+    assert len(rest) == 39
+    assert rest[-1].status == "sandbox_error"
+    assert "closed" in rest[-1].why
 
 
 def test_a_slow_reference_raises_the_limit_and_a_fast_one_does_not() -> None:

@@ -103,6 +103,34 @@ def test_what_could_leave_something_behind_is_not_tame(code: str) -> None:
     assert not tame("def f(x):\n    return x\n\n\n" + code)
 
 
+PLACES = [
+    "{}\n", "x = {}\n", "x: {} = 1\n", "x: int = {}\n", "x += {}\n", "x[{}] = 1\n", "x[1:{}:2]\n",
+    "def f(x={}):\n    pass\n", "def f(*, x={}):\n    pass\n", "def f(x: {}):\n    pass\n",
+    "def f(*x: {}):\n    pass\n", "def f(**x: {}):\n    pass\n", "def f(x: {}, /):\n    pass\n",
+    "def f() -> {}:\n    pass\n", "@g({})\ndef f():\n    pass\n", "def f():\n    return {}\n",
+    "lambda x={}: 1\n", "lambda: {}\n", "f(a={})\n", "f(*{})\n", "f(**{})\n", "{}(1)\n",
+    "x.append({})\n",
+    "f'{{{}}}'\n", "f'{{x:{{{}}}}}'\n", "[{} for x in y]\n", "[x for x in {}]\n",
+    "[x for x in y if {}]\n", "{{{}: 1}}\n", "{{1: {}}}\n", "{{**{}}}\n", "{{{}}}\n", "[1, {}]\n",
+    "(1, {})\n", "1 < 2 < {}\n", "not {}\n", "1 and {}\n", "1 if {} else 2\n", "(x := {})\n",
+    "assert {}\n", "assert 1, {}\n", "raise {}\n", "raise E from {}\n", "del x[{}]\n",
+    "while {}:\n    pass\n", "while 1:\n    pass\nelse:\n    {}\n", "for x in {}:\n    pass\n",
+    "for x in y:\n    {}\nelse:\n    pass\n", "if 1:\n    pass\nelif {}:\n    pass\n",
+    "try:\n    {}\nexcept E:\n    pass\n", "try:\n    pass\nexcept {}:\n    pass\n",
+    "try:\n    pass\nexcept E:\n    {}\n", "try:\n    pass\nfinally:\n    {}\n",
+    "try:\n    pass\nexcept E:\n    pass\nelse:\n    {}\n", "def f():\n    yield {}\n",
+    "def f():\n    yield from {}\n",
+]  # fmt: skip
+"""Wherever an expression may stand."""
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_not_tame_is_found_wherever_it_stands(place: str) -> None:
+    assert tame(place.format("sorted"))
+    for wild in ("eval", "x.__class__", "f(type)", "__name", "(lambda __x: 1)"):
+        assert not tame(place.format(wild))
+
+
 @pytest.mark.parametrize("code", TAME)
 def test_what_leaves_nothing_behind_is_tame(code: str) -> None:
     assert tame(code)

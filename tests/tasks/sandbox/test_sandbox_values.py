@@ -7,13 +7,23 @@ import enum
 import itertools
 import json
 import math
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planish.tasks.sandbox.values import MAX_CHARS, MAX_DEPTH, UnknownType, dumps, loads, same
+from planish.tasks.sandbox.quick import quick
+from planish.tasks.sandbox.values import (
+    MAX_CHARS,
+    MAX_DEPTH,
+    UnknownType,
+    _Writer,
+    dumps,
+    loads,
+    same,
+)
 
 surrogates = st.characters(min_codepoint=0xD7F0, max_codepoint=0xE010)
 texts = st.text() | st.text(alphabet=surrogates | st.characters())
@@ -50,6 +60,25 @@ def shape(value: Any) -> Any:
     if isinstance(value, dict):
         return dict, [(shape(key), shape(one)) for key, one in value.items()]
     return type(value), repr(value)
+
+
+@given(values)
+def test_small_values_have_the_text_that_the_careful_way_writes(value: Any) -> None:
+    careful = _Writer()
+    careful.write(value, 0)
+    assert quick(value) in (None, "".join(careful.pieces))
+
+
+def test_a_small_list_that_is_held_many_times_over_is_not_small() -> None:
+    assert quick(([1, -2.5, "a\n", True, None],)) == '{"tuple":[[1,-2.5,"a\\n",true,null]]}'
+    many = ["x" * 900] * 900
+    for _ in range(3):
+        many = [many] * 900
+    started = time.perf_counter()
+    assert quick(many) is None
+    assert time.perf_counter() - started < 0.5
+    assert quick([[[[[1]]]]]) is None
+    assert quick(float("nan")) is None
 
 
 @given(values)

@@ -5,14 +5,15 @@
     result.status, result.sandbox_level       # ("pass", "bwrap")
 
 contract.py   what goes in and comes out
-values.py     plain values as text, and typed comparison
+values.py     plain values as text, and typed comparison; quick.py, the small ones
 levels.py     how well programs can be locked up here
 host.py       Sandbox: workers, batches, retries
-work.py       one job: brings tests and candidate together, and judges how they ended
+work.py       one job: brings tests and candidate together, and judges how they ended; answers.py
+              reads what they said
 tame.py       which programs may share a process
 pair.py       the two servers of a worker
 process.py    one server and its children, from outside; command.py, how it is started
-launch.py, server.py, kernel.py, speech.py, candidate.py, tester.py      run inside
+launch.py, server.py, room.py, kernel.py, speech.py, candidate.py, tester.py      run inside
 """
 
 from planish.tasks.sandbox.contract import (

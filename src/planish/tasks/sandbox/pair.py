@@ -16,7 +16,7 @@ from typing import Any
 
 from planish.tasks.sandbox.command import Role
 from planish.tasks.sandbox.contract import Job, Level
-from planish.tasks.sandbox.process import Child, Gone, Late, SandboxError, Server
+from planish.tasks.sandbox.process import Child, Gone, Late, SandboxError, Server, Used
 
 __all__ = ["MAX_ROUNDS", "SWEEP_SECONDS", "Pair"]
 
@@ -115,15 +115,14 @@ class Pair:
         """Whether a process has grown too large to be shared."""
         return megabytes > job.limits.memory_mb * _LARGE
 
-    def let_go(self, role: Role) -> None:
-        """Ends the process of a role that is shared, if there is one.
+    def let_go(self, role: Role) -> Used | None:
+        """Ends the process of a role that is shared, if there is one, and tells how it ended.
 
         Raises:
             SandboxError: its server is gone.
         """
         shared = self._shared.pop(role, None)
-        if shared is not None:
-            shared.child.end()
+        return None if shared is None else shared.child.end()
 
     def forget(self, child: Child) -> None:
         """Takes note that a process has ended."""

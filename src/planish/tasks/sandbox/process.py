@@ -62,6 +62,7 @@ class Used:
     Args:
         status: exit status, or the negative number of a signal.
         by_itself: before it was told to.
+        asked: of a tester, whether its last tests have called the candidate.
         tail: the last of what it printed.
     """
 
@@ -70,6 +71,7 @@ class Used:
     cpu_s: float
     max_rss_mb: float
     tail: str
+    asked: bool = False
 
 
 class Server:
@@ -364,6 +366,7 @@ class Child:
                 cpu_s=told["cpu_s"],
                 max_rss_mb=told["max_rss_mb"],
                 tail=raw.decode("utf-8", "replace"),
+                asked=told["asked"],
             )
         return told
 

@@ -20,7 +20,7 @@ import contextlib
 import gc
 import io
 import json
-import math
+import mmap
 import os
 import re
 import resource
@@ -46,7 +46,7 @@ if __name__ == "__main__":  # the package around these files does not exist in h
 
     os.register_at_fork = _register
 
-from planish.tasks.sandbox import candidate, kernel, tester
+from planish.tasks.sandbox import candidate, kernel, room, tester
 from planish.tasks.sandbox.speech import Channel, Line
 
 __all__ = ["MAX_TAIL", "main"]
@@ -77,6 +77,7 @@ class _Child:
         self.tail = bytearray()
         self.process = 0
         self.watch = -1
+        self.mark = mmap.mmap(-1, 1)  # shared with the process: whether its tests have asked
 
     def drain(self) -> bool:
         """Takes what was printed, and throws away all but the end; False where nothing came."""
@@ -108,8 +109,11 @@ class _Child:
                 break
         os.close(self.watch)
         os.close(self.output)
+        asked = self.mark[0] == 1
+        self.mark.close()
         return {
             "ended": self.number,
+            "asked": asked,
             "status": os.waitstatus_to_exitcode(status),
             "cpu_s": used.ru_utime + used.ru_stime,
             "max_rss_mb": used.ru_maxrss / 1024,
@@ -187,7 +191,7 @@ class Server:
         server = os.getpid()
         child.process = os.fork()
         if child.process == 0:
-            _be_child(self.role, channel, child.printed, folder, server)
+            _be_child(self.role, channel, child, folder, server)
         if self.walls:
             kernel.enter(self.myself, kernel.NEW_PID)
         os.close(channel)
@@ -226,23 +230,23 @@ def _sweep() -> None:
                 os.waitpid(int(one), 0)
 
 
-def _be_child(role: str, channel: int, printed: int, folder: str, server: int) -> NoReturn:
+def _be_child(role: str, channel: int, child: _Child, folder: str, server: int) -> NoReturn:
     status = 1
     try:
         kernel.die_with_parent()
         if folder and os.getppid() != server:
             os._exit(status)  # it ended before it could be asked for
         os.setsid()
-        os.dup2(printed, 1)
-        os.dup2(printed, 2)
+        os.dup2(child.printed, 1)
+        os.dup2(child.printed, 2)
         if channel != _CHANNEL:
             os.dup2(channel, _CHANNEL)
         kernel.close_from(_CHANNEL + 1)
         speech = Channel(socket.socket(fileno=_CHANNEL))
         job = speech.receive()
         try:
-            root = _furnish(job, folder)
-            _lock(job["limits"], walls=not folder)
+            root = room.furnish(job, folder)
+            room.lock(job["limits"], walls=not folder)
         except (OSError, ValueError) as error:
             speech.send({"up": f"{type(error).__name__}: {error}"})
             os._exit(1)
@@ -250,55 +254,14 @@ def _be_child(role: str, channel: int, printed: int, folder: str, server: int) -
         for name in [one for one in sys.modules if one.partition(".")[0] == "planish"]:
             del sys.modules[name]
         sys.modules["__main__"] = types.ModuleType("__main__")
-        (_try if role == "candidate" else _test)(speech, job, root)
+        if role == "candidate":
+            child.mark.close()
+            _try(speech, job, root)
+        else:
+            _test(speech, root, child.mark)
         status = 0
     finally:
         os._exit(status)
-
-
-def _furnish(job: dict[str, Any], folder: str) -> str:
-    """Lays out the project, and an empty folder to work in; returns the project's root."""
-    files = job["files"]
-    safe = kernel.NO_SETUID | kernel.NO_DEVICES
-    root, work = (f"{folder or '/sandbox'}/{name}" for name in ("project", "work"))
-    if folder:
-        os.makedirs(root)
-        os.makedirs(work)
-    else:
-        kernel.unshare(kernel.NEW_MOUNTS | kernel.NEW_IPC)
-        kernel.mount("none", work, "tmpfs", safe, "mode=777,size=1m,nr_inodes=1k")
-        if files:
-            kernel.mount("none", root, "tmpfs", safe, "mode=755,size=64m,nr_inodes=20k")
-    for file in files:
-        path = os.path.join(root, file["path"])
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8", errors="surrogatepass", newline="") as opened:
-            opened.write(file["text"])
-    if files and not folder:
-        kernel.mount("", root, flags=kernel.REMOUNT | kernel.BIND | kernel.READ_ONLY | safe)
-    os.chdir(work)
-    return root
-
-
-def _lock(limits: dict[str, Any], walls: bool) -> None:
-    """Gives up everything that a candidate must not have, for good."""
-    memory = limits["memory_mb"] << 20
-    seconds = math.ceil(limits["seconds"]) + 1
-    for which, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, 64),
-        (resource.RLIMIT_NPROC, limits["processes"] + 2),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        if which == resource.RLIMIT_NPROC and not walls and os.geteuid() != 0:
-            continue  # all processes of this user count, and he may have more already
-        resource.setrlimit(which, (most, most))
-    if walls:
-        kernel.give_up_privileges()
-        kernel.filter_calls()
-    kernel.hide_memory()
 
 
 def _try(speech: Channel, job: dict[str, Any], root: str) -> None:
@@ -357,14 +320,14 @@ def _used() -> list[float]:
     return [used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]
 
 
-def _test(speech: Channel, job: dict[str, Any], root: str) -> None:
+def _test(speech: Channel, root: str, mark: mmap.mmap) -> None:
     sys.path.insert(0, root)
     while True:  # on one candidate after the other; others than the first where tests are tame
         order, other = speech.receive_socket()
         if other is None:
             raise EOFError
         with other:
-            line = Line(Channel(other), speech, order["seconds"], order["call_seconds"])
+            line = Line(Channel(other), mark, order["seconds"], order["call_seconds"])
             verdict = tester.check(order["tests"], order["support"], order["seed"], line.ask)
         told = {"verdict": verdict, "fate": line.fate, "used": line.used}
         speech.send({**told, "own": _used()})

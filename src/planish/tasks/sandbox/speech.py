@@ -10,6 +10,7 @@ also runs inside the sandbox.
 from __future__ import annotations
 
 import json
+import mmap
 import select
 import socket
 import struct
@@ -38,7 +39,7 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self._waits: float | None = connection.gettimeout()
-        self._held = b""
+        self._held = bytearray()
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
 
@@ -66,14 +67,7 @@ class Channel:
             EOFError, OSError: the other side is gone; ValueError, RecursionError, MemoryError: what
                 came is no message.
         """
-        until = None if within is None else time.monotonic() + within
-        (length,) = struct.unpack(">I", self._exactly(4, until))
-        if length > MAX_FRAME:
-            raise ValueError("a message that is too long")
-        message = json.loads(self._exactly(length, until))
-        if type(message) is not dict:
-            raise ValueError("no message")
-        return message
+        return self._message(None if within is None else time.monotonic() + within)
 
     def receive_socket(self) -> tuple[dict[str, Any], socket.socket | None]:
         """Waits for one message, and a socket that came along with it.
@@ -84,28 +78,26 @@ class Channel:
         self._wait(None)
         data, descriptors, _, _ = socket.recv_fds(self.connection, _PART, 1)
         self._held += data
-        (length,) = struct.unpack(">I", self._exactly(4, None))
-        message = json.loads(self._exactly(length, None))
-        return message, socket.socket(fileno=descriptors[0]) if descriptors else None
+        return self._message(None), socket.socket(fileno=descriptors[0]) if descriptors else None
+
+    def _message(self, until: float | None) -> dict[str, Any]:
+        held = self._held
+        end = 4
+        while len(held) < end or (end := _end(held)) > len(held):
+            part = self._part(until)
+            if not part:
+                raise EOFError
+            held += part
+        message = json.loads(held[4:end])
+        del held[:end]
+        if type(message) is not dict:
+            raise ValueError("no message")
+        return message
 
     def _wait(self, within: float | None) -> None:
         if within != self._waits:
             self.connection.settimeout(within)
             self._waits = within
-
-    def _exactly(self, count: int, until: float | None) -> bytes:
-        if len(self._held) < count:
-            parts, size = [self._held], len(self._held)
-            self._held = b""
-            while size < count:
-                part = self._part(until)
-                if not part:
-                    raise EOFError
-                parts.append(part)
-                size += len(part)
-            self._held = b"".join(parts)
-        wanted, self._held = self._held[:count], self._held[count:]
-        return wanted
 
     def _part(self, until: float | None) -> bytes:
         if until is None:
@@ -120,24 +112,36 @@ class Channel:
                     return self.connection.recv(_PART, socket.MSG_DONTWAIT)
 
 
+def _end(held: bytearray) -> int:
+    end = 4 + int.from_bytes(held[:4], "big")
+    if end > 4 + MAX_FRAME:
+        raise ValueError("a message that is too long")
+    return end
+
+
 class Line:
     """The candidate, as the process of the tests reaches it.
 
     Args:
         candidate: end of the channel whose other end the candidate has.
-        host: is told of the first question.
+        mark: its first byte is 1 from the first question on; whoever shares it sees so, and is not
+            woken for it.
         seconds: that all answers may take together.
         call_seconds: that each may take; None: whatever is left.
     """
 
     def __init__(
-        self, candidate: Channel, host: Channel, seconds: float, call_seconds: float | None
+        self,
+        candidate: Channel,
+        mark: mmap.mmap | bytearray,
+        seconds: float,
+        call_seconds: float | None,
     ) -> None:
         self.candidate = candidate
-        self.host = host
+        self.mark = mark
+        self.mark[0] = 0
         self.left = seconds
         self.call_seconds = call_seconds
-        self.asked = False
         self.fate = ""
         """ "timeout" or "ended", once there is no answer."""
         self.used: tuple[float, float] | None = None
@@ -145,9 +149,7 @@ class Line:
 
     def ask(self, arguments: str) -> dict[str, Any]:
         """The candidate's answer to arguments, as text; what it holds is not checked here."""
-        if not self.asked:
-            self.asked = True
-            self.host.send({"asked": True})
+        self.mark[0] = 1
         if self.fate:
             return {"status": self.fate}
         allowed = self.left if self.call_seconds is None else min(self.left, self.call_seconds)

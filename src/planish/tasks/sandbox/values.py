@@ -22,6 +22,8 @@ from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as _quote
 from typing import Any, NoReturn
 
+from planish.tasks.sandbox.quick import quick
+
 __all__ = ["MAX_CHARS", "MAX_DEPTH", "MAX_ITEMS", "UnknownType", "dumps", "loads", "same"]
 
 MAX_DEPTH = 100
@@ -32,11 +34,6 @@ MAX_CHARS = 8_000_000
 
 _PLAIN_BITS = 4096  # beyond about 14,000 bits Python refuses to write a number in decimal
 _CROWD = 64  # so many members may share one hash before anybody waits for them
-
-_SMALL = 1 << 62
-_SHORT = 1000  # characters of a text, and members of a row, that `_quick` takes
-_LITTLE = 20_000  # characters of a value that it takes
-_SHALLOW = 4
 
 
 class UnknownType(TypeError):
@@ -205,43 +202,13 @@ def dumps(value: Any) -> str:
     """
     writer = _Writer()
     try:
-        text = _quick(value, _SHALLOW)
+        text = quick(value)
         if text is not None:
             return text
         writer.write(value, 0)
     except RuntimeError as error:  # changed by another thread, or deep below other calls
         raise UnknownType(f"a value that cannot be read: {type(error).__name__}") from None
     return "".join(writer.pieces)
-
-
-def _quick(value: Any, levels: int) -> str | None:
-    """The text that `_Writer` would write, of a small value of the commonest types; or None."""
-    kind = type(value)
-    if kind is int:
-        return repr(value) if -_SMALL < value < _SMALL else None
-    if kind is str:
-        return _quote(value) if len(value) <= _SHORT and value.isascii() else None
-    if kind is list or kind is tuple:
-        if levels == 0 or len(value) > _SHORT:
-            return None
-        texts, size = [], 0
-        for one in value:
-            text = _quick(one, levels - 1)
-            if text is None:
-                return None
-            size += len(text)
-            if size > _LITTLE:  # one list, held many times over, is long in the end
-                return None
-            texts.append(text)
-        row = ",".join(texts)
-        return f"[{row}]" if kind is list else f'{{"tuple":[{row}]}}'
-    if value is None:
-        return "null"
-    if kind is bool:
-        return "true" if value else "false"
-    if kind is float and value - value == 0.0:  # neither nan nor infinite
-        return repr(value)
-    return None
 
 
 def loads(text: str) -> Any:

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import time
 from pathlib import PurePosixPath
-from typing import Any, cast, get_args
+from typing import Any, cast
 
-from pydantic import ValidationError
-
+from planish.tasks.sandbox.answers import call_result, clean, last, verdict_of
 from planish.tasks.sandbox.contract import (
     MAX_SECONDS,
     CallResult,
-    CallStatus,
     ExecResult,
     Job,
     Limits,
@@ -25,8 +23,7 @@ from planish.tasks.sandbox.contract import (
 )
 from planish.tasks.sandbox.pair import SWEEP_SECONDS, Pair
 from planish.tasks.sandbox.process import Child, Gone, Late, SandboxError, Used
-from planish.tasks.sandbox.speech import lines, used, whole
-from planish.tasks.sandbox.values import dumps, loads
+from planish.tasks.sandbox.speech import used
 
 __all__ = ["KILLED", "MAX_FRESH", "MAX_KEPT", "limits_for", "run_job"]
 
@@ -39,9 +36,7 @@ MAX_KEPT = 16_000_000
 KILLED = "the process was killed"
 """Message of a call that may only have been in the way of another process of the machine."""
 
-_TEXT = 500
-_CALL_STATUSES = get_args(CallStatus)
-_STATUSES = get_args(Status)
+_ENDLESS = "the tests did not end"
 
 
 def limits_for(reference_seconds: float, limits: Limits) -> Limits:
@@ -115,29 +110,24 @@ class _Trial:
         if candidate is None:
             return trouble
         patience = max(10.0, 2 * self.job.limits.seconds)
-        message, why, asked = {"fate": "timeout"}, "", False
-        reused = False
+        message, why, reused = {"fate": "timeout"}, "", False
         try:
             tester, reused = self.pair.tester(
                 self.job, candidate, max(self.left, 0.001), self.plain_tests
             )
-            deadline = time.monotonic() + patience
-            message = tester.receive(deadline)
-            if "asked" in message:
-                asked = True
-                message = tester.receive(deadline + max(self.left, 0.0))
+            message = tester.receive(time.monotonic() + patience + max(self.left, 0.0))
         except Late:
-            why = "the tests did not end"
+            why = _ENDLESS
         except Gone:
             why = "the process of the tests ended"
-        told = _verdict(message, why)
-        if why == "the tests did not end" and asked:
-            told["status"] = "timeout"  # what the candidate returned keeps them from ending
+        told = verdict_of(message, why)
         grown = used(message.get("own")) or (0.0, 0.0)
         broken = bool(why) or told["status"] == "harness"
         if broken or not self.plain_tests or self.pair.large(self.job, grown[1]):
-            self.pair.let_go("tester")
-        if broken and reused and told["status"] == "harness":
+            end = self.pair.let_go("tester")
+            if why == _ENDLESS and end is not None and end.asked:
+                told["status"] = "timeout"  # what the candidate returned keeps them from ending
+        if broken and reused and why != _ENDLESS:
             self._end(candidate)
             raise _Again
         self._note(candidate, message)
@@ -166,7 +156,7 @@ class _Trial:
                 arguments = inputs[len(self.calls)]
                 candidate, answer = self._answer(candidate)
                 started = time.monotonic()
-                self.calls.append(self._kept(_call_result(arguments, answer)))
+                self.calls.append(self._kept(call_result(arguments, answer)))
                 # to read what a candidate sends may take long, and it must not take for ever
                 self.left -= time.monotonic() - started
             if candidate is not None:
@@ -216,7 +206,7 @@ class _Trial:
             if answer.get("prepared") is True:
                 return child, {}
             self._leave(child)
-        said = _call_result("", answer)
+        said = call_result("", answer)
         status = answer.get("status")
         return None, {
             "status": status
@@ -328,8 +318,8 @@ class _Trial:
 
     def _bill(self) -> dict[str, Any]:
         return {
-            "stdout_tail": _last(
-                _clean("".join(one.tail for one in self.used)), self.job.limits.output_bytes
+            "stdout_tail": last(
+                clean("".join(one.tail for one in self.used)), self.job.limits.output_bytes
             ),
             "cpu_s": max(sum(one.cpu_s for one in self.used) - self.before, 0.0),
             "max_rss_mb": max((one.max_rss_mb for one in self.used), default=0.0),
@@ -360,59 +350,5 @@ def _bad_path(job: Job) -> str | None:
     return None
 
 
-def _verdict(message: dict[str, Any], why: str) -> dict[str, Any]:
-    if why:
-        return {"status": "harness", "why": why}
-    verdict = message.get("verdict")
-    if not isinstance(verdict, dict) or verdict.get("status") not in _STATUSES:
-        return {"status": "harness", "why": "the tests came to no verdict"}
-    try:
-        calls = tuple(CallResult(**one) for one in verdict.get("per_input", ()))
-    except (ValidationError, TypeError) as error:
-        return {"status": "harness", "why": f"the tests told of a call that is none: {error}"}
-    return {
-        "status": verdict["status"],
-        "per_input": calls,
-        "exception": _text(verdict.get("exception")),
-        "message": _text(verdict.get("message")) or "",
-        "line": whole(verdict.get("line")),
-        "why": _text(verdict.get("why")) or "",
-    }
-
-
 def _fate(answer: dict[str, Any]) -> dict[str, Any]:
     return {"exception": None, **{k: v for k, v in answer.items() if k != "kinds"}}
-
-
-def _call_result(arguments: str, answer: dict[str, Any]) -> CallResult:
-    """What a candidate's process said of a call, with the types that it should have."""
-    status, value = answer.get("status"), None
-    message = _text(answer.get("message")) or ""
-    if status == "value":
-        try:
-            value = dumps(loads(answer["value"]))
-        except (ValueError, TypeError, KeyError):
-            status, message = "unknown_type", "an answer that cannot be read"
-    return CallResult(
-        arguments=arguments,
-        status=cast(CallStatus, status) if status in _CALL_STATUSES[:5] else "exception",
-        value=value,
-        exception=_text(answer.get("exception")),
-        message=message,
-        line=whole(answer.get("line")),
-        lines=tuple(lines(answer.get("lines"))),
-    )
-
-
-def _text(value: Any) -> str | None:
-    return _clean(value[:_TEXT]) if type(value) is str else None
-
-
-def _last(text: str, most: int) -> str:
-    """So many bytes of the end of a text, without a character that is cut."""
-    data = text.encode()
-    return text if len(data) <= most else data[len(data) - most :].decode("utf-8", "ignore")
-
-
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")

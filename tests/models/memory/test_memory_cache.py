@@ -259,10 +259,10 @@ def test_a_failure_at_a_later_layer_changes_none(
     cache.apply(twin.keep({0, 8, 9}, {3, 8, 9}))
     gather, rearranged = HostStore.gather, LookaheadLayer.rearranged
 
-    def no_room(store: HostStore, ids_N: torch.Tensor, layer: int) -> torch.Tensor:
+    def no_room(store: HostStore, ids_N: torch.Tensor, layer: int, **options: Any) -> torch.Tensor:
         if layer == LAYERS - 1:
             raise torch.OutOfMemoryError("no room")
-        return gather(store, ids_N, layer)
+        return gather(store, ids_N, layer, **options)
 
     def stopped(layer: LookaheadLayer, *moves: Any) -> Any:
         if layer is cache.layers[-1]:
@@ -295,6 +295,47 @@ def test_a_failure_at_a_later_layer_changes_none(
         carry_out()
     twin.append(3)
     twin.check()
+
+
+def test_keys_alone_are_those_of_the_whole_and_no_value_is_touched(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = Twin(backbone, 2, padding=[0, 5])
+    twin.append(42)
+    cache, read = twin.cache, []
+    gather, frames = HostStore.gather, LookaheadLayer.frames
+
+    def gathered(store: HostStore, *given: Any, **options: Any) -> torch.Tensor:
+        states = gather(store, *given, **options)
+        read.append(states.nbytes)
+        return states
+
+    def framed(layer: LookaheadLayer, *given: Any, **options: Any) -> list[torch.Tensor]:
+        states = frames(layer, *given, **options)
+        read.extend(each.nbytes for each in states)
+        return states
+
+    def same() -> int:
+        """Bytes that were read for the keys of all layers."""
+        whole = [cache.full(layer)[0] for layer in range(LAYERS)]
+        read.clear()
+        for layer, keys in enumerate(whole):
+            assert torch.equal(cache.chunk_keys(layer), keys)
+            for row in range(2):
+                assert torch.equal(cache.chunk_keys(layer, row), keys[row : row + 1])
+        return sum(read)
+
+    monkeypatch.setattr(HostStore, "gather", gathered)
+    monkeypatch.setattr(LookaheadLayer, "frames", framed)
+    assert same() == 0  # nothing is evicted: a view of what is there
+    cache.apply(twin.keep({0, 8, 9}, {3, 8, 9}))
+    key = HEADS * CHUNK * WIDTH * 4
+    # Of both rows, once together and once apart; the chunk of padding alone is not read.
+    assert same() == 2 * (10 + 9) * LAYERS * key
+    twin.crop(15)
+    twin.reorder([1, 1])
+    twin.append(3)
+    assert same() == 2 * 2 * (30 // CHUNK - 1) * LAYERS * key
 
 
 def test_a_listener_is_told_every_chunk_once(backbone: Backbone) -> None:

@@ -151,17 +151,17 @@ class LookaheadCache(Cache):
         ]
 
     def chunk_keys(self, layer: int, row: int | None = None) -> Tensor:
-        """Keys [B,K,L,D] of a memory layer in order of index, wherever they lie.
+        """Keys [B,K,L,D] of a memory layer in order of index, wherever they lie; no value moves.
 
         Args:
             layer: index in the model.
             row: that row alone, B = 1.
         """
-        return self._whole(layer, row)[0]
+        return self._whole(layer, row, parts=1)[0]
 
-    def full(self, layer: int) -> tuple[Tensor, Tensor]:
+    def full(self, layer: int) -> tuple[Tensor, ...]:
         """Keys and values [B,K,L,D] of a memory layer; padding that was evicted is zero."""
-        return self._whole(layer, None)
+        return self._whole(layer, None, parts=2)
 
     # ---- forward passes
 
@@ -386,15 +386,15 @@ class LookaheadCache(Cache):
         if self.listener is not None:
             self.listener.reorder(indices_B)
 
-    def _whole(self, layer: int, row: int | None) -> tuple[Tensor, Tensor]:
+    def _whole(self, layer: int, row: int | None, *, parts: int) -> tuple[Tensor, ...]:
         place = self.backbone.memory_layers.index(layer)
         memory, rows_B = self._memory[place], torch.arange(self.num_rows)
         memory.wait()
         if row is not None:
             rows_B = rows_B[row : row + 1]
         if self._layout.in_order:
-            keys, values = memory.used()
-            return (keys, values) if row is None else (keys[rows_B], values[rows_B])
+            used = memory.used()[:parts]
+            return used if row is None else tuple(each[rows_B] for each in used)
         chunks = memory.length // self.chunk_tokens
         padded_BC = self._visibility.padded_chunks(self.num_rows, chunks)
-        return self._hosted.whole(place, rows_B, padded_BC)
+        return self._hosted.whole(place, rows_B, padded_BC, parts=parts)

@@ -132,20 +132,27 @@ class Hosted:
         counts_B = torch.bincount(moves.recall_rows_N, minlength=rows)
         return counts_B * self.shape().nbytes
 
-    def whole(self, place: int, rows_B: Tensor, padded_BC: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, K, L, D) of these rows in one layer, in order of index."""
+    def whole(
+        self, place: int, rows_B: Tensor, padded_BC: Tensor, *, parts: int = 2
+    ) -> tuple[Tensor, ...]:
+        """Keys and values (B, K, L, D) of these rows in one layer, in order of index.
+
+        Args:
+            parts: 1 for the keys alone: no value is read, copied or sent over the link.
+        """
         layer, tokens = self._layers[place], self._layout.chunk_tokens
         chunks = padded_BC.shape[1]
         real_BC = ~padded_BC[rows_B]
         frame_BC = self._layout.frame_of(len(padded_BC), chunks)[rows_B]
         rows_N, chunks_N = (real_BC & (frame_BC >= 0)).nonzero(as_tuple=True)
-        here = layer.frames(rows_B[rows_N], frame_BC[rows_N, chunks_N])
+        here = layer.frames(rows_B[rows_N], frame_BC[rows_N, chunks_N], parts=parts)
         away_N, gone_N = (real_BC & (frame_BC < 0)).nonzero(as_tuple=True)
         there = None
         if len(away_N):
-            there = self.store.gather(self._ids_BC[rows_B[away_N], gone_N], place)
-        parts = []
-        for part, used in enumerate(layer.used()):
+            ids_N = self._ids_BC[rows_B[away_N], gone_N]
+            there = self.store.gather(ids_N, place, parts=parts)
+        found = []
+        for part, used in enumerate(layer.used()[:parts]):
             _, heads, _, width = used.shape
             framed = used.new_zeros(len(rows_B), heads, chunks + 1, tokens, width)
             by_frame = framed.transpose(1, 2)
@@ -157,8 +164,8 @@ class Hosted:
             begin = chunks * tokens
             last = used[:, :, begin + self._layout.offset :]
             whole[:, :, begin:] = last[rows_B.to(used.device)]
-            parts.append(whole)
-        return parts[0], parts[1]
+            found.append(whole)
+        return tuple(found)
 
     # ---- what becomes of the history
 

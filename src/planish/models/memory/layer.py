@@ -130,10 +130,10 @@ class LookaheadLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
             torch.cuda.current_stream(self.device).wait_event(self.ready)
             self.ready = None
 
-    def frames(self, rows_N: Tensor, frames_N: Tensor) -> list[Tensor]:
-        """Copies of these frames: keys and values of shape (N, K, T, D)."""
+    def frames(self, rows_N: Tensor, frames_N: Tensor, *, parts: int = 2) -> list[Tensor]:
+        """Copies of these frames: keys and values of shape (N, K, T, D); with 1 part, keys."""
         rows_N, frames_N = rows_N.to(self.device), frames_N.to(self.device)
-        return [self._framed(buffer)[rows_N, frames_N] for buffer in self.buffers]
+        return [self._framed(buffer)[rows_N, frames_N] for buffer in self.buffers[:parts]]
 
     def rearranged(
         self, moves: Moves, slots: int | None, recalled: Tensor | None

@@ -164,14 +164,18 @@ class HostStore:
         self._let_go()
 
     @torch.no_grad()
-    def gather(self, ids_N: Tensor, layer: int) -> Tensor:
-        """One layer of these blocks, on the host: shape (2, N, K, T, D), keys first."""
+    def gather(self, ids_N: Tensor, layer: int, *, parts: int = 2) -> Tensor:
+        """One layer of these blocks, on the host: shape (2, N, K, T, D), keys first.
+
+        Args:
+            parts: 1 for the keys alone, of shape (1, N, K, T, D): values are not touched.
+        """
         shape = self._bound()
         out = torch.empty(
-            (2, len(ids_N), *shape.dims[2:]), dtype=shape.dtype, pin_memory=self._pinned
+            (parts, len(ids_N), *shape.dims[2:]), dtype=shape.dtype, pin_memory=self._pinned
         )
         for pool, local_N, here_N in self._split(ids_N):
-            for part in range(2):
+            for part in range(parts):
                 source = pool[:, layer, part]
                 if here_N is None:
                     torch.index_select(source, 0, local_N, out=out[part])

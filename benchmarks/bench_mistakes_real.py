@@ -28,6 +28,8 @@ from pathlib import Path
 
 from planish.methods.mistakes.data import CATEGORIES, CodeTask, Diagnosed, RunRecord
 from planish.methods.mistakes.loading import load_runs, load_tasks
+from planish.methods.mistakes.ruling.confidence import rank
+from planish.methods.mistakes.ruling.signals import signals
 from planish.stats import cohen_kappa, mean
 from support import write_result
 
@@ -106,7 +108,15 @@ def grid(down: Sequence[str], across: Sequence[str], names: Sequence[str]) -> st
     return "\n".join(lines)
 
 
-def report(cases: Sequence[RunRecord], read: Sequence[RunRecord], run: Path) -> str:
+def ruled(task: CodeTask, case: Diagnosed) -> str:
+    """What the package's weights say of what the run saw, whatever they were when it ran."""
+    evidence = signals(task, case.run.code, case.observation, case.search)
+    return rank(case.run.key, evidence).category or NONE
+
+
+def report(
+    tasks: dict[str, CodeTask], cases: Sequence[RunRecord], read: Sequence[RunRecord], run: Path
+) -> str:
     """The whole comparison, as Markdown."""
     found = answers(run)
     missing = [case.key for case in cases if case.key not in found]
@@ -118,9 +128,10 @@ def report(cases: Sequence[RunRecord], read: Sequence[RunRecord], run: Path) -> 
         {str(rows[at][name]) for rows in readers for name in ("category", "second")}
         for at in range(READ)
     ]
-    told = [found[case.key].category or NONE for case in read]
     every = [found[case.key] for case in cases]
-    counts = Counter(each.category or NONE for each in every)
+    said_of = {case.key: ruled(tasks[case.task_id], found[case.key]) for case in cases}
+    told = [said_of[case.key] for case in read]
+    counts = Counter(said_of.values())
     said = [at for at in range(READ) if told[at] != NONE]
     agreed = [at for at in range(READ) if a[at] == b[at] != NONE]
     both = [at for at in agreed if told[at] != NONE]
@@ -177,7 +188,7 @@ def main() -> None:
         write_result(
             "mistakes-real",
             "Real failures: the rules beside two readers",
-            report(cases, read, given.diagnosed),
+            report(tasks, cases, read, given.diagnosed),
         )
 
 

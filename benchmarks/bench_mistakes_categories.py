@@ -445,8 +445,9 @@ def _measure_injected(tasks: Mapping[str, CodeTask], chosen: argparse.Namespace)
     parts = [
         f"{len(rows)} of {len(few)} programs of {len({r.labelled.task_id for r in rows})} tasks of "
         f"the split report, with a mistake that was injected; {len(programs)} were made "
-        f"(at most {chosen.injected} of a category and task, seed {chosen.seed}), of which at most "
-        f"{chosen.most or 'all'} of a category were drawn. The package's weights; threshold "
+        f"(at most {chosen.injected} of a category and task, seed {chosen.seed})"
+        f"{f', of which at most {chosen.most} of a category were drawn' if chosen.most else ''}. "
+        "The package's weights; threshold "
         f"{THRESHOLD}; dials of `Config.tiny()`; searches cut short: "
         f"{sum(not row.search.complete for row in rows)}; repaired by one change: "
         f"{sum(bool(row.search.repairs) for row in rows)}.",

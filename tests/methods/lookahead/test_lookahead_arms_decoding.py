@@ -150,15 +150,36 @@ def test_a_document_alone_gives_what_it_gives_in_a_batch(bench, found):
 
 @pytest.mark.parametrize("arm", ["last-query", "random"])
 def test_a_reply_that_ended_is_not_charged_for_those_that_go_on(bench, arm):
-    documents = batch(max_tokens=(REPLY, 3))
-    pairs = list(run_batch(bench, documents, [Play(arm, 0.4)]))
-    [(alone, _)] = run_batch(bench, documents[1:], [Play(arm, 0.4)])
+    ends = Bench(bench.model, bench.tokenizer, settings=DIALS, eos_ids=(8,))  # the second says it
+    pairs = list(run_batch(ends, batch(), [Play(arm, 0.4)]))
+    [(alone, _)] = run_batch(ends, batch()[1:], [Play(arm, 0.4)])
     long, short = (each for each, _ in pairs)
-    assert (long.steps, short.steps) == (REPLY, 3)
+    assert long.steps > 6
+    assert short.steps == alone.steps < 6  # before there is another decision
     assert short.moved_per_token == alone.moved_per_token
-    assert short.max_chunks == alone.max_chunks
+    assert short.decisions == 1
     if arm == "last-query":  # read at the first decision, with everything there: nothing absent
         assert short.moved_per_token == 0 < long.moved_per_token
+
+
+def test_what_a_share_buys_a_document_does_not_depend_on_those_beside_it(bench):
+    """Digests grow with the reply: a longer one beside it would leave it fewer chunks."""
+    documents = batch(3, max_tokens=(REPLY, 4, 4))
+    documents[2] = replace(documents[2], needs=None)
+    arms = [Play(arm, 0.8) for arm in ("omnikv", "oracle-task", "random")]
+    together = {(each.arm, each.document_id): each for each, _ in run_batch(bench, documents, arms)}
+    alone = {
+        (each.arm, each.document_id): each
+        for document in documents
+        for each, _ in run_batch(bench, [document], arms)
+    }
+    assert together.keys() == alone.keys()
+    for key, each in together.items():
+        for name in ("reply", "max_chunks", "why", "kv_fraction", "moved_per_token", "recall"):
+            assert getattr(each, name) == getattr(alone[key], name), (key, name)
+    assert together["omnikv", "d0"].max_chunks < together["omnikv", "d1"].max_chunks
+    assert together["oracle-task", "d1"].steps == 4
+    assert "does not tell" in together["oracle-task", "d2"].why
 
 
 def test_decisions_of_a_reply_that_ended_are_nobodys():

@@ -12,6 +12,7 @@ from planish.errors import BadInput
 from planish.methods.lookahead.evaluate.dense import Greedy, Looked, prefill, run_dense
 from planish.methods.lookahead.evaluate.documents import Document, batches, documents
 from planish.methods.lookahead.evaluate.quality import (
+    Quality,
     limits,
     measure,
     needed,
@@ -217,7 +218,7 @@ def test_what_was_missed_by_the_book(seed, interval, steps):
     dials = Settings(recent_tokens=1, sink_tokens=0)
     found = measure(
         looked, needs, resident, decisions, row=0, steps=steps, start=99,
-        limits=limits(dials, CHUNK, 5),
+        limits=limits(dials, CHUNK, 5), interval=interval,
     )  # fmt: skip
     missed = [
         sum(
@@ -255,8 +256,9 @@ def test_what_was_missed_by_the_book(seed, interval, steps):
 def test_nothing_is_measured_before_the_first_decision():
     looked, needs = scene()
     resident = [torch.ones(1, 5, dtype=torch.bool)] * 6
-    common = {"row": 0, "start": 99, "limits": limits(Settings(), CHUNK, 5)}
+    common = {"row": 0, "start": 99, "limits": limits(Settings(), CHUNK, 5), "interval": 64}
     nothing = measure(looked, needs, resident, [], steps=6, **common)
-    assert vars(nothing) == dict.fromkeys(vars(nothing))
+    assert nothing == Quality(None, None, None, None)
+    assert nothing.by_distance == ()
     whole = measure(looked, needs, resident, [0], steps=6, **common)
     assert (whole.mass_recall, whole.missed_mass, whole.miss_rate) == (1.0, 0.0, 0.0)

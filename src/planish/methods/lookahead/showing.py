@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from planish.methods.lookahead.evaluate.outcomes import Trace
 from planish.methods.lookahead.evaluate.summary import DENSE, OURS, Summary
+from planish.methods.lookahead.showing_windows import table, told
 from planish.runs.plots import MUTED, SERIES, style
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def sentences(summary: Summary) -> list[str]:
                 f"at {100 * fraction:g} %: {first} - {second} = {_judged(found)}"
                 + _of(found, summary)
             )
-    return lines
+    return lines + [line for fraction in summary.fractions for line in told(summary, fraction)]
 
 
 def _judged(found: Estimate) -> str:
@@ -165,6 +166,7 @@ def report(
     if lines := sentences(summary):
         page.text("\n".join(f"- {line}" for line in lines))
     _families(page, summary)
+    table(page, summary)
     chosen = shown_traces(traces)
     if chosen:
         page.section("Which chunks were there when")

@@ -6,6 +6,6 @@
 
 The parts: `settings` (dials), `outcomes` (one record per document and arm), `documents` (prompts as
 tokens), `dense` (what the whole history gives), `decoding` (an arm decodes), `quality` (what it
-missed), `bench` (what a share buys), `scene` (a batch under all arms), `evaluating` (all of
-it), `summary` (intervals).
+missed), `between` (from one decision to the next), `bench` (what a share buys), `scene` (a batch
+under all arms), `evaluating` (all of it), `summary` (intervals).
 """

@@ -56,10 +56,20 @@ class Decoded:
         """Steps behind which a row's chunks were chosen."""
         return [each.step - prompt for each in self.own(row, prompt)]
 
+    def turned(self, row: int, prompt: int) -> int | None:
+        """Step behind which a row turned dense."""
+        last = self.own(row, prompt)[-1:]
+        return last[0].step - prompt if last and last[0].fallback else None
+
     def own(self, row: int, prompt: int) -> list[WindowRecord]:
-        """A row's decisions, without those of a reply that had ended while others went on."""
+        """A row's decisions, as if it had been alone.
+
+        Without those of a reply that had ended, or had turned dense, while others went on.
+        """
         behind = prompt + self.steps_B[row]
-        return [each for each in self.windows if each.request == row and each.step < behind]
+        mine = [each for each in self.windows if each.request == row and each.step < behind]
+        dense = [place for place, each in enumerate(mine) if each.fallback]
+        return mine[: dense[0] + 1] if dense else mine
 
 
 def filled(

@@ -97,13 +97,18 @@ def _document(
 
 
 def batches(found: Iterable[Document], size: int) -> Iterator[list[Document]]:
-    """Documents of one length, family and seed together, in order, at most `size` at once.
+    """Documents that may be read at once, in order, at most `size` of them.
 
-    Equal lengths need no padding, and equal families have replies of about one length.
+    Together come only those whose answers do not hang on one another: of one length, which needs
+    no padding; of one task, family and seed; with replies of one length, because what a share buys
+    depends on it; and either all or none of which the task tells what they need.
     """
-    groups: dict[tuple[int, str, str, int], list[Document]] = {}
+    groups: dict[tuple[object, ...], list[Document]] = {}
     for document in found:
-        key = len(document.prompt_ids), document.task.name, document.family, document.seed
+        key = (
+            len(document.prompt_ids), document.task.name, document.family, document.seed,
+            document.max_tokens, document.needs is None,
+        )  # fmt: skip
         groups.setdefault(key, []).append(document)
     for group in groups.values():
         for first in range(0, len(group), size):

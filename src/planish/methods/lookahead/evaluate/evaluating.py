@@ -64,20 +64,29 @@ def run_batch(
     done: Collection[str] = (),
     traced: bool = False,
 ) -> Iterator[tuple[Outcome, Trace | None]]:
-    """Reads a batch once and decodes it under every arm.
+    """Reads documents once and decodes them under every arm.
+
+    What comes of a document does not depend on those beside it: see `batches`.
 
     Args:
-        batch: documents with prompts of one length.
+        batch: documents, read at once as far as `batches` allows.
         done: ids of outcomes that are not wanted again.
         traced: with what the first document's chunks did; only where quality is measured.
     """
-    todo = [
-        play
-        for play in wanted
-        if any(outcome_id(play.arm, play.fraction, each.id) not in done for each in batch)
-    ]
-    if not todo:
-        return
+    for number, some in enumerate(batches(batch, len(batch))):
+        todo = [
+            play
+            for play in wanted
+            if any(outcome_id(play.arm, play.fraction, each.id) not in done for each in some)
+        ]
+        if todo:
+            yield from _at_once(bench, some, todo, done, traced and number == 0)
+
+
+def _at_once(
+    bench: Bench, batch: Sequence[Document], todo: list[Play], done: Collection[str], traced: bool
+) -> Iterator[tuple[Outcome, Trace | None]]:
+    """Documents that `batches` puts together."""
     # The oracle needs to know what is looked at, even where quality is not asked for.
     looking = bench.settings.quality or any(play.arm == "oracle" for play in todo)
     settings = bench.settings.model_copy(update={"quality": looking})

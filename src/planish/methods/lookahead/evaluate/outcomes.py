@@ -41,7 +41,11 @@ class Outcome(EvalRecord):
         recall: needed chunks that could be evicted and were kept, of all such, at decisions.
         miss_rate: share of the tokens with needs, behind the first of a window, of which
             something needed was not there, whether it left or never came.
-        fallbacks: 1 if the request turned dense.
+        by_distance: (up to this many tokens behind the last decision, needs, needs that were
+            kept): see `between`; missed_needs: of them not there, where another decision followed;
+            late_needs: of these brought by that decision.
+        fallbacks: 1 if the request turned dense; turned_dense: tokens of the reply before it did.
+        decisions: how often was chosen what stays.
         steps: tokens that were decoded.
     """
 
@@ -63,7 +67,12 @@ class Outcome(EvalRecord):
     missed_mass: float | None = None
     recall: float | None = None
     miss_rate: float | None = None
+    by_distance: tuple[tuple[int, int, int], ...] = ()
+    missed_needs: int = 0
+    late_needs: int = 0
     fallbacks: int = 0
+    turned_dense: int | None = None
+    decisions: int = 0
     steps: int = 0
 
     @property

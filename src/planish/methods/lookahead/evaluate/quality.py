@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from planish.methods.lookahead.data import Need
+from planish.methods.lookahead.evaluate.between import between
 from planish.methods.lookahead.evaluate.dense import DenseRun, Looked
 from planish.methods.lookahead.evaluate.settings import Settings
 from planish.methods.lookahead.labels import Limits, Mass, Rule, Sampled, evictable, label
@@ -34,6 +35,9 @@ class Quality:
     missed_mass: float | None
     recall: float | None
     miss_rate: float | None
+    by_distance: tuple[tuple[int, int, int], ...] = ()
+    missed_needs: int = 0
+    late_needs: int = 0
 
 
 def limits(settings: Settings, chunk_tokens: int, num_chunks: int) -> Limits:
@@ -113,6 +117,8 @@ def measure(
     steps: int,
     start: int,
     limits: Limits,
+    interval: int,
+    turned: int | None = None,
 ) -> Quality:
     """Of one row.
 
@@ -121,6 +127,8 @@ def measure(
         decisions: steps behind which the arm chose.
         steps: of the row's reply.
         start: position of step 0.
+        interval: tokens between two decisions.
+        turned: step behind which the request turned dense.
     """
     windows = windows_of(decisions, steps)
     if not windows:
@@ -131,19 +139,23 @@ def measure(
     used = [step for window in windows for step in window]
     needs_TC = needed_BTC[row, :steps].cpu()
     absent_TC = needs_TC & ~here_TC
+    decided_N = torch.tensor([start + window.start - 1 for window in windows])
+    could_NC = evictable(decided_N, num_chunks, limits)
     found = wanted = 0
-    for window in windows:
-        position = torch.tensor([start + window.start - 1])
-        candidate_C = evictable(position, num_chunks, limits)[0]
+    for window, candidate_C in zip(windows, could_NC, strict=True):
         union_C = needs_TC[window.start : window.stop].any(0) & candidate_C
         wanted += int(union_C.sum())
         found += int((union_C & here_TC[window.start]).sum())
     late = [step for window in windows for step in window[1:] if needs_TC[step].any()]
+    counted = between(needs_TC, here_TC, windows, list(could_NC), interval=interval, turned=turned)
     return Quality(
         mass_recall=1.0 - float(missed_T[used].mean()),
         missed_mass=max(float(missed_T[list(window)].mean()) for window in windows),
         recall=found / wanted if wanted else None,
         miss_rate=(sum(bool(absent_TC[step].any()) for step in late) / len(late) if late else None),
+        by_distance=counted.by_distance,
+        missed_needs=counted.missed,
+        late_needs=counted.late,
     )
 
 

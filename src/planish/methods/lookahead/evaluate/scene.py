@@ -1,5 +1,6 @@
 """One batch of documents, read once: every arm decodes it, and what came of it is written down.
 
+    batch = next(batches(documents, 8))   # no others belong together
     scene = Scene(bench, batch, run_dense(...))
     for outcome, trace in scene.play(Play("recency", 0.1), traced=False): ...
 
@@ -45,7 +46,6 @@ class Scene:
         self.settings, self.chunk_tokens = bench.settings, bench.chunk_tokens
         steps = run.fed_BT.shape[1]
         self.num_chunks = (run.prompt - 1 + steps) // self.chunk_tokens
-        self.max_tokens = [document.max_tokens for document in batch]
         self.needed_BTC: Tensor | None = None
         mass_BTC: Tensor | None = None
         if run.looked is not None:
@@ -63,9 +63,9 @@ class Scene:
         )
 
     def _task_needs(self, steps: int) -> Tensor | None:
-        """None where the task of some document does not tell."""
+        """None where the task does not tell."""
         told = [document.needs for document in self.batch if document.needs is not None]
-        if len(told) < len(self.batch):
+        if len(told) < len(self.batch):  # all or none: see `batches`
             return None
         return needed_by_task(told, steps, self.num_chunks, self.chunk_tokens)
 
@@ -74,7 +74,7 @@ class Scene:
         if play.arm == "dense":
             yield from ((self._dense(row), None) for row in range(len(self.batch)))
             return
-        chunks = self.bench.chunks_for(play, self.dense.prompt, max(self.max_tokens))
+        chunks = self.bench.chunks_for(play, self.dense.prompt, self.batch[0].max_tokens)
         why = "" if chunks is not None else self._too_dear(play)
         if play.arm == "oracle-task" and self.future.task_BTC is None:
             why = _UNKNOWN
@@ -111,7 +111,7 @@ class Scene:
             bench.budget(play.arm, chunks),
             self.chunk_tokens,
             eos_ids=bench.eos_ids,
-            max_tokens=self.max_tokens,
+            max_tokens=[document.max_tokens for document in self.batch],
             forced=forced,
         )
 
@@ -214,6 +214,8 @@ class Scene:
             "moved_per_token": (moved + scanned) / steps if steps else None,
             "score_ms": fmean(window.score_ms for window in mine) if mine else None,
             "fallbacks": int(any(window.fallback for window in mine)),
+            "turned_dense": found.turned(row, self.dense.prompt),
+            "decisions": len(mine),
         }
 
     def _quality(self, row: int, along: Decoded) -> tuple[Quality, float | None]:
@@ -230,6 +232,8 @@ class Scene:
             steps=steps,
             start=dense.prompt - 1,
             limits=limits(self.settings, self.chunk_tokens, self.num_chunks),
+            interval=self.settings.interval,
+            turned=along.turned(row, dense.prompt),
         )
         distance = None
         if along.kl_BT is not None and steps > 1:  # the first step saw everything
@@ -241,15 +245,17 @@ class Scene:
         assert self.needed_BTC is not None
         steps = int(self.dense.steps_B[0])
         windows = windows_of(along.decisions(0, self.dense.prompt), steps)
-        here = [present(along.resident[window.start], 0, self.num_chunks) for window in windows]
-        needs = [self.needed_BTC[0, window.start : window.stop].any(0) for window in windows]
+        chunks = (self.dense.prompt - 1 + steps) // self.chunk_tokens
+        here = [present(along.resident[window.start], 0, chunks) for window in windows]
+        needed_TC = self.needed_BTC[0, :, :chunks]
+        needs = [needed_TC[window.start : window.stop].any(0) for window in windows]
         return Trace(
             document_id=self.batch[0].id,
             family=self.batch[0].family,
             arm=play.arm,
             fraction=play.fraction,
             steps=tuple(window.start for window in windows),
-            num_chunks=self.num_chunks,
+            num_chunks=chunks,
             resident=tuple(_true(each) for each in here),
             needed=tuple(_true(each) for each in needs),
         )

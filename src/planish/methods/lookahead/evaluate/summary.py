@@ -123,6 +123,29 @@ class Summary:
         ran = [each for each in self.cell(arm, fraction) if each.steps]
         return sum(each.fallbacks for each in ran) / len(ran) if ran else None
 
+    def turned_dense(self, arm: str, fraction: float) -> list[int]:
+        """Tokens of the reply before each fallback."""
+        found = [each.turned_dense for each in self.cell(arm, fraction)]
+        return [tokens for tokens in found if tokens is not None]
+
+    def by_distance(
+        self, arm: str, fraction: float, family: str | None = None
+    ) -> list[tuple[int, int, int]]:
+        """Up to so many tokens behind the last decision: needs, and those that were kept."""
+        sums: dict[int, tuple[int, int]] = {}
+        for each in self.cell(arm, fraction):
+            if family not in (None, each.family):
+                continue
+            for end, needs, kept in each.by_distance:
+                before = sums.get(end, (0, 0))
+                sums[end] = before[0] + needs, before[1] + kept
+        return [(end, *sums[end]) for end in sorted(sums)]
+
+    def late(self, arm: str, fraction: float) -> tuple[int, int]:
+        """Needs that were missed before another decision, and those of them that it brought."""
+        cell = self.cell(arm, fraction)
+        return sum(each.missed_needs for each in cell), sum(each.late_needs for each in cell)
+
     @property
     def pairs(self) -> list[tuple[str, str]]:
         """Arms that are compared: each with dense, and the oracle with ours."""
@@ -165,6 +188,12 @@ class Summary:
             "documents": len(self.cell(arm, fraction)),
             "not_scored": self.left_out(arm, fraction),
             "fallback_rate": self.fallback_rate(arm, fraction),
+            "turned_dense": self.turned_dense(arm, fraction),
+            "by_distance": [
+                {"to": end, "needs": needs, "kept": kept / needs if needs else None}
+                for end, needs, kept in self.by_distance(arm, fraction)
+            ],
+            **dict(zip(("missed_needs", "late_needs"), self.late(arm, fraction), strict=True)),
             **{name: self.measure(name, arm, fraction) for name in MEASURES},
             "by_family": by_family,
         }

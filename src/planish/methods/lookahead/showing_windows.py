@@ -1,0 +1,108 @@
+"""What happens between two decisions, in words and as a table of a page.
+
+told(summary, 0.1)          lines for the screen
+table(page, summary)        needs kept by distance from the last decision, and fallbacks
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+from typing import TYPE_CHECKING
+
+from planish.methods.lookahead.evaluate.summary import DENSE, OURS, Summary
+
+if TYPE_CHECKING:
+    from planish.runs.report import Report
+
+__all__ = ["table", "told"]
+
+_HOW = """\
+What stays is chosen once in a window; a topic that changes within it finds what it needed before.
+
+- **a need** is a token of the dense reply and a chunk that it needs and that could be evicted at
+  the last decision. Columns tell how many tokens behind that decision it came; cells, how many
+  of how many were kept.
+- **late** are needs that were missed and that the next decision brought: a shorter interval would
+  have had some of them. What no decision followed is left out.
+- **turned dense** are requests that took the fallback, in the median **after** so many **tokens**
+  of the reply; what they need from then on is not counted.
+"""
+
+
+def told(summary: Summary, fraction: float) -> Iterator[str]:
+    """What ours does from one decision to the next, where a window is long enough to tell."""
+    start = f"at {100 * fraction:g} %: {OURS}"
+    known = [each for each in _distances(summary, OURS, fraction) if each[1]]
+    if len(known) > 1:
+        (near, *first), (far, *last) = known[0], known[-1]
+        missed, late = summary.late(OURS, fraction)
+        yield (
+            f"{start} keeps {_share(*first)} needs {near} tokens behind a decision, "
+            f"{_share(*last)} {far} tokens behind; of {missed} missed ones the next decision "
+            f"brought {late}"
+        )
+    if turned := summary.turned_dense(OURS, fraction):
+        yield (
+            f"{start} turned dense in {len(turned)} of {_requests(summary, OURS, fraction)} "
+            f"requests, in the median after {median(turned):g} tokens of the reply"
+        )
+
+
+def table(page: Report, summary: Summary) -> None:
+    """Needs by distance from the last decision, and how often a request turned dense."""
+    cells = [
+        (arm, fraction)
+        for arm, fraction in summary.cells()
+        if arm != DENSE and _requests(summary, arm, fraction)
+    ]
+    ends = [name for name, *_ in _distances(summary, *cells[0])] if cells else []
+    if not ends and not any(summary.turned_dense(*cell) for cell in cells):
+        return
+    rows = []
+    for cell in cells:
+        missed, late = summary.late(*cell)
+        turned = summary.turned_dense(*cell)
+        rows.append(
+            (
+                cell[0], f"{100 * cell[1]:g} %", *_kept(summary, *cell), f"{late} of {missed}",
+                f"{len(turned)} of {_requests(summary, *cell)}",
+                median(turned) if turned else None,
+            )
+        )  # fmt: skip
+    page.section("Between two decisions", _HOW)
+    columns = ("arm", "share", *ends, "late", "turned dense", "after tokens")
+    page.table(columns, rows, "Needs kept, by tokens behind the last decision.")
+    for fraction in summary.fractions if ends and OURS in summary.arms else ():
+        page.details(
+            f"{OURS} by family, at {100 * fraction:g} % of the bytes",
+            columns=("family", *ends),
+            rows=[(family, *_kept(summary, OURS, fraction, family)) for family in summary.families],
+        )
+
+
+def _requests(summary: Summary, arm: str, fraction: float) -> int:
+    """Those that ran."""
+    return sum(each.steps > 0 for each in summary.cell(arm, fraction))
+
+
+def _distances(
+    summary: Summary, arm: str, fraction: float, family: str | None = None
+) -> list[tuple[str, int, int]]:
+    """Distances in words, needs, and those that were kept."""
+    found, begin = [], 1
+    for end, needs, kept in summary.by_distance(arm, fraction, family):
+        found.append((f"{begin} to {end}" if begin < end else str(end), needs, kept))
+        begin = end + 1
+    return found
+
+
+def _kept(summary: Summary, arm: str, fraction: float, family: str | None = None) -> list[str]:
+    return [
+        _share(needs, kept) if needs else "no needs"
+        for _, needs, kept in _distances(summary, arm, fraction, family)
+    ]
+
+
+def _share(needs: int, kept: int) -> str:
+    return f"{100 * kept / needs:.1f} % of {needs}"

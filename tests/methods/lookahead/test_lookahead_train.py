@@ -418,6 +418,16 @@ def test_features_that_are_not_finite_are_blamed_on_the_dump(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("keep", [0, 8, 400])
+def test_a_dump_with_a_damaged_document_leaves_no_run_behind(tmp_path: Path, keep: int) -> None:
+    dump, runs = _dump(tmp_path / "dump", range(6)), tmp_path / "runs"
+    path = next((dump / "documents").iterdir())
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(BadInput, match=rf"{path.name}: cannot be read"):
+        train(dump=(dump,), out=tmp_path / "indexer", config=_DIALS, runs=runs)
+    assert not runs.exists()
+
+
+@pytest.mark.parametrize("keep", [0, 8, 400])
 def test_a_damaged_layer_is_told_where_the_run_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], keep: int
 ) -> None:

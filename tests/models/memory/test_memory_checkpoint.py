@@ -192,7 +192,7 @@ def test_a_tower_in_one_layer_only_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_indexer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no such indexer"):
         MemoryIndexer.from_pretrained(tmp_path / "nowhere")
-    with pytest.raises(BadInput, match="holds 0 safetensors files"):
+    with pytest.raises(BadInput, match="holds no indexer; name the folder"):
         MemoryIndexer.from_pretrained(tmp_path)
     path = tmp_path / "file.safetensors"
     for broken in (b"", b"\x08", b"no safetensors at all"):

@@ -99,7 +99,9 @@ def read(path: str | Path) -> tuple[Weights, IndexerConfig]:
                     continue
                 weights.setdefault(match[1], {})[match[2]] = tensors.get_tensor(key).float()
     except (SafetensorError, OSError) as error:
-        raise BadInput(f"cannot be read as safetensors ({error})", where=str(file)) from None
+        raise BadInput(
+            f"cannot be read as safetensors ({error})", where=str(file), fix=_AGAIN
+        ) from None
     if extra:
         raise BadInput(f"unknown key {extra[0]!r}", where=str(file), fix=_EXPECTED)
     if not weights:
@@ -109,6 +111,9 @@ def read(path: str | Path) -> tuple[Weights, IndexerConfig]:
 
 
 _EXPECTED = "expected are retrievers.LAYER.{" + ", ".join(REQUIRED + OPTIONAL) + "}"
+
+_WRITTEN = "name the folder that `planish lookahead train` wrote, or a published file"
+_AGAIN = "copy the indexer again, or train it anew"
 
 
 def _file(path: Path) -> Path:
@@ -121,9 +126,11 @@ def _file(path: Path) -> Path:
     if (path / WEIGHTS).is_file():
         return path / WEIGHTS
     found = sorted(path.glob("*.safetensors"))
+    if not found:
+        raise BadInput("holds no indexer", where=str(path), fix=_WRITTEN)
     if len(found) != 1:
         raise BadInput(
-            f"holds {len(found)} safetensors files", where=str(path), fix=f"name {WEIGHTS} itself"
+            f"holds {len(found)} safetensors files", where=str(path), fix="name one of them"
         )
     return found[0]
 
@@ -136,7 +143,7 @@ def _settings(weights: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, RecursionError, ValueError) as error:
-        raise BadInput(f"cannot be read ({error})", where=str(file)) from None
+        raise BadInput(f"cannot be read ({error})", where=str(file), fix=_AGAIN) from None
     if not isinstance(found, dict):
         raise BadInput("is no JSON object", where=str(file))
     return found

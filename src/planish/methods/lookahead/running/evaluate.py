@@ -37,7 +37,11 @@ __all__ = ["AGAIN", "Plan", "evaluate"]
 AGAIN = "planish lookahead evaluate --resume"
 EXAMPLES, FRACTIONS = 26, (0.05, 0.1, 0.135, 0.25)
 
-_Several = Parameter(consume_multiple=True, negative="")
+_Several = Parameter(consume_multiple=True, negative="", show_default=False)
+_COMPARED = (
+    f"What to compare, by commas or blanks: {', '.join(ARMS)}. By default all, without an indexer "
+    "all but lookahead."
+)
 
 
 class Plan(Settings):
@@ -69,7 +73,7 @@ def evaluate(
     model: str | None = None,
     indexer: str | None = None,
     task: Annotated[tuple[str, ...], _Several] = (),
-    arms: Annotated[tuple[str, ...], _Several] = (),
+    arms: Annotated[tuple[str, ...], _Several, Parameter(help=_COMPARED)] = (),
     fractions: Annotated[tuple[str, ...], _Several] = (),
     examples: Count | None = None,
     seed: Seed | None = None,
@@ -84,15 +88,13 @@ def evaluate(
 
     Args:
         model: hf:PATH-OR-ID or embedded:NAME.
-        indexer: Folder that planish lookahead train wrote, or a published checkpoint; an embedded
-            model brings its own.
+        indexer: Folder of planish lookahead train, or a published checkpoint; embedded brings one.
         task: Tasks whose documents are read, such as recall:ruler:2048.
-        arms: What to compare, by commas or blanks: lookahead, recency, random, last-query, quest,
-            omnikv, snapkv, oracle, oracle-task, dense. By default all, without an indexer all but
-            lookahead.
-        fractions: Shares of the dense bytes, resident and digests together: 0.05,0.1,0.135,0.25.
-        examples: Documents of each task and seed.
-        seed: The first seed that documents are drawn with; seeds: how many of them.
+        arms: What to compare.
+        fractions: Shares of the dense bytes, digests included; by default 0.05,0.1,0.135,0.25.
+        examples: Documents of each task and seed; by default 26.
+        seed: The first seed that documents are drawn with; by default 0.
+        seeds: How many seeds; by default one.
         split: Of the tasks; report by default.
         resume: Go on with this run (a path, a name, or last).
         runs: Folder that holds the runs.
@@ -219,7 +221,7 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
             "lookahead", slug, plan, seed=plan.seed, root=runs, stage="evaluate", again=AGAIN
         )  # fmt: skip
     else:
-        # How many at once changes no number that is reported, but for milliseconds.
+        # How many at once changes no answer; milliseconds and allocated bytes are of the batch.
         made = Run.resume(folder, plan, ignore={"batch_size", "indexer", "piece_tokens"})
     with made, resumable(made, screen):
         _decode(plan, bench, found, made, screen)

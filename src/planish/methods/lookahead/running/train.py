@@ -39,7 +39,7 @@ TRAINING = "training.json"
 
 LAYER = "layer"
 _FREE = frozenset({"out"})
-_Several = Parameter(consume_multiple=True, negative="")
+_Several = Parameter(consume_multiple=True, negative="", show_default=False)
 
 
 class Plan(Training):
@@ -148,6 +148,9 @@ def _check(dumps: tuple[str, ...], report: tuple[str, ...]) -> None:
     if empty := [one.folder for one in found if not one.documents]:
         raise BadInput("holds no document", where=str(empty[0]), fix="dump some")
     check_overlap(found, [Dump(folder) for folder in report])
+    for one in found:
+        for document in one.documents:  # a file that is cut off cannot be opened
+            one.tensors(document, ("positions",))
 
 
 def _records(folders: tuple[str, ...]) -> tuple[str, ...]:

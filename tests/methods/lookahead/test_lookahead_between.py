@@ -195,8 +195,8 @@ def test_counts_are_pooled_told_and_kept_as_numbers():
     assert (numbers["missed_needs"], numbers["late_needs"]) == (4, 2)
     assert (numbers["turned_dense"], numbers["fallback_rate"]) == ([7], 0.5)
     kept, turned = sentences(summary)
-    assert "100.0 % of 4 needs 1 to 2 tokens behind a decision, 50.0 % of 8 3 to 4" in kept
-    assert "of 4 missed ones the next decision brought 2" in kept
+    assert "100.0 % of 4 needs at tokens 1 to 2 behind a decision, 50.0 % of 8 at tokens" in kept
+    assert kept.endswith("at tokens 3 to 4; the next decision brought 2 of 4 missed ones")
     assert "turned dense in 1 of 2 requests, in the median after 7 tokens" in turned
     page = report(summary, [], "hf:x").html()
     for words in ("Between two decisions", "50.0 % of 8", "2 of 4", "1 of 2", "no needs"):

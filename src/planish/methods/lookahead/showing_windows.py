@@ -22,7 +22,7 @@ What stays is chosen once in a window; a topic that changes within it finds what
 
 - **a need** is a token of the dense reply and a chunk that it needs and that could be evicted at
   the last decision. Columns tell how many tokens behind that decision it came; cells, how many
-  of how many were kept.
+  of how many were kept. Short replies end in the first columns: compare within a family.
 - **late** are needs that were missed and that the next decision brought: a shorter interval would
   have had some of them. What no decision followed is left out.
 - **turned dense** are requests that took the fallback, in the median **after** so many **tokens**
@@ -37,10 +37,10 @@ def told(summary: Summary, fraction: float) -> Iterator[str]:
     if len(known) > 1:
         (near, *first), (far, *last) = known[0], known[-1]
         missed, late = summary.late(OURS, fraction)
+        brought = f"; the next decision brought {late} of {missed} missed ones" if missed else ""
         yield (
-            f"{start} keeps {_share(*first)} needs {near} tokens behind a decision, "
-            f"{_share(*last)} {far} tokens behind; of {missed} missed ones the next decision "
-            f"brought {late}"
+            f"{start} keeps {_share(*first)} needs at tokens {near} behind a decision, "
+            f"{_share(*last)} at tokens {far}{brought}"
         )
     if turned := summary.turned_dense(OURS, fraction):
         yield (

@@ -88,7 +88,7 @@ def evaluate(
 
     Args:
         model: hf:PATH-OR-ID or embedded:NAME.
-        indexer: Folder of planish lookahead train, or a published checkpoint; embedded brings one.
+        indexer: Folder of planish lookahead train or a published file; embedded models bring one.
         task: Tasks whose documents are read, such as recall:ruler:2048.
         arms: What to compare.
         fractions: Shares of the dense bytes, digests included; by default 0.05,0.1,0.135,0.25.

@@ -32,7 +32,7 @@ from planish.methods.lookahead.train.measure import (
     rate_shift,
     top_share,
 )
-from planish.records import BadInput
+from planish.records import BadInput, read_jsonl
 
 ENTITIES, CHUNKS, CHUNK = 12, 30, 8
 
@@ -361,6 +361,41 @@ def test_the_command_trains_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFi
     for name, value in indexer.state_dict().items():
         assert torch.equal(same.state_dict()[name], value)
     assert (Path(told["run"]) / "artifacts/layers/l1.safetensors").stat().st_mtime_ns == weights
+
+
+def test_layers_side_by_side_are_those_of_one_after_the_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And what a worker left behind when its run was stopped is not trained again."""
+    dump, dials = _dump(tmp_path / "dump", range(6)), _DIALS.model_copy(update={"epochs": 1})
+    runs: list[Path] = []
+    for workers in (1, 2):
+        out, folder = tmp_path / f"indexer{workers}", tmp_path / "runs"
+        train(dump=(dump,), out=out, config=dials, runs=folder, workers=workers, json=True)
+        runs.append(Path(json.loads(capsys.readouterr().out)["run"]))
+    one, two = (list(read_jsonl(run / "metrics.jsonl")) for run in runs)
+    assert {row["layer"] for _, row in two} == {"l0", "l1"}
+    for layer in ("l0", "l1"):
+        here, there = ([row for _, row in rows if row["layer"] == layer] for rows in (one, two))
+        assert [row["step"] for row in here] == [row["step"] for row in there]
+        for row, other in zip(here, there, strict=True):
+            assert other.keys() == row.keys()
+            told = {
+                name: value
+                for name, value in row.items()
+                if not re.search("^layer$|runtime|per_second", name)
+            }
+            assert "objective" in told or "loss" in told
+            found = {name: other[name] for name in told}
+            assert found == pytest.approx(told, rel=1e-3, abs=1e-3)
+    records = runs[1] / "records.jsonl"
+    records.write_text("")
+    stamps = [path.stat().st_mtime_ns for path in sorted((runs[1] / "artifacts/layers").iterdir())]
+    train(resume=str(runs[1]), out=tmp_path / "again", runs=tmp_path / "runs", json=True)
+    assert len([row for _, row in read_jsonl(records) if row["kind"] == "layer"]) == 2
+    assert stamps == [
+        path.stat().st_mtime_ns for path in sorted((runs[1] / "artifacts/layers").iterdir())
+    ]
 
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ planish lookahead train --dump dump --out indexer
 planish lookahead train --dump dump-a dump-b --out indexer --preset tiny --report held-out
 planish lookahead train --resume runs/lookahead/20250102-030405-train-indexer
 
-One dual encoder for every scored layer; the layers that are kept are chosen on validation
-documents. A run that was stopped goes on with the next layer.
+One dual encoder for every scored layer, side by side with `--workers`; the layers that are kept
+are chosen on validation documents. A run that was stopped goes on with the next layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,11 +19,12 @@ from cyclopts import Parameter
 
 from planish.methods.lookahead.config import Training
 from planish.methods.lookahead.dumping.places import check_parent
-from planish.records import BadInput, Record, write_jsonl
+from planish.parallel import fan_out
+from planish.records import BadInput, Record, write_jsonl, write_text
 from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of, dumps, read_info
-from planish.runs.options import RUNS, Json, RunsDir
+from planish.runs.options import RUNS, Count, Json, RunsDir
 from planish.runs.presets import Preset, digest, regiven, resolve
 from planish.runs.store import find
 
@@ -66,6 +68,31 @@ class Layer(Record):
     curve: tuple[dict[str, float], ...]
 
 
+class Trained(Record):
+    """What a worker leaves beside a layer's weights: its record, and what it would have logged."""
+
+    layer: Layer
+    metrics: tuple[dict[str, float], ...]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A layer to train, here or in another process.
+
+    Args:
+        weights, told: files for its tensors, and for what is told of it.
+        trainer: folder for what the trainer writes.
+        log: takes numbers while they come; None: they wait in `told`.
+    """
+
+    lesson: Lesson
+    layer: str
+    weights: Path
+    told: Path
+    trainer: Path
+    log: Callable[[int, Mapping[str, float]], None] | None
+
+
 def train(
     *,
     dump: Annotated[tuple[Path, ...], _Several] = (),
@@ -74,6 +101,7 @@ def train(
     layers: Annotated[tuple[str, ...], _Several] = (),
     preset: Preset | None = None,
     config: Training = Training(),  # noqa: B008 - frozen
+    workers: Count = 1,
     resume: str | None = None,
     runs: RunsDir = RUNS,
     json: Json = False,
@@ -86,6 +114,7 @@ def train(
         report: Dumps of documents that will be reported on: training on one of them is refused.
         layers: Train only these of the dumped layers, such as l12.
         preset: Settings to start from; single options override them.
+        workers: Layers that are trained at once, each in a process with one thread.
         resume: Go on with this run (a path, a name, or last); no finished layer is trained again.
         runs: Folder that holds the runs.
         json: One JSON object on stdout.
@@ -108,7 +137,7 @@ def train(
         if _records(plan.dumps) != plan.records:
             raise BadInput("its dump has changed since", where=str(folder), fix="start a new run")
         run = Run.resume(folder, plan, ignore=_FREE)
-    return _carry_out(run, plan, screen)
+    return _carry_out(run, plan, screen, workers)
 
 
 def _plan(
@@ -162,7 +191,7 @@ def _records(folders: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(digest(Path(folder) / RECORDS) for folder in folders)
 
 
-def _carry_out(run: Run, plan: Plan, screen: Screen) -> int:
+def _carry_out(run: Run, plan: Plan, screen: Screen, workers: int) -> int:
     from planish.judges.resumable import resumable
     from planish.methods.lookahead.dumping.folder import Dump
     from planish.methods.lookahead.train.lessons import prepare
@@ -173,7 +202,7 @@ def _carry_out(run: Run, plan: Plan, screen: Screen) -> int:
         screen.note(_told(lesson))
         write_jsonl(run.artifact("labels.jsonl"), lesson.validation.records)
         names = _chosen(plan, lesson)
-        _learn(run, lesson, names, screen)
+        _learn(run, lesson, names, screen, workers)
         summary = _save(run, plan, lesson, names)
         run.finish(**summary)
         _page(run, plan, lesson, summary)
@@ -206,32 +235,60 @@ def _chosen(plan: Plan, lesson: Lesson) -> list[str]:
     return [layer for layer in there if not plan.layers or layer in plan.layers]
 
 
-def _learn(run: Run, lesson: Lesson, names: list[str], screen: Screen) -> None:
-    """Trains what was not trained yet; weights first, so that no record is without them."""
+def _learn(run: Run, lesson: Lesson, names: list[str], screen: Screen, workers: int) -> None:
+    """Trains what was not trained yet; a layer is recorded the moment it is known."""
+
+    def job(layer: str) -> _Job:
+        def log(number: int, numbers: Mapping[str, float]) -> None:
+            run.log(number, layer=layer, **numbers)
+
+        weights, told = (run.artifact(f"layers/{layer}.{end}") for end in ("safetensors", "json"))
+        trainer = run.artifact("trainer") / layer
+        return _Job(lesson, layer, weights, told, trainer, log if workers == 1 else None)
+
+    with screen.progress("training layers", total=len(names)) as step:
+
+        def keep(*_: int) -> None:
+            for each in jobs:
+                if run.done(each.layer, LAYER) or not each.told.exists():
+                    continue
+                found = Trained.model_validate_json(each.told.read_bytes())
+                for point in found.metrics:
+                    run.log(int(point["step"]), layer=each.layer, **_without_step(point))
+                run.record(LAYER, found.layer, id=each.layer)
+                step()
+
+        for _ in range(sum(run.done(layer, LAYER) for layer in names)):
+            step()
+        jobs = [job(layer) for layer in names if not run.done(layer, LAYER)]
+        keep()  # a worker may have ended after the run was stopped
+        left = [each for each in jobs if not run.done(each.layer, LAYER)]
+        fan_out(_train_layer, left, workers=workers, progress=keep)
+
+
+def _train_layer(job: _Job) -> None:
+    """Weights first, so that nothing is told of a layer that is not there."""
     from safetensors.torch import save_file
 
     from planish.methods.lookahead.train.lessons import learn_layer
 
-    with screen.progress("training layers", total=len(names)) as step:
-        for layer in names:
-            if not run.done(layer, LAYER):
+    metrics: list[dict[str, float]] = []
 
-                def log(number: int, numbers: Mapping[str, float], layer: str = layer) -> None:
-                    run.log(number, layer=layer, **numbers)
+    def later(number: int, numbers: Mapping[str, float]) -> None:
+        metrics.append({**numbers, "step": float(number)})
 
-                weights, fitted = learn_layer(lesson, layer, run.artifact("trainer"), log)
-                tensors = {f"weights.{name}": value for name, value in weights.items()}
-                tensors |= {f"logits.{place}": one for place, one in enumerate(fitted.logits)}
-                path = run.artifact(f"layers/{layer}.safetensors")
-                save_file({key: value.contiguous() for key, value in tensors.items()}, path)
-                record = Layer(
-                    layer=layer,
-                    shift=fitted.shift,
-                    quality=fitted.quality,
-                    curve=tuple(fitted.curve),
-                )
-                run.record(LAYER, record, id=layer)
-            step()
+    weights, fitted = learn_layer(job.lesson, job.layer, job.trainer, job.log or later)
+    tensors = {f"weights.{name}": value for name, value in weights.items()}
+    tensors |= {f"logits.{place}": one for place, one in enumerate(fitted.logits)}
+    save_file({key: value.contiguous() for key, value in tensors.items()}, job.weights)
+    record = Layer(
+        layer=job.layer, shift=fitted.shift, quality=fitted.quality, curve=tuple(fitted.curve)
+    )
+    write_text(job.told, Trained(layer=record, metrics=tuple(metrics)).model_dump_json() + "\n")
+
+
+def _without_step(point: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in point.items() if name != "step"}
 
 
 def _save(run: Run, plan: Plan, lesson: Lesson, names: list[str]) -> dict[str, Any]:
@@ -259,8 +316,6 @@ def _save(run: Run, plan: Plan, lesson: Lesson, names: list[str]) -> dict[str, A
         "labels": {name: getattr(plan, name) for name in _LABELS},
         "quality": quality,
     }
-    from planish.records import write_text
-
     write_text(out / TRAINING, dumps(seen, indent=2) + "\n")
     return {
         "layers": ", ".join(indexer.layers),

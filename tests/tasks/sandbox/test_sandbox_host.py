@@ -372,8 +372,10 @@ def test_one_that_is_late_goes_on_until_it_has_had_its_own_time(
             return False
 
     clock = Clock()
-    trial = _Trial(Pair("fork"), with_tests(ENDLESS, limits=Limits(seconds=1)), False, False)
-    trial._outlast(clock)  # type: ignore[arg-type]
+    job = with_tests(ENDLESS, limits=Limits(seconds=1))
+    _Trial(Pair("fork"), job, False, False, False)._outlast(clock)  # type: ignore[arg-type]
+    assert clock.told == 0  # nobody will try it again: there is nothing to show
+    _Trial(Pair("fork"), job, False, False, True)._outlast(clock)  # type: ignore[arg-type]
     assert clock.told == asked
     assert clock.waits == pytest.approx(waited, abs=0.01)
 

@@ -45,7 +45,7 @@ class _Batch:
         self.stopped = False
 
 
-_Task = tuple[_Batch, int, Job, bool, bool]
+_Task = tuple[_Batch, int, Job, bool, bool, bool]
 
 
 def _disturbed(job: Job, result: ExecResult) -> bool:
@@ -125,7 +125,7 @@ class Sandbox:
         places: dict[str, int] = {}
         order = [places.setdefault(job.tests, len(places)) for job in todo]
         ordered = sorted(enumerate(todo), key=lambda one: order[one[0]])
-        for index, result in self._flow(iter(ordered)):
+        for index, result in self._flow(iter(ordered), retry):
             done[index] = result
             if progress is not None:
                 progress(len(done), len(todo))
@@ -153,7 +153,7 @@ class Sandbox:
         def room() -> bool:
             return len(held) < _HELD and size < _MOST
 
-        for index, result in self._flow(numbered(), room):
+        for index, result in self._flow(numbered(), retry, room):
             held[index] = result
             size += _size(result)
             while turn in held:  # behind one that takes long, others go on
@@ -175,12 +175,13 @@ class Sandbox:
         self._threads = []
 
     def _flow(
-        self, jobs: Iterator[tuple[int, Job]], room: Callable[[], bool] = lambda: True
+        self, jobs: Iterator[tuple[int, Job]], retry: bool, room: Callable[[], bool] = lambda: True
     ) -> Iterator[tuple[int, ExecResult]]:
         """Results as they come, of jobs that are read a little ahead of the workers.
 
         Args:
             jobs: with their numbers.
+            retry: whether what comes late will be tried again.
             room: whether more may be begun; what has begun is waited for in any case.
         """
         self._start()
@@ -193,7 +194,7 @@ class Sandbox:
                     one = next(jobs, None)
                     if one is None:
                         break
-                    self._put(self._read(batch, *one, plain))
+                    self._put(self._read(batch, *one, retry, plain))
                     flying += 1
                 if not flying:
                     return
@@ -205,7 +206,7 @@ class Sandbox:
     def _alone(self, job: Job) -> ExecResult:
         """Runs a job once more, while no other job runs."""
         batch = _Batch()
-        task = self._read(batch, 0, job, {})
+        task = self._read(batch, 0, job, False, {})
         with self._gate:
             with self._idle:
                 self._idle.wait_for(lambda: not self._running)
@@ -214,14 +215,14 @@ class Sandbox:
         return result.model_copy(update={"retried": True})
 
     def _read(
-        self, batch: _Batch, index: int, job: Job, plain: dict[tuple[str, str], bool]
+        self, batch: _Batch, index: int, job: Job, retry: bool, plain: dict[tuple[str, str], bool]
     ) -> _Task:
         # here, and not by the workers: threads that read code disturb one another
         shared = not job.files and tame(job.code)
         tests = (job.tests, job.support)
         if tests not in plain:
             plain[tests] = all(map(tame, tests))
-        return batch, index, job, shared, not job.files and plain[tests]
+        return batch, index, job, shared, not job.files and plain[tests], retry
 
     def _put(self, task: _Task) -> None:
         with self._gate:
@@ -248,18 +249,18 @@ class Sandbox:
     def _serve(self, pair: Pair) -> None:
         try:
             while (task := self._tasks.get()) is not None:
-                batch, index, job, shared, plain = task
+                batch, index, job, shared, plain, retry = task
                 if not batch.stopped:
-                    batch.results.put((index, self._result(pair, job, shared, plain)))
+                    batch.results.put((index, self._result(pair, job, shared, plain, retry)))
                 with self._idle:
                     self._running -= 1
                     self._idle.notify_all()
         finally:
             pair.close()
 
-    def _result(self, pair: Pair, job: Job, shared: bool, plain: bool) -> ExecResult:
+    def _result(self, pair: Pair, job: Job, shared: bool, plain: bool, retry: bool) -> ExecResult:
         try:
-            return run_job(pair, job, shared=shared, plain_tests=plain)
+            return run_job(pair, job, shared=shared, plain_tests=plain, tried_again=retry)
         except Exception as error:  # a thread that ended would leave its batch waiting for ever
             pair.close()
             return self._failed(job, f"{type(error).__name__}: {error}")

@@ -45,12 +45,20 @@ def limits_for(reference_seconds: float, limits: Limits) -> Limits:
     return limits.model_copy(update={"seconds": seconds})
 
 
-def run_job(pair: Pair, job: Job, *, shared: bool = False, plain_tests: bool = False) -> ExecResult:
+def run_job(
+    pair: Pair,
+    job: Job,
+    *,
+    shared: bool = False,
+    plain_tests: bool = False,
+    tried_again: bool = False,
+) -> ExecResult:
     """Runs a job on a pair of servers; whatever happens comes back as a result.
 
     Args:
         shared: its process may have served other jobs, and may serve more: `tame` says so.
         plain_tests: the process of its tests may serve other jobs with the same tests.
+        tried_again: it will be, if it is late and nothing shows that it was not kept waiting.
     """
     wrong = _bad_path(job)
     if wrong is not None:
@@ -59,7 +67,7 @@ def run_job(pair: Pair, job: Job, *, shared: bool = False, plain_tests: bool = F
     told: dict[str, Any] = {}
     for attempt in range(3):
         try:
-            trial = _Trial(pair, job, shared, plain_tests)
+            trial = _Trial(pair, job, shared, plain_tests, tried_again)
             told = trial.test() if job.tests else trial.try_inputs()
             break
         except _Again:
@@ -92,11 +100,14 @@ class _Again(Exception):
 class _Trial:
     """One job while it runs."""
 
-    def __init__(self, pair: Pair, job: Job, shared: bool, plain_tests: bool) -> None:
+    def __init__(
+        self, pair: Pair, job: Job, shared: bool, plain_tests: bool, tried_again: bool
+    ) -> None:
         self.pair = pair
         self.job = job
         self.shared = shared
         self.plain_tests = plain_tests
+        self.tried_again = tried_again
         self.reused = False
         self.before = 0.0
         self.kept = 0
@@ -282,10 +293,10 @@ class _Trial:
         """Lets one that came too late compute on until its own processor time has reached the
         limit as well: then no other process of the machine was why, and `host.Sandbox` need not
         try it again. It is too late all the same, and one that was kept waiting for long, or that
-        waits itself, is not waited for.
+        waits itself, is not waited for; nor is one that will not be tried again in any case.
         """
         limit = self.job.limits.seconds
-        if self.job.limits.call_seconds is not None:
+        if not self.tried_again or self.job.limits.call_seconds is not None:
             return
         before = sum(one.cpu_s for one in self.used) - self.before
         spent = before + child.spent()

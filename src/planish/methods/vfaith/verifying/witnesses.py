@@ -163,7 +163,7 @@ class Witnesses:
 
         Raises:
             BadInput: a model cannot be reached at all, or refuses; what came before is kept.
-        DiskFull: no room; so is it then.
+            DiskFull: no room; what came before is kept.
         """
         asks = [ask for case in cases for ask in _asks(case)]
         told = Told()

@@ -16,8 +16,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import quote
@@ -25,6 +23,7 @@ from urllib.parse import quote
 from planish.records import write_text
 from planish.runs.info import RunInfo
 from planish.runs.numbers import EstimateLike, bar, interval, is_estimate, scale, show
+from planish.runs.page import render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -284,22 +283,6 @@ def _table(
     }
 
 
-@cache
-def _template() -> Any:
-    import jinja2
-
-    here = files("planish.runs")
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.globals["css"] = here.joinpath("report.css").read_text(encoding="utf-8")
-    return environment.from_string(here.joinpath("report.html.jinja").read_text(encoding="utf-8"))
-
-
-# Half a surrogate pair cannot be written as UTF-8, and control characters are no HTML.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-
-
 def _render(
     reports: Sequence[Report],
     title: str,
@@ -308,10 +291,11 @@ def _render(
     *,
     contents: bool = False,
 ) -> str:
-    page = _template().render(
+    return render(
+        "planish.runs",
+        "report.html.jinja",
         title=title,
         subtitle=subtitle,
         contents=contents,
         articles=[report._context(index, folder) for index, report in enumerate(reports, 1)],
     )
-    return _UNPRINTABLE.sub("\ufffd", page)

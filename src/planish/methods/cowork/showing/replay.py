@@ -8,15 +8,10 @@ that ends in `#t=120` opens at tick 120, so that evidence "episode@120" can be l
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +21,7 @@ from planish.methods.cowork.kitchen import Layout, State
 from planish.methods.cowork.kitchen.simulator import ACTIONS, INTERACT, SOUP
 from planish.methods.cowork.skills import Library
 from planish.records import write_text
+from planish.runs.page import render
 
 if TYPE_CHECKING:
     from planish.methods.cowork.acting.episodes import Played
@@ -75,13 +71,12 @@ def replay_page(
         raise ValueError("no frames to show: play the episode with trace=True")
     strings = _Strings()
     seats = [_seat(played, seat, library.name, strings) for seat in (0, 1)]
-    script = _asset("replay.js") + _asset("strip.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page: str = _template().render(
+    return render(
+        "planish.methods.cowork.showing",
+        "replay.html.jinja",
+        styles=("replay.css",),
+        scripts=("replay.js", "strip.js"),
         title=title,
-        css=_report_css() + _asset("replay.css"),
-        script=script,
-        script_hash=f"sha256-{digest}",
         facts=_facts(played.episode, layout),
         error=played.episode.error,
         seats=seats,
@@ -90,7 +85,6 @@ def replay_page(
         foot=_foot(played.episode),
         data=_embedded(_data(played, layout, library, seats, strings, deadline_ns)),
     )
-    return _UNPRINTABLE.sub("\ufffd", page)
 
 
 def deliveries(played: Played, layout: Layout) -> list[tuple[int, int, float]]:
@@ -268,28 +262,3 @@ def _embedded(data: Mapping[str, Any]) -> str:
     """JSON that can stand inside a script element: no text in it can end the element."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-# Control characters and halves of surrogate pairs are no HTML; within the JSON they are escaped.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-
-
-@cache
-def _asset(name: str) -> str:
-    return (files("planish.methods.cowork.showing") / name).read_text("utf-8")
-
-
-@cache
-def _report_css() -> str:
-    """The style of the reports, so that a replay looks like a page of theirs."""
-    return (files("planish.runs") / "report.css").read_text("utf-8")
-
-
-@cache
-def _template() -> Any:
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.from_string(_asset("replay.html.jinja"))

@@ -10,8 +10,6 @@ reach the page as text only.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +27,7 @@ from planish.methods.mistakes.showing.diagnosed import mended_by, sure
 from planish.methods.mistakes.showing.verified import MEANINGS
 from planish.methods.mistakes.showing.visible import arguments_of, lines_of, value_of, visible
 from planish.records import write_text
+from planish.runs.page import render
 
 if TYPE_CHECKING:
     from planish.runs import Run
@@ -114,7 +113,10 @@ def failure_page(
     best = mended_by(case.search) or next(iter(case.search.repairs), None)
     shown = [case.run.task_id, f"run {case.run.run}"]
     others = [repair for repair in case.search.repairs if repair is not best]
-    page: str = _template().render(
+    return render(
+        "planish.methods.mistakes.showing",
+        "failures.html.jinja",
+        styles=("failures.css",),
         title=visible(", ".join(shown), 200),
         verdict=_verdict(case),
         place=place,
@@ -145,7 +147,6 @@ def failure_page(
         why=visible(case.diagnosis.why, 2000) if case.diagnosis else "",
         reasons=[_reason(report) for report in reasons],
     )
-    return page
 
 
 def _verdict(case: Diagnosed) -> str:
@@ -273,16 +274,3 @@ def _reason(report: ReasonReport) -> dict[str, Any]:
 
 def _number(value: float | None, digits: int = 2) -> str:
     return "n/a" if value is None else f"{value:.{digits}f}"
-
-
-@cache
-def _template() -> Any:
-    import jinja2
-
-    here = files("planish.methods.mistakes.showing")
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    styles = (files("planish.runs").joinpath("report.css"), here.joinpath("failures.css"))
-    environment.globals["css"] = "\n".join(each.read_text(encoding="utf-8") for each in styles)
-    return environment.from_string(here.joinpath("failures.html.jinja").read_text(encoding="utf-8"))

@@ -10,18 +10,15 @@ saved, so that a page that was closed by mistake costs nothing.
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
-import re
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from planish.methods.vfaith.bench import Bench
 from planish.methods.vfaith.data import LETTERS, EditPair, Picture
 from planish.methods.vfaith.images import open_image
 from planish.methods.vfaith.verifying.ratings import QUESTIONS
+from planish.runs.page import render
 from planish.runs.visible import visible
 
 __all__ = ["LONGEST", "rating_page"]
@@ -30,9 +27,6 @@ LONGEST = 1024
 """Pixels a side of a picture on the page, at most."""
 
 _SMALL = 400_000  # bytes of a file that goes into the page as it is
-
-# Halves of surrogate pairs and control characters are no HTML.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def rating_page(bench: Bench, pairs: Sequence[EditPair], size: int, seed: int) -> str:
@@ -44,12 +38,11 @@ def rating_page(bench: Bench, pairs: Sequence[EditPair], size: int, seed: int) -
     Raises:
         BadInput: a picture is not the one that its pair was made with.
     """
-    script = _asset("rate.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page: str = _template().render(
-        css=_report_css() + _asset("rate.css"),
-        script=script,
-        script_hash=f"sha256-{digest}",
+    return render(
+        "planish.methods.vfaith.verifying",
+        "rate.html.jinja",
+        styles=("rate.css",),
+        scripts=("rate.js",),
         name=bench.folder.resolve().name,
         bench=bench.digest,
         sample=size,
@@ -58,7 +51,6 @@ def rating_page(bench: Bench, pairs: Sequence[EditPair], size: int, seed: int) -
         longest=LONGEST,
         pairs=[_shown(bench, pair) for pair in pairs],
     )
-    return _UNPRINTABLE.sub("\ufffd", page)
 
 
 def _shown(bench: Bench, pair: EditPair) -> dict[str, Any]:
@@ -90,24 +82,3 @@ def _url(bench: Bench, picture: Picture) -> str:
         image.save(stream, "JPEG", quality=95, subsampling=0)
         data, kind = stream.getvalue(), "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-
-
-@cache
-def _asset(name: str) -> str:
-    return (files("planish.methods.vfaith.verifying") / name).read_text("utf-8")
-
-
-@cache
-def _report_css() -> str:
-    """The style of the reports, so that the page looks like one of theirs."""
-    return (files("planish.runs") / "report.css").read_text("utf-8")
-
-
-@cache
-def _template() -> Any:
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.from_string(_asset("rate.html.jinja"))

@@ -41,6 +41,7 @@ __all__ = [
     "read_jsonl",
     "read_records",
     "read_table",
+    "replacing",
     "user",
     "without_nulls",
     "write_jsonl",
@@ -319,15 +320,22 @@ def read_records(path: str | os.PathLike[str], kind: type[R]) -> Iterator[R]:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Any]:
-    """A temporary file beside `path` that takes its name only when everything was written."""
+def replacing(path: Path, *, text: bool = False, sync: bool = True) -> Iterator[Any]:
+    """A temporary file beside `path` that takes its name only when everything was written.
+
+    Args:
+        text: it takes text, written as UTF-8; else bytes.
+        sync: wait until the disk has it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:32]}.", suffix=".tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
+        opened = os.fdopen(handle, "w", encoding="utf-8") if text else os.fdopen(handle, "wb")
+        with opened as out:
             yield out
-            out.flush()
-            os.fsync(out.fileno())
+            if sync:
+                out.flush()
+                os.fsync(out.fileno())
         # mkstemp makes files private; results are meant to be read by others.
         umask = os.umask(0)
         os.umask(umask)
@@ -356,7 +364,7 @@ def to_json(value: BaseModel | Mapping[str, Any]) -> str:
 def write_jsonl(path: str | os.PathLike[str], rows: Iterable[BaseModel | Mapping[str, Any]]) -> int:
     """Writes records or mappings, one per line, all or nothing. Returns how many."""
     count = 0
-    with _replacing(Path(path)) as out:
+    with replacing(Path(path), text=True) as out:
         for row in rows:
             out.write(to_json(row) + "\n")
             count += 1
@@ -365,5 +373,5 @@ def write_jsonl(path: str | os.PathLike[str], rows: Iterable[BaseModel | Mapping
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a whole text file, all or nothing."""
-    with _replacing(Path(path)) as out:
+    with replacing(Path(path), text=True) as out:
         out.write(text)

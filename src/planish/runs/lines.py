@@ -13,9 +13,13 @@ import errno
 import json
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-__all__ = ["FULL", "DiskFull", "LineFile", "mend"]
+from planish.records import replacing
+
+__all__ = ["FULL", "DiskFull", "LineFile", "mend", "raise_if_full", "rewriting"]
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Errors that say that there is no room."""
@@ -38,6 +42,21 @@ def raise_if_full(error: OSError, path: Path) -> None:
     """Raises `DiskFull` when that is what `error` means."""
     if error.errno in FULL:
         raise DiskFull(path, error.errno or errno.ENOSPC) from error
+
+
+@contextlib.contextmanager
+def rewriting(path: Path) -> Iterator[Any]:
+    """A file of bytes that takes the place of `path` when it is whole; see `records.replacing`.
+
+    Raises:
+        DiskFull: no room; what was there is left.
+    """
+    try:
+        with replacing(path) as out:
+            yield out
+    except OSError as error:
+        raise_if_full(error, path)
+        raise
 
 
 class LineFile:

@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import struct
-import tempfile
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -28,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planish.models.pictures import BROKEN, LONGEST_SIDE, decoded, unreadable, upright
-from planish.records import BadInput
+from planish.records import BadInput, replacing
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -252,23 +250,8 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = False) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:32]}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-            if sync:
-                out.flush()
-                os.fsync(out.fileno())
-        # mkstemp makes files private; pictures are meant to be seen by others.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
+    with replacing(path, sync=sync) as out:
+        out.write(data)
 
 
 def _read(path: Path) -> bytes:

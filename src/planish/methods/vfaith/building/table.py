@@ -5,17 +5,13 @@ write_table(Path("bench/pairs.parquet"), pairs)
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from planish.methods.vfaith.bench import PAIRS
 from planish.methods.vfaith.data import EditPair
-from planish.runs.lines import raise_if_full
+from planish.runs.lines import rewriting
 
 __all__ = ["write_table"]
 
@@ -32,26 +28,18 @@ def write_table(path: Path, pairs: Iterable[EditPair]) -> None:
     from pyarrow import parquet
 
     schema = _schema()
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    try:
-        with parquet.ParquetWriter(name, schema, compression="zstd") as out:
-            rows: list[dict[str, Any]] = []
-            for pair in pairs:
-                rows.append(_row(pair))
-                if len(rows) == _ROWS:
-                    out.write_table(arrow.Table.from_pylist(rows, schema))
-                    rows.clear()
-            if rows:
+    with (
+        rewriting(path) as file,
+        parquet.ParquetWriter(file, schema, compression="zstd") as out,
+    ):
+        rows: list[dict[str, Any]] = []
+        for pair in pairs:
+            rows.append(_row(pair))
+            if len(rows) == _ROWS:
                 out.write_table(arrow.Table.from_pylist(rows, schema))
-        os.chmod(name, (path.parent / PAIRS).stat().st_mode & 0o777)  # mkstemp makes it private
-        os.replace(name, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        if isinstance(error, OSError):
-            raise_if_full(error, path)
-        raise
+                rows.clear()
+        if rows:
+            out.write_table(arrow.Table.from_pylist(rows, schema))
 
 
 def _row(pair: EditPair) -> dict[str, Any]:

@@ -12,11 +12,9 @@ date and no machine, so that the same command gives the same bytes wherever it s
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -35,7 +33,7 @@ from planish.records import BadInput, explain, read_jsonl, read_records, write_t
 from planish.runs import LineFile, mend
 from planish.runs.folder import lock
 from planish.runs.info import flatten
-from planish.runs.lines import raise_if_full
+from planish.runs.lines import raise_if_full, rewriting
 
 __all__ = ["BuildInfo", "Site", "versions"]
 
@@ -163,7 +161,7 @@ class Site:
     def _take_out(self, pair_ids: set[str], *, passed: bool) -> None:
         path = self.folder / (PAIRS if passed else REJECTED)
         self._is_changing()
-        with path.open("rb") as file, _replacing(path) as out:
+        with path.open("rb") as file, rewriting(path) as out:
             for line in file:
                 if line.strip() and json.loads(line)["pair_id"] not in pair_ids:
                     out.write(line)
@@ -319,25 +317,7 @@ def _sort_lines(path: Path) -> None:
             start += len(line)
     if places == sorted(places):
         return
-    with path.open("rb") as file, _replacing(path) as out:
+    with path.open("rb") as file, rewriting(path) as out:
         for _, start in sorted(places):
             file.seek(start)
             out.write(file.readline())
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Any]:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(name, path.stat().st_mode & 0o777)
-        os.replace(name, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        if isinstance(error, OSError):
-            raise_if_full(error, path)
-        raise

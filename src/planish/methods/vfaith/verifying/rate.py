@@ -27,6 +27,12 @@ __all__ = ["BLANK", "PAGE", "rate"]
 
 PAGE, BLANK = "rate.html", "ratings.jsonl"
 _SHOWN = 20  # disagreements on the screen
+_SHORT = {
+    "follows": "follows the cue",
+    "one_true": "one option true",
+    "else_changed": "else changed",
+    "bad": "a bad edit",
+}  # questions, where intervals need the room
 
 
 def rate(
@@ -111,12 +117,10 @@ def _draw(bench: Any, size: int, seed: int, out: Path, screen: Screen) -> int:
 
 
 def _show(screen: Screen, found: Agreement) -> None:
-    from planish.methods.vfaith.verifying.ratings import QUESTIONS
-
     names = " and ".join(found.raters)
     rows = [
         (
-            QUESTIONS.get(name, "Is the edit a bad one?"),
+            _SHORT[name],
             str(each.agreement),
             str(each.kappa),
             *(str(each.yes[rater]) for rater in found.raters),
@@ -135,7 +139,7 @@ def _show(screen: Screen, found: Agreement) -> None:
         }
     )
     shown = [
-        (each.pair_id, each.question, *(each.answers[rater] for rater in found.raters))
+        (each.pair_id, _SHORT[each.question], *(each.answers[rater] for rater in found.raters))
         for each in found.disagreements
     ]
     screen.table(("they differ on", "question", *found.raters), shown[:_SHOWN], text=True)

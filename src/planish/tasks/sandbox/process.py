@@ -347,10 +347,13 @@ class Child:
         Raises:
             SandboxError: the server is gone, or cannot end it.
         """
-        # one that only closed its connection lives on
-        if self._used is None and self._waits(0.5):
-            self._note(time.monotonic() + _END_SECONDS)
-        return self.end()
+        try:
+            # one that only closed its connection lives on
+            if self._used is None and self._waits(0.5):
+                self._note(time.monotonic() + _END_SECONDS)
+            return self.end()
+        finally:
+            self._connection.close()
 
     def _waits(self, seconds: float) -> bool:
         poll = select.poll()

@@ -6,6 +6,7 @@
 answers after 100 ms, at 32 calls in flight, with 512 px pictures: a drawn scene, which PNG makes
 small, and a photograph, which it does not. Measured is the rate between the first and the last
 call as the server saw them, and beside it the whole command's, start and report included. The
+server neither reads nor logs what it is sent: with photographs it would be what is measured. The
 endpoint client alone on the same chats shows what the run's own work costs.
 """
 
@@ -150,7 +151,7 @@ ARMS_OF: dict[str, tuple[Callable[[Path, int], Bench], Callable[..., dict[str, f
 
 def measure(bench: Bench, work: Callable[..., dict[str, float]]) -> dict[str, float]:
     """One round against a server of its own."""
-    with tempfile.TemporaryDirectory() as folder, ChatServer(delay=DELAY) as server:
+    with tempfile.TemporaryDirectory() as folder, ChatServer(delay=DELAY, light=True) as server:
         return work(bench, server, Path(folder))
 
 

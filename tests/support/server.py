@@ -73,6 +73,7 @@ class _State:
         self.log = open(options["log"], "a", encoding="utf-8")  # noqa: SIM115
         self.seen: dict[str, int] = {}
         self.busy = 0
+        self.light: bool = options["light"]
         module, _, name = options["replies"].partition(":")
         self.reply: Callable[[dict[str, Any]], str] = (
             getattr(importlib.import_module(module), name) if module else _hashed
@@ -118,7 +119,8 @@ def _completion(request: dict[str, Any], text: str) -> dict[str, Any]:
 class _Connection(asyncio.Protocol):
     def __init__(self, state: _State) -> None:
         self.state = state
-        self.buffer = b""
+        self.buffer = bytearray()
+        self.wanted = 0  # bytes of the request that comes in
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -126,7 +128,9 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
-        head, found, rest = self.buffer.partition(b"\r\n\r\n")
+        if len(self.buffer) < self.wanted:
+            return
+        head, found, rest = bytes(self.buffer).partition(b"\r\n\r\n")
         if not found:
             return
         length, authorization = 0, ""
@@ -136,9 +140,10 @@ class _Connection(asyncio.Protocol):
                 length = int(value)
             elif name.lower() == b"authorization":
                 authorization = value.decode("latin-1").strip()
+        self.wanted = len(head) + len(found) + length
         if len(rest) < length:
             return
-        body, self.buffer = rest[:length], rest[length:]
+        body, self.buffer, self.wanted = rest[:length], bytearray(rest[length:]), 0
         self.request(head.split(b" ", 2)[1].decode(), body, authorization)
 
     def request(self, path: str, body: bytes, authorization: str) -> None:
@@ -146,8 +151,8 @@ class _Connection(asyncio.Protocol):
         request: dict[str, Any] = {}
         kind, attempt, key = "404", 1, ""
         if path == "/v1/chat/completions":
-            request = json.loads(body)
             key = hashlib.sha256(body).hexdigest()[:16]
+            request = {"messages": [key]} if state.light else json.loads(body)
             attempt, kind = state.fault(key)
         state.busy += 1
         row = {
@@ -250,6 +255,8 @@ class ChatServer:
         replies: "module:function" of a file beside this one that gets the body of a request and
             says what to answer; by default `reply_to`.
         port: 0 takes a free one.
+        light: bodies are neither read nor logged, and replies hang on their hash: to measure a
+            client that sends photographs, not this server.
     """
 
     def __init__(
@@ -262,6 +269,7 @@ class ChatServer:
         retry_after: float = 0.05,
         port: int = 0,
         replies: str = "",
+        light: bool = False,
     ) -> None:
         unknown = {*(faults or {}), *script} - {*STATUSES, *BROKEN, "ok"}
         if unknown:
@@ -277,6 +285,7 @@ class ChatServer:
             "retry_after": retry_after,
             "port": port,
             "replies": replies,
+            "light": light,
             "log": str(self._log),
         }
         self._process = subprocess.Popen(

@@ -80,6 +80,9 @@ class _Gate(BaseModel):
     alpha: float = Field(0.0, ge=0, description="Points that a millisecond of p95 latency costs.")
     beta: float = Field(0.0, ge=0, description="Points that a token of library costs.")
     smoke_ticks: int = Field(60, ge=1, description="Ticks of the smoke episode on each layout.")
+    watch: bool = Field(
+        True, description="Refuse as well what loses with a scripted partner it is not judged with."
+    )
 
     @field_validator("rungs")
     @classmethod
@@ -138,6 +141,7 @@ class Config(_Monitoring, _Limits, _Gate, _Seeds, _Playing):
             partners=("self",),
             rungs=(2, 6),
             regression_budget=10.0,
+            watch=False,
             monitor_episodes=4,
             report_episodes=6,
         )
@@ -162,6 +166,7 @@ class Config(_Monitoring, _Limits, _Gate, _Seeds, _Playing):
             alpha=0.0,  # not given in the paper, whose objective has the term; ours
             beta=0.0,  # not given in the paper; ours
             smoke_ticks=60,  # not given in the paper; ours
+            watch=False,  # the paper: the team alone is judged
             candidates=3,  # not given in the paper; ours
             max_ops=12,  # not given in the paper; ours
             max_bytes=8000,  # not given in the paper; ours

@@ -175,6 +175,7 @@ class GateResult(_Frozen):
     Args:
         fingerprint: of the library the patch makes, so that the same edit is known again.
         reason: a code of `improving.gate.REASONS`; detail: the rest of the sentence.
+        watched: watched cell -> mean score minus that of the library that the evolution began with.
         sim_steps: kitchen ticks that the verdict cost.
     """
 
@@ -186,6 +187,7 @@ class GateResult(_Frozen):
     detail: str = ""
     drift: float = 0.0
     stages: tuple[Stage, ...] = ()
+    watched: dict[str, float] = Field(default_factory=dict)
     sim_steps: int = 0
     round: int = 0
 

@@ -25,7 +25,13 @@ from planish.methods.cowork.config import Config
 from planish.methods.cowork.improving.evolving import Evolution, Tools
 from planish.methods.cowork.improving.proposing import History, Proposer
 from planish.methods.cowork.improving.rounds import Journal
-from planish.methods.cowork.improving.settings import Seeds, cells_of, limits_of
+from planish.methods.cowork.improving.settings import (
+    LOOKS,
+    Seeds,
+    cells_of,
+    limits_of,
+    watched_of,
+)
 from planish.methods.cowork.improving.snapshots import Shelf
 from planish.methods.cowork.kitchen.asked import asked, unchanged
 from planish.methods.cowork.library import LEFT_BY_RUN, find_library
@@ -154,7 +160,7 @@ def make_plan(given: Mapping[str, Any], config: Config, runs: Path = RUNS) -> tu
         )
     seeds = Seeds(config)
     for purpose, count in (
-        ("gate", config.rungs[-1]),
+        ("gate", config.rungs[-1] + (LOOKS[-1] if config.watch else 0)),
         ("train", config.train_episodes),
         ("monitor", config.monitor_episodes),
         ("report", config.report_episodes),
@@ -255,13 +261,15 @@ def _carry_out(run: Run, given: _Given, screen: Screen) -> int:
     plan = given.plan
     with run, resumable(run, screen), Shelf(run.artifact("shelf")) as shelf:
         history = History()
+        cells = cells_of(plan.layouts, plan.partners)
         with proposers_of(given, history, run, screen) as proposers:
             evolution = Evolution(
                 given.start,
-                cells_of(plan.layouts, plan.partners),
+                cells,
                 plan,
                 tools(),
                 proposers=proposers,
+                watched=watched_of(cells) if plan.watch else (),
                 history=history,
                 shelf=shelf,
                 journal=Journal(run),

@@ -68,6 +68,7 @@ class Evolution:
         start: the library it begins with.
         cells: the situations that are trained, judged and reported in.
         proposers: asked in this order, until one has an idea.
+        watched: situations in which the gate lets nothing lose, and which count for nothing else.
         budget: tokens for them; by default as the config says.
         history: shared with a proposer that reads it; kept up to date here.
         shelf: keeps every library that was in use; None: they are only in memory.
@@ -83,6 +84,7 @@ class Evolution:
         tools: Tools,
         *,
         proposers: Sequence[Proposer],
+        watched: Sequence[Cell] = (),
         switches: Switches = ALL_ON,
         budget: Budget | None = None,
         history: History | None = None,
@@ -95,7 +97,9 @@ class Evolution:
         self.panel = Panel(proposers, budget or Budget(config.tokens, config.tokens_per_round))
         self.history = history or History()
         self.table = ScoreTable(config, tools.play)
-        self.gate = Gate(config, cells, switches=switches, table=self.table, play=tools.play)
+        self.gate = Gate(
+            config, cells, watched=watched, switches=switches, table=self.table, play=tools.play
+        )
         self.points: list[Point] = []
         self._journal, self._tell = journal or Journal(), tell
         self._seeds = Seeds(config)

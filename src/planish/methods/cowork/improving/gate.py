@@ -10,6 +10,9 @@ one-sided lower bound of its mean gain, less what its drift costs, is above 0, a
 more than its budget. Both libraries play the same seeds. The seeds are fresh after each promotion:
 those that a library won on flatter it.
 
+Watched cells count for no gain: what would be accepted is played there too, and is refused where
+it surely loses.
+
 One patch that changes nothing gets through in at most one of ten trials; among the many of an
 evolution some will. That is what monitoring on fresh seeds is for.
 """
@@ -24,6 +27,7 @@ from dataclasses import dataclass, field
 from planish.methods.cowork.acting.episodes import Job, play_all
 from planish.methods.cowork.config import Config
 from planish.methods.cowork.data import Cell, GateResult, Patch, Stage
+from planish.methods.cowork.improving.losing import Watcher
 from planish.methods.cowork.improving.patches import CODES, Rejected, apply
 from planish.methods.cowork.improving.scoring import Pairs, PlayAll, ScoreTable
 from planish.methods.cowork.improving.settings import ALL_ON, Seeds, Switches, limits_of
@@ -37,7 +41,7 @@ REASONS = {
     "ungated": "promoted without being judged; only where the gate is switched off",
     "no_gain": "the mean gain is 0 or below",
     "noisy_tie": "no episode went another way, or the gain cannot be told from luck",
-    "cell_regressed": "a cell loses more than its budget",
+    "cell_regressed": "a cell loses more than its budget, or a watched one loses",
     "uncovered_cell": "episodes failed, so that a cell cannot be told",
     "outrun": "another patch of the round was better after a rung",
     "budget_spent": "the ticks that are left do not pay for the next rung",
@@ -72,6 +76,7 @@ class _Candidate:
     detail: str = ""
     steps: int = 0
     stages: list[Stage] = field(default_factory=list)
+    watched: dict[str, float] = field(default_factory=dict)
     net: float = 0.0
     pairs: Pairs = field(default_factory=Pairs)
 
@@ -84,6 +89,7 @@ class Gate:
 
     Args:
         cells: the situations that a library is judged in; each weighs the same.
+        watched: situations in which it may not lose, and that count for nothing else.
         table: scores to share with whoever else plays; a new one by default.
         play: as `acting.episodes.play_all`.
 
@@ -97,6 +103,7 @@ class Gate:
         config: Config,
         cells: Sequence[Cell],
         *,
+        watched: Sequence[Cell] = (),
         switches: Switches = ALL_ON,
         table: ScoreTable | None = None,
         play: PlayAll = play_all,
@@ -109,6 +116,7 @@ class Gate:
         self.refused: dict[str, str] = {}
         self.epoch = 0
         self._play, self._seeds = play, Seeds(config)
+        self._watcher = Watcher(config, watched, self.table, self._seeds)
 
     def judge(
         self,
@@ -144,12 +152,14 @@ class Gate:
 
         Args:
             anchor: what the total drift is measured from; the library itself by default.
-            original: what the owner began with, for locked nodes.
+            original: what the owner began with, for locked nodes and watched cells; the library
+                itself by default.
             steps_left: kitchen ticks that may be played; None: as many as it takes.
         """
         candidates = self._entered(patches, library, anchor or library, original)
         self._check_smoke(candidates, steps_left)
         self._climb(candidates, library, steps_left)
+        self._watch(candidates, library, original or library, steps_left)
         return [self._closed(each, library, round) for each in candidates]
 
     def admit(
@@ -327,6 +337,25 @@ class Gate:
         for each in ranked[-(-len(ranked) // 2) :]:
             each.leave("outrun", f"{each.net:+.2f} where the best has {ranked[0].net:+.2f}")
 
+    # ---- with whom it is not judged
+
+    def _watch(
+        self,
+        candidates: Sequence[_Candidate],
+        library: Library,
+        original: Library,
+        steps_left: int | None,
+    ) -> None:
+        """Refuses what would be accepted and loses in a watched cell."""
+        for candidate in [each for each in candidates if each.reason == "accepted"]:
+            assert candidate.library is not None
+            left = None if steps_left is None else steps_left - _steps(candidates)
+            seen = self._watcher.look(candidate.library, library, original, steps_left=left)
+            candidate.steps += seen.steps
+            candidate.watched = seen.deltas
+            if seen.reason:
+                candidate.leave(seen.reason, f"{seen.detail}; {candidate.detail}")
+
     # ---- at the exit
 
     def _closed(self, candidate: _Candidate, library: Library, round: int) -> Judged:
@@ -339,6 +368,7 @@ class Gate:
             detail=candidate.detail,
             drift=candidate.drift,
             stages=tuple(candidate.stages),
+            watched=candidate.watched,
             sim_steps=candidate.steps,
             round=round,
         )

@@ -3,6 +3,7 @@
     seeds = Seeds(Config())
     seeds.take("gate", first=0, count=24)
     cells_of(["cramped_room"], ["self", "greedy"])      self-play, and greedy in both seats
+    watched_of(cells)                                   the scripted partners that are not in them
 
 A run draws its place in each range from its own seed, so that two runs of the optimizer meet
 other episodes. The report's seeds are the same for all, so that their scores can be compared.
@@ -16,12 +17,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planish.errors import BadInput
+from planish.methods.cowork.acting.partners import PARTNERS
 from planish.methods.cowork.config import Config, overlap
 from planish.methods.cowork.data import Cell
 from planish.methods.cowork.improving.patches import Limits
 
 __all__ = [
     "ALL_ON",
+    "LOOKS",
     "Purpose",
     "Rollback",
     "Seeds",
@@ -29,12 +32,16 @@ __all__ = [
     "cells_of",
     "check_config",
     "limits_of",
+    "watched_of",
 ]
 
 Purpose = Literal["train", "gate", "monitor", "report"]
 Rollback = Literal["monitor", "one_episode", "none"]
 
 NO_LIMIT = 1e9
+
+LOOKS = (8, 24, 72)
+"""Seeds of a watched cell after each look; where nothing seems to be lost there is no other."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,13 @@ def cells_of(layouts: Iterable[str], partners: Iterable[str]) -> tuple[Cell, ...
         for partner in partners
         for seat in ((0,) if partner == "self" else (0, 1))
     )
+
+
+def watched_of(cells: Iterable[Cell]) -> tuple[Cell, ...]:
+    """Every scripted partner in both seats on the layouts of these cells, but for the cells."""
+    known = tuple(cells)
+    layouts = dict.fromkeys(cell.layout for cell in known)
+    return tuple(cell for cell in cells_of(layouts, PARTNERS) if cell not in known)
 
 
 def check_config(config: Config) -> None:

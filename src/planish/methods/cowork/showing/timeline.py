@@ -163,6 +163,15 @@ def _accepted(report: Report, result: GateResult, base: Library | None) -> None:
             "rrrlr",
         )
         _deltas(report, result, "Every cell")
+    if result.watched:
+        report.details(
+            "Watched, beside the first library",
+            columns=("cell", "mean gain"),
+            rows=[
+                (cell, signed(gain))
+                for cell, gain in sorted(result.watched.items(), key=lambda each: each[1])
+            ],
+        )
     report.text(_evidence(result))
 
 

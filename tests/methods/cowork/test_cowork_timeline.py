@@ -261,3 +261,11 @@ def test_hostile_text_stays_text():
     assert "<script" not in made
     assert "&lt;script&gt;alert(1)" in made
     made.encode("utf-8")
+
+
+def test_a_promotion_shows_what_it_did_with_watched_partners_the_worst_first():
+    gains = {"ring with switcher, seat 0": 4.0, "ring with idle, seat 1": -1.5}
+    shown = text_of(page([], [result(1, True, watched=gains)], [promotion(1)]))
+    assert "Watched, beside the first library" in shown
+    assert "ring with idle, seat 1 \u22121.50 ring with switcher, seat 0 +4.00" in shown
+    assert "Watched" not in text_of(page([], [result(1, True)], [promotion(1)]))

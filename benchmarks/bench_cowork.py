@@ -32,7 +32,11 @@ watches, that is, the gate refuses as well what surely loses with a scripted par
 not judge with, beside the impaired library, or by more than the budget beside the one in use. The
 rule was written before any library had evolved so, and not changed since; looked at, on seeds from
 5,000,000 on, were two partners in each of the two kitchens that had a cell that was worse.
-Predicted: nowhere significantly worse. The other parts do not watch, as before.
+Predicted: nowhere significantly worse. The other parts do not watch, as before. Reported of two
+kitchens, one of 32 cells was worse: asymmetric_advantages with sticky_greedy in seat 0, by 3 to 4
+points on 216 seeds from 5,100,000 on, where watching played at most 72. So it plays up to 216 now,
+and the partners' report has 60 seeds that no report had played before, 100 to 159; both were fixed
+before any of them was played. Predicted again: nowhere significantly worse.
 """
 
 from __future__ import annotations
@@ -85,7 +89,7 @@ ARMS = {
 }
 SEEDS = range(5)
 REPORT = range(20)
-PANEL = range(60)
+PANEL = range(100, 160)
 WORKERS = 2
 
 

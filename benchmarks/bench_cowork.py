@@ -32,8 +32,8 @@ Watched (fixed on 2026-11-29, after the second report and before its own was pla
 watches, that is, the gate refuses as well what surely loses with a scripted partner that it does
 not judge with, beside the impaired library, or by more than the budget beside the one in use. The
 rule was written before any library had evolved so; looked at, on seeds from 5,000,000 on, were two
-partners in each of the two kitchens that had a cell that was worse. Predicted: nowhere significantly
-worse. The other parts do not watch, as before.
+partners in each of the two kitchens that had a cell that was worse. Predicted: nowhere worse,
+significantly. The other parts do not watch, as before.
 
 In the report of these two kitchens one of 32 cells was worse: asymmetric_advantages with
 sticky_greedy in seat 0, by 7, and by 3 to 4 on 216 seeds from 5,100,000 on, where watching played

@@ -304,7 +304,7 @@ def test_a_killed_run_ends_where_an_unbroken_run_ends(runs: Path) -> None:
         ([*RINGS, "--library", "gone.json"], "gone.json"),
         ([*RINGS, "--proposer", "embeded"], "--proposer: no proposer 'embeded'"),
         ([*RINGS, "--proposer", "embedded:nothing"], "no model called 'nothing'"),
-        ([*RINGS, "--gate-seeds", "2000000", "2000003"], "3 seeds are fewer than the 222"),
+        ([*RINGS, "--gate-seeds", "2000000", "2000003"], "3 seeds are fewer than the 78"),
         ([*RINGS, "--out", "."], "exists already"),
         (["--resume", "nothing"], "nothing"),
     ],

@@ -40,7 +40,7 @@ Rollback = Literal["monitor", "one_episode", "none"]
 
 NO_LIMIT = 1e9
 
-LOOKS = (8, 24, 72, 216)
+LOOKS = (8, 24, 72)
 """Seeds of a watched cell after each look; where nothing seems to be lost there is no other."""
 
 

@@ -19,10 +19,21 @@ from planish.methods.lookahead.config import Config, Training
 from planish.methods.lookahead.data import Header
 from planish.methods.lookahead.dumping.folder import Dump, Shard, Writer
 from planish.methods.lookahead.running.train import TRAINING, train
-from planish.methods.lookahead.train.bank import Bank, Labelled, Token, split_documents
+from planish.methods.lookahead.train.bank import (
+    Bank,
+    Labelled,
+    Token,
+    decisions,
+    split_documents,
+)
 from planish.methods.lookahead.train.batches import rows_of
 from planish.methods.lookahead.train.fit import fit
-from planish.methods.lookahead.train.losses import gated_scores, pair_logits, pair_loss
+from planish.methods.lookahead.train.losses import (
+    gated_scores,
+    pair_logits,
+    pair_loss,
+    ranking_loss,
+)
 from planish.methods.lookahead.train.measure import (
     Judged,
     best_shift,
@@ -157,6 +168,39 @@ def test_the_focal_loss_is_bce_where_gamma_is_0_and_less_where_it_is_sure() -> N
     assert pair_loss(logits, labels, weights, smoothing=0.1) > plain
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_the_ranking_loss_is_its_definition(seed: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    logits = torch.randn(3, 6, generator=draw, dtype=torch.float64) * 3
+    labels = (torch.rand(3, 6, generator=draw) < 0.4).double()
+    weights = torch.rand(3, 6, generator=draw).double() * (torch.rand(3, 6, generator=draw) < 0.8)
+    rows = []
+    for one, needed, weight in zip(logits, labels > 0.5, weights, strict=True):
+        free = one[~needed & (weight > 0)].exp().sum()
+        mine = needed & (weight > 0)
+        if mine.any():
+            each = -(one[mine].exp() / (one[mine].exp() + free)).log()
+            rows.append((each * weight[mine]).sum() / weight[mine].sum())
+    wanted = torch.stack(rows).mean() if rows else torch.zeros((), dtype=torch.float64)
+    torch.testing.assert_close(ranking_loss(logits, labels, weights), wanted)
+
+
+def test_the_ranking_loss_is_0_without_rivals_and_without_needs() -> None:
+    logits = torch.tensor([[1.0, -2.0], [0.5, 0.5]], requires_grad=True)
+    loss = ranking_loss(logits, torch.tensor([[1.0, 1.0], [0.0, 0.0]]), torch.ones(2, 2))
+    loss.backward()
+    assert loss.item() == pytest.approx(0.0)
+    assert logits.grad is not None
+    assert bool(torch.isfinite(logits.grad).all())
+
+
+def test_decisions_are_the_ends_of_prompts_and_every_interval_behind_them() -> None:
+    stretch = torch.tensor([0] * 5 + [3] * 9)
+    assert decisions(stretch, 4) == [0, 1, 4, 5, 6, 9, 10, 13]
+    assert decisions(stretch[:0], 4) == []
+
+
 # ---- rows
 
 
@@ -278,11 +322,18 @@ def test_a_world_of_entities_is_learnt(tmp_path: Path, loss: Any, negatives: Any
     assert fitted.curve[-1]["objective"] > fitted.curve[0]["objective"] - 0.05
 
 
-def test_infonce_learns_to_rank(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("loss", "negatives"), [("infonce", "uniform"), ("softmax", "all")])
+def test_what_ranks_learns_to_rank(tmp_path: Path, loss: Any, negatives: Any) -> None:
     from planish.methods.lookahead.train.lessons import new_indexer
 
     dials = Training(
-        loss="infonce", epochs=8, learning_rate=1e-2, rank=ENTITIES, num_heads=4, aim=0.3
+        loss=loss,
+        negatives=negatives,
+        epochs=8,
+        learning_rate=1e-2,
+        rank=ENTITIES,
+        num_heads=4,
+        aim=0.3,
     )
     torch.manual_seed(0)
     retriever: Any = new_indexer(_header(), ("l0",), dials).retrievers["l0"]
@@ -428,7 +479,10 @@ def test_a_place_that_cannot_be_is_told_before_the_training(tmp_path: Path) -> N
     assert not runs.exists()
 
 
-@pytest.mark.parametrize("preset", [_DIALS, _DIALS.model_copy(update={"loss": "infonce"})])
+@pytest.mark.parametrize(
+    "preset",
+    [_DIALS, *(_DIALS.model_copy(update={"loss": loss}) for loss in ("infonce", "softmax"))],
+)
 def test_a_training_that_diverges_blames_its_learning_rate(
     tmp_path: Path, preset: Training
 ) -> None:

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = ["Config", "Dumping", "Initial", "Loss", "Negatives", "RuleName", "Training"]
 
 RuleName = Literal["mass", "head", "needs"]
-Loss = Literal["bce", "focal", "infonce"]
+Loss = Literal["bce", "focal", "softmax", "infonce"]
+Tokens = Literal["all", "decisions"]
 Negatives = Literal["uniform", "all"]
 Initial = Literal["random", "queries"]
 
@@ -101,6 +102,10 @@ class Training(_Dials):
     )
     head_mass: float = Field(0.3, gt=0, lt=1, description="Rule head: what one head must give.")
     interval: int = Field(64, ge=1, description="Tokens that a decision must serve.")
+    tokens: Tokens = Field(
+        "all",
+        description="Learned from: all that were sampled, or those at which decoding decides.",
+    )
     sink_tokens: int = Field(0, ge=0, description="First tokens, which stay without a label.")
     recent_tokens: int = Field(128, ge=1, description="Last tokens, which stay without a label.")
     max_positives: int = Field(512, ge=1, description="Needed chunks of one token, at most.")
@@ -110,7 +115,11 @@ class Training(_Dials):
     init: Initial = Field(
         "random", description="Or start from the backbone's own query projection, where it fits."
     )
-    loss: Loss = Field("bce", description="infonce is an ablation.")
+    loss: Loss = Field(
+        "bce",
+        description="softmax ranks: a needed chunk against all that are not; infonce is an "
+        "ablation.",
+    )
     gamma: float = Field(2.0, ge=0, description="Of the focal loss.")
     negatives: Negatives = Field(
         "uniform", description="Drawn anew each epoch, or every chunk of the document."

@@ -63,6 +63,8 @@ class Text:
 def stretches(text: Text, header: Header) -> tuple[tuple[int, int], ...]:
     """Which tokens are sampled: drawn stretches of the prompt, and all of the continuation.
 
+    The continuation's begins with the prompt's last token: a decision may fall there already.
+
     Returns:
         (position of the first token, tokens), rising and apart; the same for the same seed.
     """
@@ -70,13 +72,14 @@ def stretches(text: Text, header: Header) -> tuple[tuple[int, int], ...]:
     wanted, prompt = header.run_tokens, len(text.prompt)
     found: list[tuple[int, int]] = []
     # The first quarter has too little history to choose from.
-    room = range(prompt // 4, prompt - wanted + 1)
+    room = range(prompt // 4, prompt - wanted)
     for _ in range(header.prompt_runs if room else 0):
         start = draw.choice(room)
         if all(abs(start - other) >= wanted for other, _ in found):
             found.append((start, wanted))
     if text.continuation:
-        found.append((prompt, len(text.continuation)))
+        begin = max(prompt - 1, 0)
+        found.append((begin, text.length - begin))
     return tuple(sorted(found))
 
 

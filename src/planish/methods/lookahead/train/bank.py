@@ -29,7 +29,9 @@ from planish.methods.lookahead.labels import (
 )
 from planish.records import BadInput
 
-__all__ = ["Bank", "Labelled", "limits_of", "read_labels", "rule_of", "split_documents"]
+__all__ = [
+    "Bank", "Labelled", "decisions", "limits_of", "read_labels", "rule_of", "split_documents",
+]  # fmt: skip
 
 
 def rule_of(dials: Training) -> Rule:
@@ -149,7 +151,7 @@ def read_labels(
     *,
     keep: bool = False,
 ) -> Labelled:
-    """Labels every sampled token of the documents.
+    """Labels the sampled tokens of the documents, or those of them at which decoding decides.
 
     Args:
         read: the dump that a document is in.
@@ -163,7 +165,10 @@ def read_labels(
         share_C = labels.positive_NC.float().sum(0) / labels.known_N.sum().clamp_min(1)
         common_C = torch.where(share_C > dials.common_share, dials.common_weight, 1.0)
         kept: list[int] = []
-        for row in range(len(sampled.positions_N)):
+        rows: Sequence[int] = range(len(sampled.positions_N))
+        if dials.tokens == "decisions":
+            rows = decisions(sampled.stretch_N, limits.interval)
+        for row in rows:
             candidates = labels.candidate_NC[row].nonzero().flatten()
             if not labels.known_N[row] or not len(candidates):
                 found.unlabelled += int(not labels.known_N[row])
@@ -185,6 +190,21 @@ def read_labels(
         if keep:
             mass_NC = window_mass(sampled.mass, sampled.stretch_N, limits.interval)
             found.masses.append(mass_NC[kept] / limits.interval)
+    return found
+
+
+def decisions(stretch_N: Tensor, interval: int) -> list[int]:
+    """Sampled tokens at which decoding may decide, as if each stretch were a reply.
+
+    The first is the last of a prompt, fed alone where all before it is read at once; else the
+    first decision is behind the reply's first token. From there on every `interval` tokens.
+
+    Args:
+        stretch_N: tokens of one stretch follow one another.
+    """
+    begin_N = torch.searchsorted(stretch_N.contiguous(), stretch_N.contiguous())
+    offset_N = torch.arange(len(stretch_N)) - begin_N
+    found: list[int] = (offset_N % interval < 2).nonzero().flatten().tolist()
     return found
 
 

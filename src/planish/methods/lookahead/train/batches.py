@@ -28,7 +28,7 @@ def rows_of(bank: Bank, dials: Training) -> datasets.Dataset:
     """The labelled tokens of a bank as a data set that draws its negatives itself.
 
     Tokens that need nothing have only negatives under `negatives="all"`, and with `uniform` as
-    many as a token with one positive; InfoNCE leaves them out.
+    many as a token with one positive; losses that rank leave them out.
 
     Raises:
         BadInput: no token needs anything.
@@ -41,7 +41,7 @@ def rows_of(bank: Bank, dials: Training) -> datasets.Dataset:
             where="labels",
             fix="lower --head-mass or --min-layers, or take rule mass with --among evictable",
         )
-    if dials.loss != "infonce":
+    if dials.loss not in ("infonce", "softmax"):
         rows = list(range(len(tokens)))
     dataset = datasets.Dataset.from_dict({"query": rows})
     dataset.set_transform(_Rows(bank, dials))

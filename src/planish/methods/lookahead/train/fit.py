@@ -28,7 +28,7 @@ from transformers import PrinterCallback, TrainerCallback
 from planish.methods.lookahead.config import Training
 from planish.methods.lookahead.train.bank import Bank
 from planish.methods.lookahead.train.batches import rows_of
-from planish.methods.lookahead.train.losses import PairLoss, gated_scores
+from planish.methods.lookahead.train.losses import PairLoss, RankingLoss, gated_scores
 from planish.methods.lookahead.train.measure import (
     Judged,
     best_shift,
@@ -253,6 +253,8 @@ def _loss(model: Any, dials: Training) -> nn.Module:
             model, scale=1.0, similarity_fct=gated_scores
         )
         return loss
+    if dials.loss == "softmax":
+        return RankingLoss(model)
     gamma = dials.gamma if dials.loss == "focal" else 0.0
     return PairLoss(model, gamma=gamma, smoothing=dials.label_smoothing)
 

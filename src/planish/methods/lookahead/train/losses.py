@@ -1,6 +1,7 @@
 """Losses over pairs of a token and a chunk, and the similarity that they share.
 
     PairLoss(model, gamma=2.0)(sentence_features, labels)
+    RankingLoss(model)(sentence_features, labels)
     MultipleNegativesRankingLoss(model, scale=1.0, similarity_fct=gated_scores)
 
 A query's embedding is its heads, their gates and the bias in one row, so that any loss of
@@ -19,7 +20,9 @@ from torch import Tensor, nn
 
 from planish.models.memory.scorer import HEAD_DIM
 
-__all__ = ["PairLoss", "gated_scores", "pair_logits", "pair_loss", "unpack"]
+__all__ = [
+    "PairLoss", "RankingLoss", "gated_scores", "pair_logits", "pair_loss", "ranking_loss", "unpack",
+]  # fmt: skip
 
 
 def unpack(embedding_BX: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -68,6 +71,27 @@ def pair_loss(
     return (loss * weights).sum() / weights.sum().clamp_min(1e-9)
 
 
+def ranking_loss(logits_BP: Tensor, labels_BP: Tensor, weights_BP: Tensor) -> Tensor:
+    """Cross-entropy of each needed chunk against all of its token that are not needed.
+
+    What stays is the best so many, so their order is what counts; a BCE is mostly about how
+    likely each chunk is by itself. Other needed chunks are no rivals. The mean is over a token's
+    needed chunks first, then over tokens.
+
+    Args:
+        labels_BP: 1 or 0. weights_BP: of needed chunks; 0 leaves a pair out.
+    """
+    needed_BP = (labels_BP > 0.5) & (weights_BP > 0)
+    rivals_BP = logits_BP.masked_fill(needed_BP | (weights_BP == 0), -torch.inf)
+    # A finite floor: without any rival, -inf would have no gradient but NaN.
+    rivals_B1 = rivals_BP.logsumexp(1, keepdim=True).clamp_min(-1e4)
+    loss_BP = torch.logaddexp(logits_BP, rivals_B1) - logits_BP
+    weights_BP = weights_BP * needed_BP
+    total_B = weights_BP.sum(1)
+    loss_B = (loss_BP * weights_BP).sum(1) / total_B.clamp_min(1e-9)
+    return loss_B.sum() / (total_B > 0).sum().clamp_min(1)
+
+
 class PairLoss(nn.Module):
     """BCE or focal loss as sentence-transformers calls it.
 
@@ -88,14 +112,44 @@ class PairLoss(nn.Module):
             sentence_features: the query column and the chunks column, as the towers prepared them.
             labels: [B,P,2]: label and weight of each pair; weight 0 where a row is filled up.
         """
-        query, chunks = sentence_features
-        embedding_BX = self.model(query)["sentence_embedding"].float()
-        keys_UD = self.model(chunks)["sentence_embedding"].float()
-        logits_BP = pair_logits(embedding_BX, keys_UD[chunks["gather"]])
         return pair_loss(
-            logits_BP, labels[..., 0], labels[..., 1], gamma=self.gamma, smoothing=self.smoothing
+            _logits_of(self.model, sentence_features),
+            labels[..., 0],
+            labels[..., 1],
+            gamma=self.gamma,
+            smoothing=self.smoothing,
         )
 
     def get_config_dict(self) -> dict[str, Any]:
         """For sentence-transformers' records."""
         return {"gamma": self.gamma, "smoothing": self.smoothing}
+
+
+class RankingLoss(nn.Module):
+    """`ranking_loss` as sentence-transformers calls it.
+
+    Args:
+        model: the dual encoder.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, sentence_features: Iterable[dict[str, Any]], labels: Tensor) -> Tensor:
+        """The loss of a batch; see `PairLoss.forward`."""
+        return ranking_loss(
+            _logits_of(self.model, sentence_features), labels[..., 0], labels[..., 1]
+        )
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """For sentence-transformers' records."""
+        return {}
+
+
+def _logits_of(model: nn.Module, sentence_features: Iterable[dict[str, Any]]) -> Tensor:
+    """[B,P] of the query column and the chunks column, as the towers prepared them."""
+    query, chunks = sentence_features
+    embedding_BX = model(query)["sentence_embedding"].float()
+    keys_UD = model(chunks)["sentence_embedding"].float()
+    return pair_logits(embedding_BX, keys_UD[chunks["gather"]])

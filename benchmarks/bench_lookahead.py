@@ -5,12 +5,10 @@
 
 `embedded:recall` reads documents of RULER's thirteen families and of the two extra ones; the same
 documents are decoded under every arm at equal bytes (resident and digests, free places included).
-Indexers are trained with different seeds on dumps of `recall:lookup:384`, a family that is not
-among those reported, with
+Indexers are trained with different seeds on documents of families that are not among those
+reported, each by
 
-    planish lookahead dump --model embedded:recall --task recall:lookup:384 --out DUMP
-        --chunk-tokens 8 --pooling mean --prompt-runs 0 --limit 2200 --seed 0    (and --seed 1)
-    planish lookahead train --dump DUMP DUMP1 --out DIR --preset tiny --seed SEED ...
+    python -m planish.methods.lookahead.building --out DIR --seed SEED
 
 The first indexer is evaluated against every arm, the others alone: seeds of the indexer. Intervals
 are over documents.

@@ -49,7 +49,7 @@ def main() -> None:
         print(f"  {last.bytes.host:,} on the host, {moved:,} moved; {same} tokens as dense")
 
     if "recall" in MODELS:  # a tiny reader of long contexts, with a trained indexer
-        reader = load("embedded:recall?lookahead=embedded")
+        reader = load("embedded:recall?lookahead=embedded&chunks=32")
         text = f"{'640 641 ' * 99}; 7 300 = 401 402 403 404 {'650 ' * 99}? #0 7 300 :"
         replies = reader.generate([user(text)], Sampling(temperature=0, max_tokens=12))
         print(replies[0][0].text)

@@ -153,6 +153,21 @@ def test_the_budget_comes_from_the_indexer_and_options_override_it(made, tmp_pat
     assert (budget.recent_tokens, budget.sink_tokens, budget.fallback_ratio) == (16, 0, 0.5)
 
 
+def test_an_indexer_that_ranks_fills_the_cap_unless_a_threshold_is_told(made, tmp_path):
+    folder, _ = made
+    indexer = save_indexer(tmp_path / "ranking", folder, notes={"ranks": True})
+    model = load(f"hf:{folder}")
+    kept = [
+        open_memory(model.model, str(indexer), options).budget.min_chunks
+        for options in (
+            MemoryOptions(),
+            MemoryOptions(chunks=32),
+            MemoryOptions(chunks=32, threshold=0.4),
+        )
+    ]
+    assert kept == [0, 32, 0]
+
+
 def test_a_cap_alone_brings_a_recent_window_that_fits(made):
     folder, indexer = made
     model = load(f"hf:{folder}?lookahead={indexer}&chunks=32")

@@ -2,9 +2,9 @@
 
     python -m planish.methods.lookahead.building --out DIR --seed 0
 
-Two dumps of `TASK`, a family that no evaluation draws, and one training with the dials below: the
-stages `dump` and `train` as they are typed, nothing else. About fifteen minutes of one core. On one
-machine the same seed gives the same files.
+Dumps of `TASKS` and one training with the dials below: the stages `dump` and `train` as they are
+typed, nothing else. About half an hour of one core. On one machine the same seed gives the same
+files.
 """
 
 from __future__ import annotations
@@ -21,45 +21,60 @@ from pathlib import Path
 from planish.methods.lookahead.config import Dumping, Training
 from planish.records import write_text
 
-__all__ = ["DUMPING", "LAYERS", "MODEL", "TASK", "TRAINING", "build", "main"]
+__all__ = ["DUMPING", "LAYERS", "MODEL", "TASKS", "TRAINING", "build", "main"]
 
-MODEL, TASK = "embedded:recall", "recall:lookup:384"
+MODEL = "embedded:recall"
+TASKS = (("recall:lookup:384", 2200), ("recall:lookup:384", 2200), ("recall:study:384", 2200))
+"""What each dump is of, and documents. No evaluation draws these families."""
+
 LAYERS = ("l1",)
 """The layer whose keys tell best which records a chunk holds, by linear probes."""
 
-_DOCUMENTS, _DUMPS = 2200, 2
-
 DUMPING = Dumping.tiny().model_copy(
-    update={"chunk_tokens": 8, "pooling": "mean", "prompt_runs": 0, "batch_size": 32}
+    update={
+        "chunk_tokens": 4,
+        "pooling": "mean-min-max",
+        "prompt_runs": 0,
+        "continuation": 66,
+        "batch_size": 32,
+    }
 )
 TRAINING = Training.tiny().model_copy(
     update={
-        "rule": "head",
+        "rule": "needs",
+        "tokens": "decisions",
+        "loss": "softmax",
         "recent_tokens": 16,
         "sink_tokens": 0,
         "init": "random",
         "num_heads": 8,
-        "epochs": 3,
+        "epochs": 10,
+        "batch_size": 32,
+        "learning_rate": 3e-3,
+        "patience": 10,
+        "validation_share": 0.05,
     }
 )
 
 
-def build(out: Path, *, seed: int = 0, documents: int = _DOCUMENTS) -> dict[str, object]:
+def build(
+    out: Path, *, seed: int = 0, tasks: Sequence[tuple[str, int]] = TASKS
+) -> dict[str, object]:
     """Dumps, trains, and leaves the indexer in `out` with how it was made.
 
     Args:
-        documents: of each of the two dumps.
+        tasks: of each dump, and documents.
     """
     from planish.methods.lookahead.running.dump import dump
     from planish.methods.lookahead.running.train import train
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        dumps = tuple(root / f"dump-{number}" for number in range(_DUMPS))
-        for number, place in enumerate(dumps):
-            dials = DUMPING.model_copy(update={"seed": seed * _DUMPS + number})
+        dumps = tuple(root / f"dump-{number}" for number in range(len(tasks)))
+        for number, (place, (task, limit)) in enumerate(zip(dumps, tasks, strict=True)):
+            dials = DUMPING.model_copy(update={"seed": seed * len(tasks) + number})
             dump(
-                model=MODEL, task=TASK, out=place, limit=documents, config=dials,
+                model=MODEL, task=task, out=place, limit=limit, config=dials,
                 runs=root / "runs", json=True,
             )  # fmt: skip
         made = root / "indexer"
@@ -72,15 +87,16 @@ def build(out: Path, *, seed: int = 0, documents: int = _DOCUMENTS) -> dict[str,
         for file in sorted(made.iterdir()):
             digests[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
             shutil.copyfile(file, out / file.name)
-    return note(out, seed=seed, documents=documents, digests=digests)
+    return note(out, seed=seed, tasks=tasks, digests=digests)
 
 
-def note(out: Path, *, seed: int, documents: int, digests: dict[str, str]) -> dict[str, object]:
+def note(
+    out: Path, *, seed: int, tasks: Sequence[tuple[str, int]], digests: dict[str, str]
+) -> dict[str, object]:
     """Writes `build.json`: how the indexer in `out` was made, and the hashes of its files."""
     facts: dict[str, object] = {
         "model": MODEL,
-        "task": TASK,
-        "documents": documents * _DUMPS,
+        "tasks": list(tasks),
         "layers": LAYERS,
         "seed": seed,
         "dumping": DUMPING.model_dump(),

@@ -11,11 +11,17 @@ from typing import Annotated, Literal, Self
 from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Config", "Dumping", "Initial", "Loss", "Negatives", "RuleName", "Training"]
+__all__ = [
+    "RANKING", "Config", "Dumping", "Initial", "Loss", "Negatives", "RuleName", "Tokens",
+    "Training",
+]  # fmt: skip
 
 RuleName = Literal["mass", "head", "needs"]
 Loss = Literal["bce", "focal", "softmax", "infonce"]
 Tokens = Literal["all", "decisions"]
+RANKING: tuple[Loss, ...] = ("softmax", "infonce")
+"""Losses that tell which chunks are needed most, and not how likely each is."""
+
 Negatives = Literal["uniform", "all"]
 Initial = Literal["random", "queries"]
 

@@ -6,7 +6,9 @@
 
 In a model's name it reads `hf:./checkpoint?lookahead=indexer&chunks=32&recent=64`. Where an option
 is left out, the budget that the indexer was saved with counts (`indexer.json`, under
-`notes.budget`), and else the defaults of `Budget`. Heavy libraries come only with `open_memory`.
+`notes.budget`), and else the defaults of `Budget`. An indexer that was taught to rank
+(`notes.ranks`) says which chunks are needed most, not how many: it fills the cap that is given,
+unless a threshold is. Heavy libraries come only with `open_memory`.
 """
 
 from __future__ import annotations
@@ -179,7 +181,8 @@ def open_memory(
     indexer = MemoryIndexer.from_pretrained(path)
     chunk_tokens = int(indexer.config.chunk_tokens)
     indexer.check(Backbone.of(model).fingerprint(), chunk_tokens)
-    budget = _budget(_saved(indexer.config), options, chunk_tokens, str(path))
+    ranks = bool(_notes(indexer.config).get("ranks"))
+    budget = _budget(_saved(indexer.config), options, chunk_tokens, str(path), ranks=ranks)
     check_budget(budget, chunk_tokens)
     indexer.to(model.device).eval()
     return Memory(indexer, budget, _identity(path, budget), host=host)
@@ -246,13 +249,22 @@ def _indexers() -> list[str]:
 
 def _saved(config: Any) -> Mapping[str, Any]:
     """The budget that the indexer was saved with, as far as there is one."""
-    notes = getattr(config, "notes", None)
-    found = notes.get("budget") if isinstance(notes, Mapping) else None
+    found = _notes(config).get("budget")
     return {"mode": config.mode, **(found if isinstance(found, Mapping) else {})}
 
 
+def _notes(config: Any) -> Mapping[str, Any]:
+    notes = getattr(config, "notes", None)
+    return notes if isinstance(notes, Mapping) else {}
+
+
 def _budget(
-    saved: Mapping[str, Any], options: MemoryOptions, chunk_tokens: int, where: str
+    saved: Mapping[str, Any],
+    options: MemoryOptions,
+    chunk_tokens: int,
+    where: str,
+    *,
+    ranks: bool = False,
 ) -> Budget:
     given = {_NAMES[name]: value for name, value in options.model_dump(exclude_none=True).items()}
     told = {**saved, **given}
@@ -260,6 +272,8 @@ def _budget(
     if cap is not None and "recent_tokens" not in told:
         usual = Budget.model_fields["recent_tokens"].default
         told["recent_tokens"] = max(1, min(usual, cap * chunk_tokens // _RECENT_SHARE))
+    if ranks and cap is not None and "threshold" not in given:
+        told["min_chunks"] = cap
     try:
         return Budget(**told)
     except ValidationError as error:

@@ -324,5 +324,21 @@ def drill(draw: random.Random, length: int, most: int = 12) -> Document:
     return _among_filler(draw, length, shuffled, question, records)
 
 
-TRAINING: dict[str, Family] = {"drill": drill, "lookup": partial(drill, most=3)}
+def study(draw: random.Random, length: int) -> Document:
+    """All records of an entity, or a chain of three or four, among nothing but records; for
+    training: no family asks so."""
+    if draw.random() < 0.5:
+        chain = _chain(draw, draw.choice((3, 4)))
+        return _among_records(draw, length, chain, _asking([chain[-1].key]), chain[::-1])
+    mark, number = draw.choice((("*", 4), ("+", 12)))
+    entity = draw.choice(ENTITIES)
+    asked = _listed(draw, entity, min(number, (length - 4) // RECORD_WORDS))
+    return _among_records(draw, length, asked, ["?", str(entity), mark, ":"], asked)
+
+
+TRAINING: dict[str, Family] = {
+    "drill": drill,
+    "lookup": partial(drill, most=3),
+    "study": study,
+}
 """For training only: what is learned from these is evaluated on the families."""

@@ -15,7 +15,7 @@ from typing import Any
 import datasets
 import torch
 
-from planish.methods.lookahead.config import Training
+from planish.methods.lookahead.config import RANKING, Training
 from planish.methods.lookahead.train.bank import Bank
 from planish.records import BadInput
 
@@ -41,7 +41,7 @@ def rows_of(bank: Bank, dials: Training) -> datasets.Dataset:
             where="labels",
             fix="lower --head-mass or --min-layers, or take rule mass with --among evictable",
         )
-    if dials.loss not in ("infonce", "softmax"):
+    if dials.loss not in RANKING:
         rows = list(range(len(tokens)))
     dataset = datasets.Dataset.from_dict({"query": rows})
     dataset.set_transform(_Rows(bank, dials))

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from planish.methods.lookahead.config import Training
+from planish.methods.lookahead.config import RANKING, Training
 from planish.methods.lookahead.data import Header
 from planish.methods.lookahead.dumping.folder import Document, Dump
 from planish.methods.lookahead.train.bank import (
@@ -157,7 +157,10 @@ def new_indexer(
         # that was trained on contexts of 384 tokens finds nothing in contexts of 2,048 (measured).
         rope=Rope(dim=2),
         mode=mode,
-        notes={"budget": budget.model_dump(exclude_defaults=True)},
+        notes={
+            "budget": budget.model_dump(exclude_defaults=True),
+            "ranks": dials.loss in RANKING,
+        },
     )
     return MemoryIndexer.new(config, tuple(layers), dials.seed)
 

@@ -13,7 +13,7 @@ there already, and says on how much.
 What this shows is how well the rules name mistakes that people made on purpose in code that is
 close to a reference. Models' own failures are less tidy and often have no single name.
 
-Predictions, fixed before any program of the "report" split was looked at (the issue's):
+Predictions, fixed before any program of the "report" split was looked at:
 
 1. Macro-F1 over the seven categories, of the programs that got an answer, is at least 0.80.
 2. It abstains on at most 20 %.

@@ -20,7 +20,7 @@ from planish.methods.mistakes.observing.structure import ast_diff
 from planish.methods.mistakes.repairing.roles import Roles, function_name
 from planish.methods.mistakes.repairing.source import read
 
-__all__ = ["structure"]
+__all__ = ["is_library_call", "structure"]
 
 _MODULES = (
     "bisect",
@@ -52,6 +52,12 @@ _IN_PLACE = frozenset(
 _NEW_TEXT = frozenset(
     {"strip", "lstrip", "rstrip", "lower", "upper", "title", "replace", "capitalize", "zfill"}
 )
+
+
+def is_library_call(node: ast.Call) -> bool:
+    """Whether a call is, by its name, one of the library that can be misused."""
+    name = function_name(node)
+    return name in _LIBRARY and name not in _PLAIN_CALLS
 
 
 def structure(task: CodeTask, code: str) -> Iterator[Evidence]:
@@ -179,7 +185,7 @@ def _call(node: ast.Call, found: dict[str, Counter[str]]) -> None:
         found["index"][f"{name} of {len(node.args)}"] += 1
     elif name in ("str", "format", "join", "list", "tuple"):
         found["text"][name] += 1
-    elif name in _LIBRARY and name not in _PLAIN_CALLS:
+    elif is_library_call(node):
         found["call"][name] += 1
         for keyword in node.keywords:
             found["call"][f"{keyword.arg}="] += 1

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from planish.methods.mistakes.data import CodeTask, Evidence, Observation, Search
 from planish.methods.mistakes.ruling.behaving import behaviour
 from planish.methods.mistakes.ruling.mending import agreement, mended
+from planish.methods.mistakes.ruling.placing import places
 from planish.methods.mistakes.ruling.reading import structure
 
 __all__ = ["signals"]
@@ -50,6 +51,7 @@ def signals(
         *seen,
         *repairs,
         *text,
+        *places(task, code),
         *_written(seen, search),
         *_residual(observation, repairs, text, explained),
     )

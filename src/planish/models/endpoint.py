@@ -141,7 +141,7 @@ class EndpointModel:
             base_url=self.base_url,
             max_retries=0,
             timeout=timeout,
-            # A quarter less of this process a call than the library's own default.
+            # A quarter less processor time a call than with the library's own default.
             http_client=openai.DefaultAioHttpClient(timeout=timeout),
         )
 
@@ -180,7 +180,7 @@ class EndpointModel:
         import openai
 
         causes = [error]
-        while isinstance(cause := causes[-1].__cause__, Exception):
+        while isinstance(cause := causes[-1].__cause__ or causes[-1].__context__, Exception):
             causes.append(cause)
         for cause in causes:
             if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):

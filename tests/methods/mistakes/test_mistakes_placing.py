@@ -92,6 +92,18 @@ def test_the_same_code_has_no_places_and_what_is_no_code_none_either() -> None:
     assert kinds("def f(:") == kinds("\0") == kinds("x = " + "(" * 3000) == {}
 
 
+@pytest.mark.parametrize("terms", [300, 500, 900])
+def test_what_is_nested_deeply_says_nothing(terms: int) -> None:
+    found = kinds("def f(words, size):\n    return " + "+".join(["1"] * terms))
+    assert max(found.values(), default=0.0) < 0.1
+
+
+def test_a_module_is_foreign_by_its_name() -> None:
+    reference = "import math\ndef f(x):\n    return math.sqrt(x)\n"
+    assert "foreign import" not in kinds("import math\n" + reference, reference)
+    assert "foreign import" in kinds(reference.replace("math", "cmath"), reference)
+
+
 def test_code_with_nothing_in_common_says_next_to_nothing() -> None:
     found = kinds("class F:\n    pass\n")
     assert max(found.values()) < 0.2

@@ -166,6 +166,9 @@ def test_an_indexer_that_ranks_fills_the_cap_unless_a_threshold_is_told(made, tm
         )
     ]
     assert kept == [0, 32, 0]
+    notes = {"ranks": True, "budget": {"max_chunks": 24, "recent_tokens": 16}}
+    indexer = save_indexer(tmp_path / "capped", folder, notes=notes)
+    assert open_memory(model.model, str(indexer), MemoryOptions()).budget.min_chunks == 24
 
 
 def test_a_cap_alone_brings_a_recent_window_that_fits(made):

@@ -110,7 +110,8 @@ class Training(_Dials):
     interval: int = Field(64, ge=1, description="Tokens that a decision must serve.")
     tokens: Tokens = Field(
         "all",
-        description="Learned from: all that were sampled, or those at which decoding decides.",
+        description="Learned from: all that were sampled, or those at which decoding decides, "
+        "were each stretch a reply.",
     )
     sink_tokens: int = Field(0, ge=0, description="First tokens, which stay without a label.")
     recent_tokens: int = Field(128, ge=1, description="Last tokens, which stay without a label.")

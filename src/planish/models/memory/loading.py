@@ -7,8 +7,8 @@
 In a model's name it reads `hf:./checkpoint?lookahead=indexer&chunks=32&recent=64`. Where an option
 is left out, the budget that the indexer was saved with counts (`indexer.json`, under
 `notes.budget`), and else the defaults of `Budget`. An indexer that was taught to rank
-(`notes.ranks`) says which chunks are needed most, not how many: it fills the cap that is given,
-unless a threshold is. Heavy libraries come only with `open_memory`.
+(`notes.ranks`) says which chunks are needed most, not how many: it fills the cap, unless a
+threshold is given. Heavy libraries come only with `open_memory`.
 """
 
 from __future__ import annotations
@@ -272,8 +272,8 @@ def _budget(
     if cap is not None and "recent_tokens" not in told:
         usual = Budget.model_fields["recent_tokens"].default
         told["recent_tokens"] = max(1, min(usual, cap * chunk_tokens // _RECENT_SHARE))
-    if ranks and cap is not None and "threshold" not in given:
-        told["min_chunks"] = cap
+    if ranks and "threshold" not in given:
+        told.setdefault("min_chunks", told.get("max_chunks") or 0)
     try:
         return Budget(**told)
     except ValidationError as error:

@@ -9,6 +9,10 @@ less, and by the one in use where it surely gives back more than the budget of a
 are clear after a few seeds, since nothing was lost there; only the others are played on, so that a
 small loss is told from luck. The seeds are the same all through an evolution, for nobody is chosen
 for what it wins on them; so the first library is played there once.
+
+What is still in doubt after the last look is let through: losses of about one per cent are.
+"Surely" holds for one look at one cell, and is not corrected for how many there are; the more
+cells, the more often a harmless patch is refused.
 """
 
 from __future__ import annotations

@@ -197,7 +197,7 @@ def decisions(stretch_N: Tensor, interval: int) -> list[int]:
     """Sampled tokens at which decoding may decide, as if each stretch were a reply.
 
     The first is the last of a prompt, fed alone where all before it is read at once; else the
-    first decision is behind the reply's first token. From there on every `interval` tokens.
+    first decision is behind the reply's first token. From either on every `interval` tokens.
 
     Args:
         stretch_N: tokens of one stretch follow one another.

@@ -31,16 +31,18 @@ def ast_diff(reference: str, code: str) -> AstDiff:
     """Compares statements (of compound ones the heads) and structure.
 
     Args:
-        reference, code: Python; what cannot be parsed has nothing in common with anything.
+        reference, code: Python; what cannot be parsed, or is nested too deeply to be gone through,
+            has nothing in common with anything.
     """
     one, other = _parsed(reference), _parsed(code)
     if one is None or other is None:
         return AstDiff()
-    left, right = list(_statements(one)), list(_statements(other))
-    return AstDiff(
-        share=_share(Counter(_edges(one)), Counter(_edges(other))),
-        reordered=left != right and Counter(left) == Counter(right),
-    )
+    try:
+        left, right = list(_statements(one)), list(_statements(other))
+        share = _share(Counter(_edges(one)), Counter(_edges(other)))
+    except RecursionError:
+        return AstDiff()
+    return AstDiff(share=share, reordered=left != right and Counter(left) == Counter(right))
 
 
 def _parsed(code: str) -> ast.Module | None:

@@ -70,13 +70,19 @@ _TESTS = {(ast.If, "test"), (ast.While, "test"), (ast.IfExp, "test"), (ast.compr
 
 
 def places(task: CodeTask, code: str) -> Iterator[Evidence]:
-    """Evidence of the places in which the code differs from the reference, by their kind."""
+    """Evidence of the places in which the code differs from the reference, by their kind.
+
+    None of code that cannot be read, or is nested too deeply to be gone through.
+    """
     reference, source = read(task.reference), read(code)
     if reference is None or source is None:
         return
-    known, imported = _bare(reference.tree), _bare(source.tree)
-    found = _lifted(list(_differing(reference.tree, source.tree, ())))
-    if imported > known:
+    foreign = _take_imports(source.tree) - _take_imports(reference.tree)
+    try:
+        found = _lifted(list(_differing(reference.tree, source.tree, ())))
+    except RecursionError:
+        return
+    if foreign:
         yield Evidence(
             rule="foreign import",
             category="MLA",
@@ -107,9 +113,12 @@ def places(task: CodeTask, code: str) -> Iterator[Evidence]:
     )
 
 
-def _bare(tree: ast.Module) -> int:
-    """Takes docstrings and imports inside functions and classes out; returns how many imports."""
-    imports = 0
+def _take_imports(tree: ast.Module) -> set[str]:
+    """Takes docstrings and imports out of a tree, and returns the modules that were imported.
+
+    A block is left as it is where nothing else stands in it.
+    """
+    modules: set[str] = set()
     for node in ast.walk(tree):
         for name in ("body", "orelse"):
             block = getattr(node, name, None)
@@ -118,9 +127,13 @@ def _bare(tree: ast.Module) -> int:
             if name == "body" and isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
                 block = block[1:] if len(block) > 1 and _is_text(block[0]) else block
             kept = [each for each in block if not isinstance(each, ast.Import | ast.ImportFrom)]
-            imports += len(block) - len(kept) if kept else 0
+            for each in block:
+                if isinstance(each, ast.Import):
+                    modules |= {alias.name for alias in each.names}
+                elif isinstance(each, ast.ImportFrom):
+                    modules.add(each.module or ".")
             setattr(node, name, kept or block)
-    return imports
+    return modules
 
 
 def _is_text(statement: ast.AST) -> bool:

@@ -28,6 +28,7 @@ from planish.models.base import Watcher
 from planish.models.wire import (
     CallFailed,
     check_images,
+    connection_failure,
     read_reply,
     request_body,
     request_content,
@@ -163,35 +164,12 @@ class EndpointModel:
             response = error.response
             raise status_failure(response.status_code, response.headers, response.text) from None
         except (TimeoutError, openai.APIConnectionError) as error:
-            raise self._unanswered(error) from None
+            raise connection_failure(error, self.timeout) from None
         except openai.OpenAIError as error:
             raise CallFailed("client error", str(error)) from None
         reply = read_reply(content)
         self._answered = True
         return reply
-
-    def _unanswered(self, error: Exception) -> CallFailed:
-        """Nobody there, a connection that broke, or no answer in time.
-
-        httpx' names for what aiohttp raises do not tell these apart: a server that hangs up
-        comes as ConnectTimeout. The cause does.
-        """
-        import aiohttp
-        import openai
-
-        causes = [error]
-        while isinstance(cause := causes[-1].__cause__ or causes[-1].__context__, Exception):
-            causes.append(cause)
-        for cause in causes:
-            if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-                return CallFailed("no connection", cause.strerror or str(cause))
-            if isinstance(cause, aiohttp.ServerTimeoutError):
-                break
-            if isinstance(cause, aiohttp.ClientError):
-                return CallFailed("connection dropped", str(cause) or type(cause).__name__)
-        if any(isinstance(cause, TimeoutError | openai.APITimeoutError) for cause in causes):
-            return CallFailed("timeout", f"no answer within {self.timeout:g} s")
-        return CallFailed("connection dropped", str(causes[-1]) or type(causes[-1]).__name__)
 
     def _wait(self, job: _Job) -> float:
         """Seconds until the next attempt: told by the server, or growing; with jitter."""

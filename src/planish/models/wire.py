@@ -23,6 +23,7 @@ from planish.records import BadInput, Chat, Completion, Failure, Message, Sampli
 __all__ = [
     "CallFailed",
     "check_images",
+    "connection_failure",
     "read_reply",
     "read_retry_after",
     "request_body",
@@ -262,6 +263,33 @@ def _usage(value: object) -> Usage:
         return found if isinstance(found, int) and found > 0 else 0
 
     return Usage(prompt_tokens=count("prompt_tokens"), completion_tokens=count("completion_tokens"))
+
+
+def connection_failure(error: Exception, seconds: float) -> CallFailed:
+    """Nobody there, a connection that broke, or no answer in time.
+
+    httpx' names for what aiohttp raises do not tell these apart: a server that hangs up comes as
+    ConnectTimeout. The cause does.
+
+    Args:
+        error: what the openai client or a time limit raised. seconds: that an answer may take.
+    """
+    import aiohttp
+    import openai
+
+    causes = [error]
+    while isinstance(cause := causes[-1].__cause__ or causes[-1].__context__, Exception):
+        causes.append(cause)
+    for cause in causes:
+        if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            return CallFailed("no connection", cause.strerror or str(cause))
+        if isinstance(cause, aiohttp.ServerTimeoutError):
+            break
+        if isinstance(cause, aiohttp.ClientError):
+            return CallFailed("connection dropped", str(cause) or type(cause).__name__)
+    if any(isinstance(cause, TimeoutError | openai.APITimeoutError) for cause in causes):
+        return CallFailed("timeout", f"no answer within {seconds:g} s")
+    return CallFailed("connection dropped", str(causes[-1]) or type(causes[-1]).__name__)
 
 
 def status_failure(status: int, headers: Mapping[str, str], content: str) -> CallFailed:

@@ -1,12 +1,12 @@
 """The same documents at the same kept share: ours beside four presses of kvpress 0.5.5.
 
     python benchmarks/bench_lookahead_kvpress.py --kvpress OTHER/bin/python
-        [--model embedded:recall] [--indexer embedded] [--examples 26] [--write]
+        [--model embedded:recall] [--indexer embedded] [--examples 26] [--split report] [--write]
 
 `--kvpress` names the Python of an environment with kvpress 0.5.5 and transformers 5.2, made by
 `pip install torch==2.13.0` and then `pip install kvpress==0.5.5 "transformers>=4.56,<5.3"`. The
-model is saved and read again there; a first row without any press tells whether both environments
-agree. Documents are those of `recall:ruler:LENGTH`, split report, each seed alike.
+model is saved and read again there; replies without any press tell whether both environments
+agree. Documents are those of `recall:ruler:LENGTH`, each seed alike.
 
 Kept shares: ours pays resident chunks, digests and all tokens until the next decision out of the
 share; a press pays the prompt alone, and what it keeps of question and reply comes on top. `whole`
@@ -172,14 +172,28 @@ def _of(scores: dict[str, float], families: dict[str, str], family: str) -> Esti
     )
 
 
-def agreement(summary: Summary, scores: Scores) -> str:
-    """How many documents get the same score without any press in both environments."""
-    theirs = scores.get(("none", "whole", 1.0), {})
-    dense = filled_in(summary.cell("dense", 1.0))
-    same = sum(dense[key] == theirs[key] for key in dense if key in theirs)
+def agreement(summary: Summary, found: Sequence[dict[str, Any]], tokenizer: Any) -> str:
+    """How many replies are the same in both environments without any press."""
+    theirs = {
+        each["id"]: tokenizer.decode(each["reply_ids"], skip_special_tokens=True).split()
+        for each in found
+        if each["press"] == "none"
+    }
+    dense = {each.document_id: each.reply.split() for each in summary.cell("dense", 1.0)}
+    same = sum(dense.get(key) == words for key, words in theirs.items())
     return (
-        f"Without a press, {same} of {len(theirs)} documents score the same in both environments."
+        f"Without a press, {same} of {len(theirs)} replies are the same in both environments, "
+        "word for word."
     )
+
+
+TERMS = """\
+`whole`: a press compresses behind the prompt but its last token, the question in sight. `context`:
+before the question, as kvpress' pipeline does. Ours sees the question in both: what is not on the
+device is not lost. A press keeps its share of the prompt in every layer and head, and all of the
+question (`context`) and of the reply on top; ours pays digests, resident chunks and the tokens
+until the next decision out of the share (`held at most` tells both). Presses are as they come,
+with their own defaults, but layers without rotary positions are scored without them."""
 
 
 def compare(
@@ -194,9 +208,10 @@ def compare(
     seeds: Sequence[int],
     examples: int,
     settings: Settings,
+    split: str = "report",
 ) -> str:
     """The page."""
-    found = documents([task], tokenizer, split="report", number=examples, seeds=seeds)
+    found = documents([task], tokenizer, split=split, number=examples, seeds=seeds)
     by_id = {document.id: document for document in found}
     families = {document.id: document.family for document in found}
     rows = [prompt_row(document, tokenizer) for document in found]
@@ -212,16 +227,19 @@ def compare(
         indexer=indexer,
         seeds=seeds,
         examples=examples,
+        split=split,
         settings=settings,
     )
     summary = Summary(outcomes)
     lines = [
-        f"{len(found)} documents of `{task.name}`, split report, seeds "
+        f"{len(found)} documents of `{task.name}`, split {split}, seeds "
         f"{', '.join(map(str, seeds))}; means over {len(set(families.values()))} families, "
         f"intervals by document. kvpress 0.5.5 with {versions['versions']}. Decisions every "
         f"{settings.interval} tokens. A reply without a number counts as wrong.",
         "",
-        agreement(summary, scores),
+        agreement(summary, told, tokenizer),
+        "",
+        TERMS,
         "",
         *table(summary, scores, held, families, shares),
     ]
@@ -240,6 +258,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--examples", type=int, default=26, help="of each seed, over 13 families")
     parser.add_argument("--interval", type=int, default=32)
+    parser.add_argument("--split", default="report", choices=("gate", "report"))
     parser.add_argument("--write", action="store_true", help="into results/, not only printed")
     given = parser.parse_args()
     shipped = given.model.startswith("embedded:")
@@ -260,6 +279,7 @@ def main() -> None:
             seeds=given.seeds,
             examples=given.examples,
             settings=Settings(interval=given.interval, quality=False),
+            split=given.split,
         )
     tell(
         "lookahead-kvpress", "lookahead: beside kvpress at the same share", page, write=given.write

@@ -9,6 +9,10 @@ behind the whole prompt but its last token, so that a press sees the question; `
 before the question, as kvpress' own pipeline does. Greedy; tokens of the question and of the reply
 are kept in addition to the share. The press `none` compresses nothing.
 
+A prompt is read once: a press compresses a layer's cache behind its attention, so that nothing that
+is read depends on it. Each press then gets its own copy of the cache, and its own hook is called
+with what it would have been called with.
+
 Layers without rotary positions are shown to the presses as such: kvpress would rotate their
 queries, which the model does not.
 
@@ -75,17 +79,41 @@ class Still(torch.nn.Module):
         return torch.ones_like(cos), torch.zeros_like(sin)
 
 
-def answer(model, rows, press, protocol):
-    """(reply ids, largest share held) of each row."""
+def read(model, ids):
+    """The dense cache of these tokens, and what each attention module was called with."""
+    cache, calls = DynamicCache(), {}
+
+    def keep(module, args, kwargs, output):
+        calls[module] = kwargs, output
+
+    handles = [
+        layer.self_attn.register_forward_hook(keep, with_kwargs=True)
+        for layer in model.model.layers
+    ]
+    try:
+        model.model(input_ids=ids, past_key_values=cache)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return cache, calls
+
+
+def compressed(model, cache, calls, press):
+    """A copy of the cache, as the press leaves it; None leaves all."""
+    copied = DynamicCache()
+    for number, layer in enumerate(cache.layers):
+        copied.update(layer.keys, layer.values, number)
+    if press is not None:
+        with press(model):  # which prepares the model's layers
+            pass
+        for module, (kwargs, output) in calls.items():
+            press.forward_hook(module, [], {**kwargs, "past_key_values": copied}, output)
+    return copied
+
+
+def answer(model, rows, cache, split):
+    """(reply ids, largest share held) of each row, behind the first `split` tokens in the cache."""
     prompt = torch.tensor([row["prompt_ids"] for row in rows])
-    length = prompt.shape[1]
-    split = length - 1 if protocol == "whole" else min(rows[0]["context_tokens"], length - 1)
-    cache = DynamicCache()
-    if press is None:
-        model.model(input_ids=prompt[:, :split], past_key_values=cache)
-    else:
-        with press(model):
-            model.model(input_ids=prompt[:, :split], past_key_values=cache)
     most = max(len(row["gold_ids"]) for row in rows) + EXTRA
     ends = model.generation_config.eos_token_id
     ends = set(ends if isinstance(ends, list) else [ends])
@@ -117,10 +145,18 @@ def run(model, rows, presses, shares, protocols, batch_size):
     """One finding per row, press, share and protocol; `none` once."""
     found = []
     for batch in batches(rows, batch_size):
-        for name in presses:
-            for kept in shares if name != "none" else [1.0]:
-                for protocol in protocols if name != "none" else ["whole"]:
-                    replies = answer(model, batch, make_press(name, kept), protocol)
+        length = len(batch[0]["prompt_ids"])
+        for protocol in protocols:
+            split = length - 1
+            if protocol == "context":
+                split = min(batch[0]["context_tokens"], split)
+            cache, calls = read(model, torch.tensor([row["prompt_ids"][:split] for row in batch]))
+            for name in presses:
+                if name == "none" and protocol != "whole":
+                    continue
+                for kept in shares if name != "none" else [1.0]:
+                    pressed = compressed(model, cache, calls, make_press(name, kept))
+                    replies = answer(model, batch, pressed, split)
                     for row, (reply, held) in zip(batch, replies, strict=True):
                         place = {"id": row["id"], "press": name, "kept": kept}
                         place |= {"protocol": protocol, "reply_ids": reply, "held": held}

@@ -384,3 +384,75 @@ def test_kvpress_gets_the_documents_that_ours_get(benchmarks, monkeypatch, tmp_p
     }  # fmt: skip
     assert held["none", "whole", 1.0] == 1.0
     assert 0.5 < held["SnapKV", "whole", 0.5] < held["SnapKV", "context", 0.5] < 0.6
+
+
+def test_the_scores_of_a_long_prompt_are_those_of_a_dump(benchmarks):
+    import torch
+
+    import bench_lookahead_length as bench
+    from planish.embedded.recall_model import build_model, build_tokenizer
+    from planish.methods.lookahead.config import Dumping
+    from planish.methods.lookahead.dumping.attending import Text, sample
+    from planish.methods.lookahead.evaluate.documents import documents
+    from planish.methods.lookahead.running.dump import Plan, make_header
+    from planish.models.memory.backbone import Backbone
+    from planish.models.memory.indexer import IndexerConfig, MemoryIndexer
+    from planish.tasks.recall import RecallTask
+
+    model, tokenizer = build_model(0).eval(), build_tokenizer()
+    backbone = Backbone.of(model)
+    dials = Dumping.tiny().model_dump() | {"chunk_tokens": 4, "pooling": "mean-min-max"}
+    header = make_header(Plan(**dials, model="m", out="o"), backbone, "")
+    config = IndexerConfig(
+        hidden_size=backbone.hidden_size, rank=8, num_heads=2, chunk_tokens=4,
+        pooling="mean-min-max", features=header.features,
+    )  # fmt: skip
+    indexer = MemoryIndexer.new(config, ("l1", "l2"))
+    task = RecallTask("vt", 203)
+    [document] = documents([task], tokenizer, split="gate", number=1, seeds=(0,))
+    prompt = document.prompt_ids
+    tensors = sample(backbone, Text("d", prompt, (1, 2)), header, 2048).tensors
+    [row] = (tensors["positions"] == len(prompt) - 1).nonzero()
+    starts_1C = tensors["starts"][None]
+    expected = indexer.ensemble(
+        indexer.score(
+            {name: tensors[f"hidden.{name}"][row] for name in indexer.layers},
+            {
+                name: indexer.compress(name, tensors[f"features.{name}"][None], starts_1C)
+                for name in indexer.layers
+            },
+            torch.tensor([len(prompt) - 1]),
+        )
+    )
+    hooks = [len(layer.self_attn._forward_pre_hooks) for layer in model.model.layers]
+    for piece in (2048, 64, 40):
+        found = bench.scores_of(backbone, indexer, prompt, piece)
+        num_chunks = len(prompt) // 4
+        assert found.shape == (1, num_chunks)
+        assert torch.allclose(found, expected[:, :num_chunks], rtol=0, atol=1e-5)
+    assert found.std() > 1e-3
+    assert hooks == [len(layer.self_attn._forward_pre_hooks) for layer in model.model.layers]
+
+
+def test_kept_needs_are_counted_beside_the_latest_and_chance(benchmarks):
+    import torch
+
+    import bench_lookahead_length as bench
+    from planish.methods.lookahead.evaluate.documents import Document
+
+    def document(*needs):
+        return Document("d", None, 0, "vt", None, tuple(range(816)), 9, needs)
+
+    scores_1C = torch.zeros(1, 204)
+    scores_1C[0, [2, 3, 100]] = torch.tensor([0.9, 0.8, 0.7])
+    # Two chunks that are found, one that is not; the rest is too late in the reply or stays anyway.
+    needs = (0, 8, 16), (1, 640, 644), (64, 400, 404), (2, 804, 812)
+    row = bench.row_of(document(*needs), scores_1C, 4)
+    assert (row.needed, row.candidates) == (3, 200)
+    assert row.recall["lookahead", 0.1] == pytest.approx(2 / 3)
+    assert row.recall["recency", 0.1] == 0
+    assert row.recall["chance", 0.1] == 0.1
+    assert bench.row_of(document((2, 804, 812)), scores_1C, 4) is None
+    text = "\n".join(bench.page({816: [row], 1632: [row]}))
+    assert "| 816 | 200 | chance | 0.050 | 0.100 |" in text
+    assert text.count("| vt | 0.667") == 1  # beside one another

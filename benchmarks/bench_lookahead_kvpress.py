@@ -10,9 +10,9 @@ agree. Documents are those of `recall:ruler:LENGTH`, each seed alike.
 
 Kept shares: ours pays resident chunks, digests and all tokens until the next decision out of the
 share; a press pays the prompt alone, and what it keeps of question and reply comes on top. `whole`
-compresses behind the prompt but its last token, with the question in sight; `context` before the
-question, as kvpress' pipeline does. Ours sees the question in both, because nothing is lost that
-is not on the device: what a press evicts is gone.
+compresses behind the whole prompt, with the question in sight; `context` before the question, as
+kvpress' pipeline does. Ours sees the question in both, because nothing is lost that is not on the
+device: what a press evicts is gone.
 
 Predicted: at 10 % and at 25 % of the KV ours is above every press under both protocols, by more
 than the intervals; with `whole`, SnapKV is the best press and StreamingLLM the worst; with
@@ -188,12 +188,13 @@ def agreement(summary: Summary, found: Sequence[dict[str, Any]], tokenizer: Any)
 
 
 TERMS = """\
-`whole`: a press compresses behind the prompt but its last token, the question in sight. `context`:
-before the question, as kvpress' pipeline does. Ours sees the question in both: what is not on the
-device is not lost. A press keeps its share of the prompt in every layer and head, and all of the
-question (`context`) and of the reply on top; ours pays digests, resident chunks and the tokens
-until the next decision out of the share (`held at most` tells both). Presses are as they come,
-with their own defaults, but layers without rotary positions are scored without them."""
+`whole`: a press compresses behind the whole prompt, the question in sight, as `generate` under it
+does; a reply's first token is then the dense model's. `context`: before the question, as kvpress'
+pipeline does. Ours sees the question in both: what is not on the device is not lost. A press keeps
+its share of the prompt in every layer and head, and all of the question (`context`) and of the
+reply on top; ours pays digests, resident chunks and the tokens until the next decision out of the
+share (`held at most` tells both). Presses are as they come, with their own defaults, but layers
+without rotary positions are scored without them."""
 
 
 def compare(

@@ -5,9 +5,10 @@
 
 A line holds `id`, `prompt_ids`, `context_tokens` (how many of them come before the question),
 `gold_ids` (of the answer; a reply has two tokens more at most). Two protocols: `whole` compresses
-behind the whole prompt but its last token, so that a press sees the question; `context` compresses
-before the question, as kvpress' own pipeline does. Greedy; tokens of the question and of the reply
-are kept in addition to the share. The press `none` compresses nothing.
+behind the whole prompt, question included, as `generate` under a press does, so that a reply's
+first token is that of the dense model; `context` compresses before the question, as kvpress' own
+pipeline does. Greedy; tokens of the question and of the reply are kept in addition to the share.
+The press `none` compresses nothing.
 
 A prompt is read once: a press compresses a layer's cache behind its attention, so that nothing that
 is read depends on it. Each press then gets its own copy of the cache, and its own hook is called
@@ -80,7 +81,7 @@ class Still(torch.nn.Module):
 
 
 def read(model, ids):
-    """The dense cache of these tokens, and what each attention module was called with."""
+    """The dense cache of these tokens, the calls of each attention module, and the next token."""
     cache, calls = DynamicCache(), {}
 
     def keep(module, args, kwargs, output):
@@ -91,11 +92,11 @@ def read(model, ids):
         for layer in model.model.layers
     ]
     try:
-        model.model(input_ids=ids, past_key_values=cache)
+        output = model(input_ids=ids, past_key_values=cache, logits_to_keep=1)
     finally:
         for handle in handles:
             handle.remove()
-    return cache, calls
+    return cache, calls, output.logits[:, -1].argmax(-1)
 
 
 def compressed(model, cache, calls, press):
@@ -111,34 +112,33 @@ def compressed(model, cache, calls, press):
     return copied
 
 
-def answer(model, rows, cache, split):
-    """(reply ids, largest share held) of each row, behind the first `split` tokens in the cache."""
+def answer(model, rows, cache, split, chosen):
+    """(reply ids, largest share held) of each row.
+
+    `split` tokens of the prompt are in the cache; `chosen` follows them, where these are all.
+    """
     prompt = torch.tensor([row["prompt_ids"] for row in rows])
-    most = max(len(row["gold_ids"]) for row in rows) + EXTRA
     ends = model.generation_config.eos_token_id
     ends = set(ends if isinstance(ends, list) else [ends])
     replies, ended = [[] for _ in rows], [False] * len(rows)
     fed, place, held = prompt[:, split:], split, 0.0
-    for _ in range(most):
-        positions = torch.arange(place, place + fed.shape[1])[None].expand(len(rows), -1)
-        place += fed.shape[1]
-        output = model(
-            input_ids=fed, past_key_values=cache, position_ids=positions, logits_to_keep=1
-        )
-        held = max(held, cache.layers[0].keys.shape[2] / place)
-        chosen = output.logits[:, -1].argmax(-1)
+    while True:
+        if fed.shape[1]:
+            positions = torch.arange(place, place + fed.shape[1])[None].expand(len(rows), -1)
+            place += fed.shape[1]
+            output = model(
+                input_ids=fed, past_key_values=cache, position_ids=positions, logits_to_keep=1
+            )
+            held = max(held, cache.layers[0].keys.shape[2] / place)
+            chosen = output.logits[:, -1].argmax(-1)
         for row, token in enumerate(chosen.tolist()):
-            if ended[row]:
-                continue
-            if token in ends:
-                ended[row] = True
-                continue
-            replies[row].append(token)
-            ended[row] = len(replies[row]) >= len(rows[row]["gold_ids"]) + EXTRA
+            if not ended[row] and token not in ends:
+                replies[row].append(token)
+            full = len(replies[row]) >= len(rows[row]["gold_ids"]) + EXTRA
+            ended[row] |= token in ends or full
         if all(ended):
-            break
+            return [(reply, held) for reply in replies]
         fed = chosen[:, None]
-    return [(reply, held) for reply in replies]
 
 
 def run(model, rows, presses, shares, protocols, batch_size):
@@ -147,16 +147,15 @@ def run(model, rows, presses, shares, protocols, batch_size):
     for batch in batches(rows, batch_size):
         length = len(batch[0]["prompt_ids"])
         for protocol in protocols:
-            split = length - 1
-            if protocol == "context":
-                split = min(batch[0]["context_tokens"], split)
-            cache, calls = read(model, torch.tensor([row["prompt_ids"][:split] for row in batch]))
+            split = length if protocol == "whole" else batch[0]["context_tokens"]
+            ids = torch.tensor([row["prompt_ids"][:split] for row in batch])
+            cache, calls, following = read(model, ids)
             for name in presses:
                 if name == "none" and protocol != "whole":
                     continue
                 for kept in shares if name != "none" else [1.0]:
                     pressed = compressed(model, cache, calls, make_press(name, kept))
-                    replies = answer(model, batch, pressed, split)
+                    replies = answer(model, batch, pressed, split, following)
                     for row, (reply, held) in zip(batch, replies, strict=True):
                         place = {"id": row["id"], "press": name, "kept": kept}
                         place |= {"protocol": protocol, "reply_ids": reply, "held": held}

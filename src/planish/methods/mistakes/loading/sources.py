@@ -13,7 +13,7 @@ import warnings
 
 from planish.tasks.sandbox.tame import parsed
 
-__all__ = ["bindings", "defined", "free_names", "parse", "without"]
+__all__ = ["bindings", "defined", "free_names", "parse", "tree_text", "without"]
 
 _BUILTINS = frozenset(dir(builtins))
 
@@ -24,6 +24,17 @@ def parse(source: str) -> ast.Module | None:
         return parsed(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
         return None
+
+
+def tree_text(source: str) -> str:
+    """The tree as text, the same whatever layout and comments; of what is no Python, the source."""
+    tree = parse(source)
+    if tree is not None:
+        try:
+            return ast.dump(tree)
+        except (RecursionError, MemoryError):
+            pass
+    return source
 
 
 def bindings(statement: ast.stmt) -> frozenset[str]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from planish.methods.mistakes.data import CodeTask, Evidence, Observation, Search
 from planish.methods.mistakes.ruling.behaving import behaviour
+from planish.methods.mistakes.ruling.beside import beside
 from planish.methods.mistakes.ruling.mending import agreement, mended
 from planish.methods.mistakes.ruling.placing import places
 from planish.methods.mistakes.ruling.reading import structure
@@ -29,13 +30,19 @@ _WRITING = frozenset(
 
 
 def signals(
-    task: CodeTask, code: str, observation: Observation, search: Search
+    task: CodeTask,
+    code: str,
+    observation: Observation,
+    search: Search,
+    right: Sequence[str] = (),
 ) -> tuple[Evidence, ...]:
     """What speaks for which category; the same, in the same order, for the same arguments.
 
     Args:
         task: whose reference the code is laid beside; neither is run here.
         code: that fails, and of which `observation` and `search` tell.
+        right: other programs that pass the task's tests. The text is laid beside the one of them,
+            or the reference, that is most like it.
 
     Returns:
         Nothing where the function is right and only code around it fails: that is no mistake of
@@ -45,16 +52,28 @@ def signals(
         return ()
     seen = list(behaviour(task, code, observation))
     repairs = list(mended(search))
-    text = list(structure(task, code))
+    near = beside(task, code, right)
+    text = list(structure(near, code))
+    parts = list(places(near, code))
+    if near is not task:
+        text, parts = _reworded(text), _reworded(parts)
     explained = max((each.strength for each in seen if each.rule in _EXPLAIN), default=0.0)
     return (
         *seen,
         *repairs,
         *text,
-        *places(task, code),
+        *parts,
         *_written(seen, search),
         *_residual(observation, repairs, text, explained),
     )
+
+
+def _reworded(found: Sequence[Evidence]) -> list[Evidence]:
+    """Sentences that speak of a program that passed, and not of the reference."""
+    return [
+        each.model_copy(update={"note": each.note.replace("the reference", "one that passes")})
+        for each in found
+    ]
 
 
 def _written(seen: Sequence[Evidence], search: Search) -> Iterator[Evidence]:
@@ -94,6 +113,6 @@ def _residual(
         strength=unmended * foreign**0.5 * wrong**0.5 * (1 - 0.7 * explained),
         note=(
             f"No change of one place mends it, it is right on {passing} inputs, and "
-            f"{100 * foreign:.0f} % of its structure is not that of the reference."
+            f"{100 * foreign:.0f} % of its structure is not that of a right program."
         ),
     )

@@ -30,7 +30,7 @@ from planish.methods.mistakes.data import (
 )
 from planish.methods.mistakes.jobs import References
 from planish.methods.mistakes.loading import load_runs, load_tasks
-from planish.methods.mistakes.running.diagnosing import Queued, Speaker, Work, unique
+from planish.methods.mistakes.running.diagnosing import Queued, Speaker, Work, by_task, unique
 from planish.methods.mistakes.running.executing import (
     REFERENCE,
     TASKS,
@@ -65,6 +65,9 @@ AGAIN = "planish mistakes diagnose --resume"
 
 QUEUE = "failures.jsonl"
 """Among the artifacts: the programs that failed, each once."""
+
+PASSED = "passed.jsonl"
+"""Among the artifacts: programs of the same tasks that passed, each once."""
 
 _FREE = frozenset({"workers", "accept_level", "source", "tasks", "limit", "cache"})
 _Flat = Parameter(name="*")
@@ -212,13 +215,13 @@ def _carry_out(
             made = Run.resume(folder, plan, ignore=_FREE)
         stack.enter_context(made)
         stack.enter_context(resumable(made, screen))
-        tasks, queue = _failures(plan, made, box, root, screen)
+        tasks, queue, right = _failures(plan, made, box, root, screen)
         chosen = queue[: plan.limit]
         used = dict.fromkeys(each.run.task_id for each in chosen)
         references = _references([tasks[name] for name in used], made, box, plan, screen)
         speaker = _speaker(plan, model, made, box, tasks, stack, screen)
         at_once = plan.detector == "rules"
-        work = Work(plan, plan.seed, made, box, tasks, references, screen, speaker, at_once)
+        work = Work(plan, plan.seed, made, box, tasks, references, screen, speaker, at_once, right)
         work.run(chosen)
         cases = [work.cases[each.run.key] for each in chosen]
         return _close(plan, made, tasks, cases, export, effects, screen)
@@ -226,25 +229,31 @@ def _carry_out(
 
 def _failures(
     plan: Plan, made: Run, box: Sandbox, root: Path, screen: Screen
-) -> tuple[dict[str, CodeTask], list[Queued]]:
-    """Tasks by id, and the programs that failed; from the run's own folder once they are there."""
-    path, home = made.artifact(QUEUE), made.artifact(TASKS)
+) -> tuple[dict[str, CodeTask], list[Queued], dict[str, list[str]]]:
+    """Tasks by id, the programs that failed, and those that passed by task.
+
+    They come from the run's own folder once they are there.
+    """
+    path, home, other = (made.artifact(name) for name in (QUEUE, TASKS, PASSED))
     if not path.exists():
         if plan.tasks:
-            failed = _run_file(plan, made, box, screen)
-        else:
-            failures = read_failures(plan.source, root=root)
-            failed = list(failures.runs)
+            failed, passed = _run_file(plan, made, box, screen)
             used = {run.task_id for run in failed}
-            write_jsonl(home, (task for name, task in failures.tasks.items() if name in used))
+        else:
+            known, failed, _, passed = read_failures(plan.source, root=root)
+            used = {run.task_id for run in failed}
+            write_jsonl(home, (task for name, task in known.items() if name in used))
+        write_jsonl(other, unique(run for run in passed if run.task_id in used))
         write_jsonl(path, unique(failed))
-    queue = list(read_records(path, Queued))
     tasks = {task.task_id: task for task in read_records(home, CodeTask)}
-    return tasks, queue
+    right = by_task(read_records(other, Queued) if other.exists() else ())  # older runs have none
+    return tasks, list(read_records(path, Queued)), right
 
 
-def _run_file(plan: Plan, made: Run, box: Sandbox, screen: Screen) -> list[RunRecord]:
-    """Runs a file of runs as verify does, and returns those that failed."""
+def _run_file(
+    plan: Plan, made: Run, box: Sandbox, screen: Screen
+) -> tuple[Sequence[RunRecord], Sequence[RunRecord]]:
+    """Runs a file of runs as verify does, and returns those that failed and those that passed."""
     if digest(Path(plan.source)) != plan.digest:
         raise BadInput("has changed since", where=plan.source, fix="start a new run")
     every = load_tasks(plan.tasks)
@@ -255,7 +264,10 @@ def _run_file(plan: Plan, made: Run, box: Sandbox, screen: Screen) -> list[RunRe
     stage = Stage(made, tasks, runs, references, box, screen)
     stage.keep_references()
     stage.run()
-    return [run for run in runs if stage.results[run.key].score == 0]
+    failed, passed = (
+        [run for run in runs if stage.results[run.key].score == score] for score in (0, 1)
+    )
+    return failed, passed
 
 
 def _references(

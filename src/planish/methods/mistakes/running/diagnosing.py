@@ -8,7 +8,6 @@ work.cases          # key of the run -> Diagnosed
 
 from __future__ import annotations
 
-import ast
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from planish.methods.mistakes.data import (
     Search,
 )
 from planish.methods.mistakes.jobs import References
-from planish.methods.mistakes.loading.sources import parse
+from planish.methods.mistakes.loading.sources import tree_text
 from planish.methods.mistakes.observing.observe import Known, observe_many
 from planish.methods.mistakes.observing.shrinking import Answers
 from planish.methods.mistakes.repairing.search import repair
@@ -36,7 +35,7 @@ from planish.runs.console import Screen
 if TYPE_CHECKING:
     from planish.tasks.sandbox import Sandbox
 
-__all__ = ["CHUNK", "FAILURE", "Queued", "Speaker", "Work", "unique"]
+__all__ = ["CHUNK", "FAILURE", "Queued", "Speaker", "Work", "by_task", "unique"]
 
 CHUNK = 16
 """Programs that are observed together, and of which a model is asked together."""
@@ -68,18 +67,16 @@ def unique(runs: Iterable[RunRecord]) -> list[Queued]:
     """
     found: dict[tuple[str, str], list[RunRecord]] = {}
     for run in runs:
-        found.setdefault((run.task_id, _tree(run.code)), []).append(run)
+        found.setdefault((run.task_id, tree_text(run.code)), []).append(run)
     return [Queued(run=same[0], copies=tuple(run.key for run in same)) for same in found.values()]
 
 
-def _tree(code: str) -> str:
-    tree = parse(code)
-    if tree is not None:
-        try:
-            return ast.dump(tree)
-        except (RecursionError, MemoryError):
-            pass
-    return code
+def by_task(queue: Iterable[Queued]) -> dict[str, list[str]]:
+    """Task -> the code of its programs."""
+    found: dict[str, list[str]] = {}
+    for each in queue:
+        found.setdefault(each.run.task_id, []).append(each.run.code)
+    return found
 
 
 @dataclass
@@ -92,6 +89,7 @@ class Work:
         speaker: says what programs are that were looked at, in order; calls its second argument as
             each is settled.
         at_once: it costs nothing, and speaks of each program as soon as that was looked at.
+        right: task -> programs that pass its tests, beside which failing ones are laid.
         cases: what came so far, by key.
     """
 
@@ -104,6 +102,7 @@ class Work:
     screen: Screen
     speaker: Speaker
     at_once: bool
+    right: Mapping[str, Sequence[str]] = field(default_factory=dict)
     cases: dict[str, Diagnosed] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -165,7 +164,8 @@ class Work:
             return case.model_copy(update={"diagnosis": _abstention(key, why), "seconds": seconds})
         limits = self.references.limits(task)
         search = repair(task, code, observation, self.box, dials=self.dials, limits=limits)
-        evidence = signals(task, code, observation, search)
+        right = self.right.get(queued.run.task_id, ())
+        evidence = signals(task, code, observation, search, right)
         case = case.model_copy(update={"search": search, "evidence": evidence})
         if _beside(search):
             why = "the function is right: what fails is code of the module that only tries it"

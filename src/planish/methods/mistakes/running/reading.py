@@ -37,17 +37,19 @@ STAGES = ("verify", "generate")
 
 
 class Failures(NamedTuple):
-    """What failed; what passed or could not be run is left out.
+    """What failed, and what passed; what could not be run is left out.
 
     Args:
         tasks: all tasks of the run folder by their ids, those without failures included.
         runs: the failed ones, in the order they were finished.
         results: of the failed runs, by `RunRecord.key`.
+        passed: the others that could be run.
     """
 
     tasks: dict[str, CodeTask]
     runs: tuple[RunRecord, ...]
     results: dict[str, ExecResult]
+    passed: tuple[RunRecord, ...] = ()
 
 
 def read_failures(
@@ -67,7 +69,9 @@ def read_failures(
     results = {row.id: row.read(ExecResult) for row in read_rows(folder, RESULT)}
     runs = {row.id: row.read(RunRecord) for row in read_rows(folder, RUN)}
     failed = {key: run for key, run in runs.items() if key in results and results[key].score == 0}
-    return Failures(known, tuple(failed.values()), {key: results[key] for key in failed})
+    passed = (run for key, run in runs.items() if key in results and results[key].score == 1)
+    told = {key: results[key] for key in failed}
+    return Failures(known, tuple(failed.values()), told, tuple(passed))
 
 
 def read_effects(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -13,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planish.models import ScoringModel
+from planish.models.base import Draw, StreamingModel
 from planish.models.cache import CachedModel
 from planish.models.keys import chat_key, reply_key
+from planish.models.reply_file import ReplyFile, _Places
 from planish.models.scripted import ScriptedModel
 from planish.records import (
     BadInput,
@@ -484,3 +487,80 @@ def test_an_image_counts_by_its_bytes(tmp_path):
         return chat_key((Message(role="user", content="?", images=(str(tmp_path / name),)),))
 
     assert key("a.png", b"1") == key("b.png", b"1") != key("a.png", b"2")
+
+
+# ---- streaming -------------------------------------------------------------------------------
+
+
+class Streaming(Counting):
+    """Takes draws as they come, a few under way at once, and answers the last of them first."""
+
+    def stream(self, draws, sampling, *, watcher):
+        under_way = []
+        for number, draw in enumerate(draws):
+            self.calls.append((draw.chat[-1].content, draw.sample))
+            under_way.append((number, draw))
+            if len(under_way) == 3:
+                self._answer(under_way, sampling, watcher)
+        self._answer(under_way, sampling, watcher)
+
+    def _answer(self, under_way, sampling, watcher):
+        while under_way:
+            number, draw = under_way.pop()
+            text = draw.chat[-1].content
+            failure = Failure(attempt=1, kind="http 500")
+            if text in self.failing:
+                watcher.failed(number, draw.sample, failure)
+                lost = Completion(text="", finish="error", failures=(failure,))
+                watcher.completed(number, draw.sample, lost)
+            else:
+                reply = Completion(text=f"{text} {sampling.seed + draw.sample}")
+                watcher.completed(number, draw.sample, reply)
+
+
+def test_what_is_streamed_is_kept_and_an_equal_draw_waits(path):
+    asked = ("a0", "b0", "a1", "b0", "c0", "a0")
+    draws = [Draw(user(text), int(sample)) for text, sample in asked]
+    inner, heard = Streaming(failing={"c"}), Hearing()
+    with CachedModel(inner, path) as model:
+        assert isinstance(model, StreamingModel)
+        model.stream(iter(draws), Sampling(seed=5), watcher=heard)
+        assert (model.hits, model.misses) == (2, 4)
+    assert inner.calls == [("a", 0), ("b", 0), ("a", 1), ("c", 0)]
+    expected = {(0, 0, "a 5"), (1, 0, "b 5"), (2, 1, "a 6"), (3, 0, "b 5"), (4, 0, ""),
+                (5, 0, "a 5")}  # fmt: skip
+    assert set(heard.replies) == expected
+    assert len(heard.replies) == 6
+    assert heard.failures == [(4, 0, "http 500")]
+    assert [row["sample"] for row in rows(path, "reply")] == [1, 0, 0]
+    # Another time only what was lost is asked for; both ways of asking share the file.
+    again = Streaming()
+    with CachedModel(again, path) as model:
+        model.stream(iter(draws), Sampling(seed=5), watcher=Hearing())
+        assert texts(model.generate([user("a")], Sampling(n=2, seed=5))) == [["a 5", "a 6"]]
+    assert again.calls == [("c", 0)]
+
+
+def test_a_model_that_does_not_stream_has_a_cache_that_does_not(path):
+    with CachedModel(Counting(), path) as model:
+        assert not isinstance(model, StreamingModel)
+
+
+def test_places_of_many_keys_are_found_again():
+    places = _Places()
+    keys = [hashlib.sha256(str(number).encode()).digest() for number in range(5_000)]
+    for place, key in enumerate(keys):
+        places.put(key, place)
+    places.put(keys[7], 99_999)
+    assert places.find(keys[7]) == 99_999
+    assert all(places.find(key) == place for place, key in enumerate(keys) if place != 7)
+    assert places.find(hashlib.sha256(b"none").digest()) is None
+
+
+def test_a_key_that_shares_its_beginning_is_not_taken_for_another(path):
+    one, two = "0" * 16 + "1" * 48, "0" * 16 + "2" * 48
+    file = ReplyFile(path)
+    file.append("reply", one, {}, Completion(text="one"))
+    assert file.read(one, "completion", Completion).text == "one"
+    assert file.read(two, "completion", Completion) is None
+    file.close()

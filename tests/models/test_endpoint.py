@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from planish.models.base import LanguageModel, ScoringModel, Watcher
+from planish.models.base import Draw, LanguageModel, ScoringModel, StreamingModel, Watcher
 from planish.models.endpoint import EndpointModel
 from planish.records import BadInput, Message, Sampling, user
 from support.server import BROKEN, reply_to
@@ -59,6 +59,43 @@ def test_replies_come_in_the_order_of_the_chats(chat_server):
     assert {row["authorization"] for row in server.log()} == {"Bearer k"}
     assert isinstance(model, LanguageModel)
     assert not isinstance(model, ScoringModel)
+
+
+def test_a_stream_takes_a_draw_when_there_is_room_and_keeps_none(chat_server):
+    server = chat_server(delay=0.005, faults={"500": 0.1, "drop": 0.1})
+    model = model_on(server, in_flight=4)
+    assert isinstance(model, StreamingModel)
+    hearing, texts, ahead = Hearing(), {}, []
+
+    class Keeping(Watcher):
+        def completed(self, chat, sample, completion):
+            texts[chat, sample] = completion.text
+            hearing.completed(chat, sample, completion)
+
+    def draws():
+        for number in range(60):
+            ahead.append(number - len(texts))
+            yield Draw(user(f"question {number // 2}"), number % 2)
+
+    model.stream(draws(), Sampling(seed=3), watcher=Keeping())
+    assert texts == {
+        (number, number % 2): expected(f"question {number // 2}", 3 + number % 2)
+        for number in range(60)
+    }
+    assert set(hearing.replies.values()) == {1}
+    # Under way, or waiting for another try; never the whole of it.
+    assert max(ahead) <= 5 * 4
+    assert server.count("ok") == 60
+    model.stream(iter(()), Sampling(), watcher=Watcher())
+
+
+def test_an_error_of_whoever_makes_the_draws_ends_the_stream(chat_server):
+    def draws():
+        yield Draw(user("one"))
+        raise BadInput("gone")
+
+    with pytest.raises(BadInput, match="gone"):
+        model_on(chat_server()).stream(draws(), Sampling(), watcher=Watcher())
 
 
 def test_no_more_calls_at_once_than_in_flight(chat_server):

@@ -1,4 +1,4 @@
-"""What a model is to the rest of the package: two small protocols.
+"""What a model is to the rest of the package: three small protocols.
 
 A model takes a batch of chats and returns, for each, `sampling.n` completions. It is
 synchronous; concurrency stays inside the backend. A call that fails after every retry comes
@@ -8,12 +8,12 @@ the batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from planish.records import Chat, Completion, Failure, Sampling, TokenScores
 
-__all__ = ["LanguageModel", "ScoringModel", "Steps", "Watcher"]
+__all__ = ["Draw", "LanguageModel", "ScoringModel", "Steps", "StreamingModel", "Watcher"]
 
 
 class Watcher:
@@ -87,5 +87,29 @@ class ScoringModel(LanguageModel, Protocol):
         For each chat one log-probability per label, in the order of `labels`: a judge's verdict
         read from the distribution instead of from a text. They need not add up to one; divide
         them by their sum for that. A chat that ends with the assistant is continued by `prefix`.
+        """
+        ...
+
+
+class Draw(NamedTuple):
+    """One sample of one chat."""
+
+    chat: Chat
+    sample: int = 0
+
+
+@runtime_checkable
+class StreamingModel(LanguageModel, Protocol):
+    """A model that takes its work as it has room for it, however much there is.
+
+    Nothing is held but what is under way, and there is no end of a batch to wait for.
+    """
+
+    def stream(self, draws: Iterable[Draw], sampling: Sampling, *, watcher: Watcher) -> None:
+        """Makes every draw; the watcher hears of it and is all that does.
+
+        Args:
+            draws: taken one by one, in order, as there is room; they may be made on the way.
+            watcher: hears the number of the draw in place of the chat's.
         """
         ...

@@ -13,12 +13,12 @@ their own, for the record; a call that never got a reply is made again next time
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-from planish.models.base import LanguageModel, ScoringModel, Watcher
+from planish.models.base import Draw, LanguageModel, ScoringModel, StreamingModel, Watcher
 from planish.models.keys import chat_key, draw_of, reply_key, scores_key
 from planish.models.reply_file import ReplyFile
 from planish.records import Chat, Completion, Failure, Sampling, TokenScores
@@ -33,7 +33,8 @@ class CachedModel:
 
     A reply is the same as before when the model's name and revision, the messages, the sampling
     (without `n`) and the sample's seed or number are. Equal calls in one batch are made once.
-    Around a `ScoringModel` this is one as well, and its scores are kept too.
+    Around a `ScoringModel` this is one as well, and its scores are kept too; around a
+    `StreamingModel` it streams.
 
     Args:
         inner: the model.
@@ -49,9 +50,13 @@ class CachedModel:
     """
 
     def __new__(cls, inner: LanguageModel, path: str | os.PathLike[str]) -> Self:
-        """Around a model that scores, a cache that scores."""
-        scores = cls is CachedModel and isinstance(inner, ScoringModel)
-        made: Self = object.__new__(_CachedScoringModel if scores else cls)  # type: ignore[assignment]
+        """Around a model that scores, a cache that scores; around one that streams, that."""
+        kind: type[CachedModel] = cls
+        if cls is CachedModel and isinstance(inner, ScoringModel):
+            kind = _CachedScoringModel
+        elif cls is CachedModel and isinstance(inner, StreamingModel):
+            kind = _CachedStreamingModel
+        made: Self = object.__new__(kind)  # type: ignore[assignment]
         return made
 
     def __init__(self, inner: LanguageModel, path: str | os.PathLike[str]) -> None:
@@ -150,6 +155,73 @@ class _CachedScoringModel(CachedModel):
         return self.inner.label_logprobs(chats, labels, prefix)
 
 
+class _CachedStreamingModel(CachedModel):
+    """The same around a `StreamingModel`."""
+
+    inner: StreamingModel
+
+    def stream(self, draws: Iterable[Draw], sampling: Sampling, *, watcher: Watcher) -> None:
+        """See `StreamingModel.stream`. An equal draw that is under way is waited for.
+
+        Raises:
+            OSError: a reply could not be kept; those before it were.
+        """
+        stream = _Stream(self, sampling, watcher)
+        self.inner.stream(stream.missing(draws), sampling, watcher=stream)
+
+
+class _Call(NamedTuple):
+    """A call under way: who waits for it, and what its lines say."""
+
+    key: str
+    row: dict[str, Any]
+    askers: list[Place]
+
+
+class _Stream(Watcher):
+    """One `stream`: looks every draw up, and writes down what the inner model tells of the rest."""
+
+    def __init__(self, model: CachedModel, sampling: Sampling, watcher: Watcher) -> None:
+        self.model, self.sampling, self.watcher = model, sampling, watcher
+        self.under_way: dict[int, _Call] = {}  # by their number in the inner stream
+        self.by_key: dict[str, _Call] = {}
+
+    def missing(self, draws: Iterable[Draw]) -> Iterator[Draw]:
+        """What the file does not have; the watcher hears of the rest as it is come by."""
+        asked = 0
+        for number, draw in enumerate(draws):
+            chat = chat_key(draw.chat)
+            key = reply_key(self.model.name, self.model.revision, chat, self.sampling, draw.sample)
+            place = number, draw.sample
+            if (call := self.by_key.get(key)) is not None:
+                call.askers.append(place)
+                self.model.hits += 1
+                continue
+            completion = self.model._file.read(key, "completion", Completion)
+            if completion is not None:
+                self.model.hits += 1
+                self.watcher.completed(*place, completion)
+                continue
+            row = _row(self.model, chat, draw.sample, self.sampling)
+            self.under_way[asked] = self.by_key[key] = _Call(key, row, [place])
+            asked += 1
+            yield draw
+
+    def completed(self, chat: int, sample: int, completion: Completion) -> None:
+        call = self.under_way.pop(chat)
+        if completion.finish != "error":
+            self.model._file.append("reply", call.key, call.row, completion)
+        self.model.misses += 1
+        del self.by_key[call.key]
+        for place in call.askers:
+            self.watcher.completed(*place, completion)
+
+    def failed(self, chat: int, sample: int, failure: Failure) -> None:
+        call = self.under_way[chat]
+        self.model._file.append("failure", call.key, call.row, failure)
+        self.watcher.failed(*call.askers[0], failure)
+
+
 class _Batch:
     """One `generate`: what the file had, and who waits for which missing reply."""
 
@@ -208,8 +280,7 @@ class _Batch:
     def row(self, place: Place) -> dict[str, Any]:
         """What a line says besides its record, so that `replay:` can use the file."""
         i, sample = place
-        seed = None if self.sampling.seed is None else draw_of(self.sampling, sample)
-        return {"model": self.name, "chat": self.chats[i], "sample": sample, "seed": seed}
+        return _row(self.model, self.chats[i], sample, self.sampling)
 
 
 class _Recorder(Watcher):
@@ -239,6 +310,11 @@ class _Recorder(Watcher):
             self.batch.model._file.append("failure", key, self.batch.row(place), failure)
             self.heard[place] = self.heard.get(place, 0) + 1
             self.batch.watcher.failed(*place, failure)
+
+
+def _row(model: CachedModel, chat: str, sample: int, sampling: Sampling) -> dict[str, Any]:
+    seed = None if sampling.seed is None else draw_of(sampling, sample)
+    return {"model": model.name, "chat": chat, "sample": sample, "seed": seed}
 
 
 def _runs(samples: list[int]) -> list[tuple[int, int]]:

@@ -18,13 +18,13 @@ import os
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from planish.models.base import Watcher
+from planish.models.base import Draw, Watcher
 from planish.models.wire import (
     CallFailed,
     check_images,
@@ -62,12 +62,17 @@ _NOBODY_THERE = {"no connection", _WEB_PAGE}
 
 @dataclass
 class _Job:
-    """One sample of one chat, and what happened to it until now."""
+    """One sample of one chat, and what happened to it until now.
 
-    chat: int
+    Args:
+        number: of the chat, or of the draw in a stream.
+    """
+
+    number: int
     sample: int
     failures: list[Failure] = field(default_factory=list)
     seconds: float = 0.0
+    chat: Chat = ()
 
 
 class EndpointModel:
@@ -128,9 +133,20 @@ class EndpointModel:
         thread of their own while the caller waits.
         """
         check_images(list(chats))
-        batch = _Batch(self, chats, sampling, watcher or Watcher())
-        _run(batch.run())
-        return batch.results
+        results = _Results(len(chats), sampling.n, watcher or Watcher())
+        # Jobs are made one by one: a million calls need a million results, but no more.
+        jobs = (
+            _Job(number, sample, chat=chat)
+            for number, chat in enumerate(chats)
+            for sample in range(sampling.n)
+        )
+        _run(_Batch(self, jobs, sampling, results).run(len(chats) * sampling.n))
+        return results.found
+
+    def stream(self, draws: Iterable[Draw], sampling: Sampling, *, watcher: Watcher) -> None:
+        """See `StreamingModel.stream`. Images are looked for when they are sent."""
+        jobs = (_Job(number, draw.sample, chat=draw.chat) for number, draw in enumerate(draws))
+        _run(_Batch(self, jobs, sampling, watcher).run())
 
     def _client(self) -> openai.AsyncOpenAI:
         import openai
@@ -179,7 +195,7 @@ class EndpointModel:
             longest = _LONGEST_KNOCK
         growing = min(longest, self.backoff * _BACKOFF_GROWTH ** min(last.attempt - 1, 30))
         # Seeded by the call, so that a run can be repeated and yet no two calls come together.
-        jitter = random.Random(f"{self.name} {job.chat} {job.sample} {last.attempt}").random()
+        jitter = random.Random(f"{self.name} {job.number} {job.sample} {last.attempt}").random()
         if last.retry_after is not None:
             return min(last.retry_after, _LONGEST_RETRY_AFTER) + growing * jitter / 4
         return growing * (0.5 + jitter / 2)
@@ -227,25 +243,41 @@ class EndpointModel:
         return "the account has no credit left: top it up or use another key"
 
 
+class _Results(Watcher):
+    """Keeps every completion at its place, and passes all on."""
+
+    def __init__(self, chats: int, samples: int, watcher: Watcher) -> None:
+        empty = Completion(text="", finish="error")
+        self.found = [[empty] * samples for _ in range(chats)]
+        self.watcher = watcher
+
+    def completed(self, chat: int, sample: int, completion: Completion) -> None:
+        self.found[chat][sample] = completion
+        self.watcher.completed(chat, sample, completion)
+
+    def failed(self, chat: int, sample: int, failure: Failure) -> None:
+        self.watcher.failed(chat, sample, failure)
+
+
 class _Batch:
-    """One `generate`: what is still to be sent, what waits for another try, what came."""
+    """One `generate` or `stream`: what is still to be sent, and what waits for another try."""
 
     def __init__(
-        self, model: EndpointModel, chats: Sequence[Chat], sampling: Sampling, watcher: Watcher
+        self, model: EndpointModel, jobs: Iterable[_Job], sampling: Sampling, watcher: Watcher
     ) -> None:
-        self.model, self.chats, self.sampling, self.watcher = model, chats, sampling, watcher
-        empty = Completion(text="", finish="error")
-        self.results = [[empty] * sampling.n for _ in chats]
-        # An iterator, not a list: a million calls need a million results, but not a million
-        # jobs at once.
-        self.fresh: Iterator[_Job] = (
-            _Job(chat, sample) for chat in range(len(chats)) for sample in range(sampling.n)
-        )
+        self.model, self.sampling, self.watcher = model, sampling, watcher
+        self.fresh = iter(jobs)
         self.waiting: list[tuple[float, int, int, _Job]] = []
         self.next_start = 0.0
 
-    async def run(self) -> None:
-        num_workers = min(self.model.in_flight, len(self.chats) * self.sampling.n)
+    async def run(self, most: int | None = None) -> None:
+        """Works until nothing is left.
+
+        Args:
+            most: how many jobs there are, where that is known.
+        """
+        in_flight = self.model.in_flight
+        num_workers = in_flight if most is None else min(in_flight, most)
         if not num_workers:
             return
         async with self.model._client() as client:
@@ -296,7 +328,7 @@ class _Batch:
         try:
             completion = await self.model._attempt(
                 client,
-                self.chats[job.chat],
+                job.chat,
                 self.sampling,
                 None if seed is None else seed + job.sample,
             )
@@ -311,14 +343,14 @@ class _Batch:
         attempt = len(job.failures) + 1
         failure = failed.as_failure(attempt)
         job.failures.append(failure)
-        self.watcher.failed(job.chat, job.sample, failure)
+        self.watcher.failed(job.number, job.sample, failure)
         is_last = attempt > self.model.retries or failed.then != "retry"
         self.model._stop_if_hopeless(failed, attempt, is_last)
         if is_last:
             self.finish(job, Completion(text="", finish="error"))
             return
         ready = asyncio.get_running_loop().time() + self.model._wait(job)
-        heapq.heappush(self.waiting, (ready, job.chat, job.sample, job))
+        heapq.heappush(self.waiting, (ready, job.number, job.sample, job))
 
     def finish(self, job: _Job, completion: Completion) -> None:
         usage = completion.usage
@@ -332,8 +364,7 @@ class _Batch:
                 ),
             }
         )
-        self.results[job.chat][job.sample] = completion
-        self.watcher.completed(job.chat, job.sample, completion)
+        self.watcher.completed(job.number, job.sample, completion)
 
 
 def _host(base_url: str, name: str) -> str:

@@ -16,6 +16,7 @@ import json
 import os
 import threading
 import weakref
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,7 +38,7 @@ _FIELDS = {"reply": "completion", "failure": "failure", "scores": "scores"}
 class ReplyFile:
     """An append-only file of replies, open to this process alone.
 
-    Only the places of the lines are kept in memory.
+    Only the places of the lines are kept in memory, see `_Places`.
 
     Raises:
         BadInput: not such a file, a broken line that is not the last one, or in use.
@@ -46,7 +47,7 @@ class ReplyFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(os.path.realpath(path))
         self.repaired: str | None = None
-        self._places: dict[bytes, int] = {}
+        self._places = _Places()
         self._guard = threading.Lock()
         if self.path.suffix == ".gz":
             raise BadInput("a reply cache cannot be compressed", where=str(path))
@@ -107,20 +108,23 @@ class ReplyFile:
                 "not a line of a reply cache", where=where, fix="mend or remove the line"
             ) from None
         if kind != "failure":
-            self._places[digest] = place
+            self._places.put(digest, place)
         return True
 
     def read(self, key: str, field: str, kind: type[R]) -> R | None:
         """The record `field` of the line behind a key, or None."""
-        place = self._places.get(bytes.fromhex(key))
+        place = self._places.find(bytes.fromhex(key))
         if place is None:
             return None
         with self._guard:
             self._reader.seek(place)
             line = self._reader.readline()
         try:
-            return kind.model_validate(json.loads(line)[field])
-        except (ValidationError, KeyError, ValueError) as error:
+            row = json.loads(line)
+            if row["key"] != key:
+                return None  # it shares the bits that are kept of a key
+            return kind.model_validate(row[field])
+        except (ValidationError, LookupError, TypeError, ValueError) as error:
             why = explain(error) if isinstance(error, ValidationError) else repr(error)
             raise BadInput(
                 f"not a {kind.__name__} at byte {place} ({why})",
@@ -152,11 +156,57 @@ class ReplyFile:
                 why = f"{error.strerror or error}: every finished reply was kept; run it again"
                 raise OSError(error.errno, why, str(self.path)) from error
             if kind != "failure":
-                self._places[bytes.fromhex(key)] = place
+                self._places.put(bytes.fromhex(key), place)
 
     def close(self) -> None:
         """Closes the file and frees it for others. Safe to call twice."""
         self._release()
+
+
+class _Places:
+    """Key -> where its line stands, in some forty bytes a key where a dict takes two hundred.
+
+    64 bits of a key are kept. The line that they lead to tells whether it is the right one.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._keys, self._places = _zeros(1024), _zeros(1024)  # places from 1; 0 where none is
+
+    def find(self, key: bytes) -> int | None:
+        """The place that was put last; None where there is none."""
+        slot = self._slot(int.from_bytes(key[:8], "big"))
+        return self._places[slot] - 1 if self._places[slot] else None
+
+    def put(self, key: bytes, place: int) -> None:
+        """Notes where the line of a key stands."""
+        if 3 * self._count >= 2 * len(self._keys):
+            self._grow()
+        self._put(int.from_bytes(key[:8], "big"), place + 1)
+
+    def _put(self, key: int, place: int) -> None:
+        slot = self._slot(key)
+        self._count += not self._places[slot]
+        self._keys[slot], self._places[slot] = key, place
+
+    def _slot(self, key: int) -> int:
+        """Where the key is, or the empty slot where it belongs: the first behind its own."""
+        slot = key % len(self._keys)
+        while self._places[slot] and self._keys[slot] != key:
+            slot = (slot + 1) % len(self._keys)
+        return slot
+
+    def _grow(self) -> None:
+        keys, places = self._keys, self._places
+        self._keys, self._places = _zeros(2 * len(keys)), _zeros(2 * len(keys))
+        self._count = 0
+        for key, place in zip(keys, places, strict=True):
+            if place:
+                self._put(key, place)
+
+
+def _zeros(number: int) -> array[int]:
+    return array("Q", bytes(8 * number))
 
 
 def _is_utf8(text: str) -> bool:

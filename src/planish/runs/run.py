@@ -70,7 +70,7 @@ class Run:
         self._lock: int | None = handle
         self._records = LineFile(path / RECORDS)
         self._metrics = LineFile(path / METRICS)
-        self._ids: dict[str, set[str]] = {}
+        self._ids: dict[str, set[str]] | None = None
 
     @classmethod
     def create(
@@ -152,10 +152,9 @@ class Run:
             for name in (RECORDS, METRICS):
                 if done := mend(folder / name):
                     run.repaired.append(done)
-            for row in read_rows(folder):
-                run._ids.setdefault(row.kind, set()).add(row.id)
-            for _ in run.metrics():
-                pass  # a broken line is told now, not hours later
+            for rows in (read_rows(folder), run.metrics()):
+                for _ in rows:
+                    pass  # a broken line is told now, not hours later
             visit = Resumption(time=now(), command=command(), versions=versions())
             run._update(
                 status="running",
@@ -218,7 +217,8 @@ class Run:
             DiskFull: no room; what was recorded before is whole.
         """
         self._records.append(to_line(kind, obj, id))
-        self._ids.setdefault(kind, set()).add(id)
+        if self._ids is not None:
+            self._ids.setdefault(kind, set()).add(id)
 
     def records(self, kind: str, model: type[R]) -> Iterator[R]:
         """The records of a kind, in the order they were recorded.
@@ -231,13 +231,23 @@ class Run:
 
     def done(self, id: str, kind: str | None = None) -> bool:
         """Whether an item with this id was recorded (under `kind`, if given)."""
+        known = self._known()
         if kind is not None:
-            return id in self._ids.get(kind, ())
-        return any(id in ids for ids in self._ids.values())
+            return id in known.get(kind, ())
+        return any(id in ids for ids in known.values())
 
     def done_ids(self, kind: str) -> frozenset[str]:
         """The ids recorded under `kind`."""
-        return frozenset(self._ids.get(kind, ()))
+        return frozenset(self._known().get(kind, ()))
+
+    def _known(self) -> dict[str, set[str]]:
+        """Ids by kind, read when first asked for: whoever keeps a book of his own needs none."""
+        if self._ids is None:
+            known: dict[str, set[str]] = {}
+            for row in read_rows(self.path):
+                known.setdefault(row.kind, set()).add(row.id)
+            self._ids = known
+        return self._ids
 
     def artifact(self, name: str) -> Path:
         """Where to write the file `name` of this run; its folder exists afterwards.

@@ -144,3 +144,42 @@ def test_a_bench_that_is_half_built_is_refused(tmp_path: Path, text: str, messag
         read_bench(tmp_path)
     (tmp_path / BUILD).write_text('{"complete": true}')
     assert len(read_bench(tmp_path).pairs) == 1
+
+
+def test_pairs_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
+    pairs = make_bench(tmp_path, 5).pairs
+    every = list(pairs)
+    assert [pairs[place] for place in range(5)] == every
+    assert pairs[-1] == every[-1]
+    assert pairs[1:4] == tuple(every[1:4])
+    assert pairs[::-1] == tuple(every[::-1])
+    with pytest.raises(IndexError):
+        pairs[5]
+    # What is put in the file's place later changes nothing: it stays open.
+    (tmp_path / "other").write_text("{}\n")
+    (tmp_path / "other").replace(tmp_path / PAIRS)
+    assert list(pairs) == every
+
+
+def test_a_bench_that_is_changed_while_it_is_in_use_is_told(tmp_path: Path) -> None:
+    pairs = make_bench(tmp_path, 3).pairs
+    text = (tmp_path / PAIRS).read_bytes()
+    (tmp_path / PAIRS).write_bytes(text.replace(b"colours-", b"kolours-"))
+    with pytest.raises(BadInput, match="changed while it was in use"):
+        list(pairs)
+    (tmp_path / PAIRS).write_bytes(text[: len(text) // 2])
+    with pytest.raises(BadInput, match="changed while it was in use"):
+        pairs[2]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 200, 3_000])
+def test_a_bench_that_was_cut_off_is_refused_with_its_line(tmp_path: Path, cut: int) -> None:
+    make_bench(tmp_path, 3)
+    text = (tmp_path / PAIRS).read_bytes()
+    (tmp_path / PAIRS).write_bytes(text[:-cut])
+    if cut == 1:  # the newline alone
+        assert len(read_bench(tmp_path).pairs) == 3
+        return
+    with pytest.raises(BadInput, match=rf"{PAIRS}:[23]: broken JSON") as caught:
+        read_bench(tmp_path)
+    assert "\n" not in str(caught.value)

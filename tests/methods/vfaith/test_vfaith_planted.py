@@ -97,7 +97,7 @@ def test_position_and_blind_see_nothing(bench):
         same = {
             reply.parsed
             for call, reply in blind.values()
-            if call.pair is pair and not call.arm.startswith("perception")
+            if call.pair == pair and not call.arm.startswith("perception")
         }
         assert len(same) == 1
     assert len({reply.parsed for _, reply in blind.values()}) > 4

@@ -179,12 +179,12 @@ def test_what_is_lost_is_neither_right_nor_wrong(bench):
     calls = calls_of(pairs, ("raw", "edited", "text"))
     outcomes = ["correct", "wrong", "correct", "unparsed", "correct", "wrong", "correct", "correct"]
     found = {
-        call.id(0): Seen(outcome, 16)
+        call.id(0): Seen(outcome, cut=outcome == "unparsed")
         for call, outcome in zip(
             [call for call in calls if call.arm != "text"], outcomes, strict=True
         )
     }
-    counted = tally(calls, 1, found, max_tokens=16)
+    counted = tally(calls, 1, found)
     assert counted.arms["raw"] == Counter(correct=3, unparsed=0, wrong=0) + Counter(correct=1)
     assert counted.arms["edited"] == Counter(wrong=2, unparsed=1, correct=1)
     assert counted.arms["text"] == Counter(error=4)
@@ -195,7 +195,7 @@ def test_what_is_lost_is_neither_right_nor_wrong(bench):
     # The text arm decides nothing about a pair; one edited reply could not be read.
     assert (counted.pairs, counted.usable, counted.coverage) == (4, 3, 0.75)
     assert counted.cut == 1
-    rows = scores(calls, 1, found)
+    rows = dict(scores(calls, 1, found))
     names = ("acc_raw", "acc_edited", "pair_acc", "usable")
     table = [tuple(rows[pair.pair_id][name] for name in names) for pair in pairs]
     assert table == [(1, 0, 0, 1), (None, None, None, 0), (1, 0, 0, 1), (1, 1, 1, 1)]
@@ -203,7 +203,7 @@ def test_what_is_lost_is_neither_right_nor_wrong(bench):
 
 def test_perception_items_are_counted_apart(bench):
     calls = calls_of(bench.pairs, ARMS)
-    counted = tally(calls, 1, {call.id(0): Seen("correct", 1) for call in calls})
+    counted = tally(calls, 1, {call.id(0): Seen("correct") for call in calls})
     assert (counted.pairs, counted.usable) == (8, 8)
     assert {arm: counts.total() for arm, counts in counted.arms.items()} == dict.fromkeys(ARMS, 8)
     assert {arm: counts.total() for arm, counts in counted.items.items()} == {
@@ -219,21 +219,21 @@ def test_repeats_are_averaged_where_both_pictures_were_answered(bench):
     (pair,) = bench.pairs[:1]
     calls = calls_of([pair], ("raw", "edited"))
     found = {
-        calls[0].id(0): Seen("correct", 1),
-        calls[0].id(1): Seen("wrong", 1),
-        calls[0].id(2): Seen("wrong", 1),
-        calls[1].id(0): Seen("correct", 1),
-        calls[1].id(2): Seen("correct", 1),
+        calls[0].id(0): Seen("correct"),
+        calls[0].id(1): Seen("wrong"),
+        calls[0].id(2): Seen("wrong"),
+        calls[1].id(0): Seen("correct"),
+        calls[1].id(2): Seen("correct"),
     }
     counted = tally(calls, 3, found)
     assert counted.calls == 6
     assert counted.count("error") == 1
     assert counted.usable == 1
-    assert scores(calls, 3, found)[pair.pair_id] == {
+    assert dict(scores(calls, 3, found))[pair.pair_id] == {
         "acc_raw": 0.5, "acc_edited": 1, "pair_acc": 0.5, "usable": pytest.approx(2 / 3),
     }  # fmt: skip
     assert counted.coverage == pytest.approx(2 / 3)
     # Asked with one picture only, that one counts.
-    assert scores(calls[:1], 3, found)[pair.pair_id] == {
+    assert dict(scores(calls[:1], 3, found))[pair.pair_id] == {
         "acc_raw": pytest.approx(1 / 3), "acc_edited": None, "pair_acc": None, "usable": 1,
     }  # fmt: skip

@@ -14,6 +14,7 @@ import pytest
 
 from planish.cli import main
 from planish.methods.vfaith.data import ARMS, Response
+from planish.methods.vfaith.running import asking
 from planish.methods.vfaith.running import run as stage
 from planish.methods.vfaith.running.pinning import loose
 from planish.methods.vfaith.running.planted import UNREADABLE, load_model
@@ -184,16 +185,11 @@ def test_repeats_are_calls_of_their_own(capsys, bench, runs, plain, monkeypatch)
 
 
 def test_pictures_are_handed_over_a_few_at_a_time(capsys, bench, runs, plain, monkeypatch):
-    monkeypatch.setattr(stage, "CHUNK", 7)
-    monkeypatch.setattr(stage, "ROUNDS", 5)
+    monkeypatch.setattr(asking, "CHUNK", 7)
     model = faulty(monkeypatch, bench)
-    told(capsys, "--model", "x", "--bench", bench.folder, *runs)
-    assert max(model.batches) <= 7
-    # An endpoint opens a picture when it sends it, and must not run dry between chunks.
-    model = faulty(monkeypatch, bench)
-    model.in_flight = 4
-    told(capsys, "--model", "x", "--bench", bench.folder, *runs)
-    assert max(model.batches) > 7
+    told(capsys, "--model", "x", "--bench", bench.folder, "--repeats", 2, *runs)
+    assert max(model.batches) == 7
+    assert set(model.asked.values()) == {1}
 
 
 # ---- stopped runs ----------------------------------------------------------------------------

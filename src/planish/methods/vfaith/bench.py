@@ -1,10 +1,11 @@
 """A bench folder: read with care, for anybody may have made it.
 
     bench = read_bench("bench")
-    bench.pairs, bench.digest
+    bench.pairs[0], len(bench.pairs), bench.digest
     bench.path(bench.pairs[0].raw)      checked: inside the folder, there, and with these bytes
 
-A file name that leads out of the folder is refused before anything is opened.
+A file name that leads out of the folder is refused before anything is opened. A bench may hold any
+number of pairs: in memory are their places in the file, and a pair while somebody looks at it.
 """
 
 from __future__ import annotations
@@ -12,21 +13,131 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import os
+import weakref
+import zlib
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self, overload
 
 from pydantic import ValidationError
 
 from planish.methods.vfaith.data import EditPair, Picture
+from planish.methods.vfaith.numbered import Numbered
 from planish.records import BadInput, explain, read_jsonl
 
-__all__ = ["BUILD", "PAIRS", "REJECTED", "TABLE", "Bench", "inside", "leads_inside", "read_bench"]
+__all__ = [
+    "BUILD",
+    "PAIRS",
+    "REJECTED",
+    "TABLE",
+    "Bench",
+    "Pairs",
+    "inside",
+    "leads_inside",
+    "read_bench",
+]
 
 PAIRS, TABLE, REJECTED, BUILD = "pairs.jsonl", "pairs.parquet", "rejected.jsonl", "build.json"
 
-
 _MEND = "give the planish vfaith build command of this bench again: it mends what is damaged"
+_LATELY = 64  # pairs, or files, that are still known when they are asked for again
+
+
+class Pairs(Sequence[EditPair]):
+    """The pairs of a `pairs.jsonl`, each read when it is asked for: twelve bytes a pair.
+
+    The file stays open, so that one that is put in its place changes nothing here.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        BadInput: it cannot be read; later, a line is not what it was any more.
+
+    Attributes:
+        digest: SHA-256 of the whole file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        whole = hashlib.sha256()
+        self._starts, self._sums = array("Q"), array("I")
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            weakref.finalize(self, os.close, handle)
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                self._file = os.fstat(handle)
+                place = 0
+                for line in file:
+                    whole.update(line)
+                    if _text(line, place):
+                        self._starts.append(place)
+                        self._sums.append(zlib.crc32(line))
+                    place += len(line)
+        except OSError as error:
+            raise BadInput(
+                error.strerror or str(error), where=str(path), fix="check the path"
+            ) from None
+        self.digest = whole.hexdigest()
+        self._end = place
+        self._handle = handle
+        self._lately: OrderedDict[int, EditPair] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, place: int) -> EditPair: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[EditPair, ...]: ...
+    def __getitem__(self, place: int | slice) -> EditPair | tuple[EditPair, ...]:
+        if isinstance(place, slice):
+            return tuple(self._read(each) for each in range(*place.indices(len(self))))
+        place = range(len(self))[place]
+        pair = self._lately.get(place)
+        if pair is None:
+            pair = self._lately[place] = self._read(place)
+            while len(self._lately) > _LATELY:
+                self._lately.popitem(last=False)
+        return pair
+
+    def __iter__(self) -> Iterator[EditPair]:
+        return map(self._read, range(len(self)))
+
+    def is_still(self) -> bool:
+        """Whether the path still leads to the file that was read, unchanged."""
+        try:
+            now = self.path.stat()
+        except OSError:
+            return False
+        return all(
+            getattr(now, name) == getattr(self._file, name)
+            for name in ("st_dev", "st_ino", "st_size", "st_mtime_ns")
+        )
+
+    def _read(self, place: int) -> EditPair:
+        begin = self._starts[place]
+        end = self._starts[place + 1] if place + 1 < len(self) else self._end
+        line = os.pread(self._handle, end - begin, begin)
+        line = line[: line.find(b"\n") + 1] or line  # blank lines may follow
+        if zlib.crc32(line) != self._sums[place]:
+            raise BadInput(
+                "the file was changed while it was in use", where=str(self.path), fix="start again"
+            )
+        text = _text(line, begin)
+        try:
+            return EditPair.model_validate_json(text)  # three times as fast, and a bit stricter
+        except ValidationError:
+            return EditPair.model_validate(json.loads(text))
+
+
+def _text(line: bytes, place: int) -> str:
+    """A line as `read_jsonl` sees it; what is no text is told there."""
+    return line.decode("utf-8" if place else "utf-8-sig", "replace").strip()
 
 
 @dataclass(frozen=True)
@@ -35,14 +146,18 @@ class Bench:
 
     Args:
         folder: of the bench.
-        pairs: in the file's order.
+        pairs: in the file's order, see `Pairs`.
         digest: SHA-256 of `pairs.jsonl`, shortened; it holds the hashes of all pictures.
+        looked_at: every file was checked before, and none is read again for that.
     """
 
     folder: Path
-    pairs: tuple[EditPair, ...]
+    pairs: Sequence[EditPair]
     digest: str
-    _checked: dict[tuple[str, str], Path] = field(default_factory=dict, repr=False, compare=False)
+    looked_at: bool = False
+    _checked: OrderedDict[tuple[str, str], Path] = field(
+        default_factory=OrderedDict, repr=False, compare=False
+    )
 
     def path(self, picture: Picture) -> Path:
         """The picture's file.
@@ -53,7 +168,9 @@ class Bench:
         return self.file(picture.file, picture.sha256)
 
     def file(self, name: str, sha256: str) -> Path:
-        """As `path`, for any file of the bench; each is hashed once."""
+        """As `path`, for any file of the bench; what was hashed lately is not hashed again."""
+        if self.looked_at:
+            return self.folder / name
         known = name, sha256
         if known not in self._checked:
             path = inside(self.folder, name)
@@ -68,7 +185,13 @@ class Bench:
                     fix=_MEND,
                 )
             self._checked[known] = path
+            while len(self._checked) > _LATELY:
+                self._checked.popitem(last=False)
         return self._checked[known]
+
+    def trusted(self) -> Self:
+        """The same, whose pictures the caller has checked one by one."""
+        return replace(self, looked_at=True)
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -126,19 +249,24 @@ def read_bench(folder: str | Path) -> Bench:
     if not folder.is_dir():
         raise BadInput("no such folder", where=str(folder), fix="planish vfaith build --out DIR")
     _check_complete(folder)
-    pairs: list[EditPair] = []
-    lines: dict[str, int] = {}
+    pairs = Pairs(path)
+    ids = Numbered(_checked_ids(folder, path))
+    if not pairs.is_still() or len(ids) != len(pairs):
+        raise BadInput("the file was changed while it was read", where=str(path), fix="start again")
+    if (twice := ids.twice()) is not None:
+        _refuse_twice(path, *twice)
+    if not pairs:
+        raise BadInput("no pairs", where=str(path), fix="planish vfaith build --out DIR")
+    return Bench(folder, pairs, pairs.digest[:16])
+
+
+def _checked_ids(folder: Path, path: Path) -> Iterator[str]:
+    """The id of every pair, each line looked at."""
     for line, value in read_jsonl(path):
         try:
             pair = EditPair.model_validate(value)
         except ValidationError as error:
             raise BadInput(f"not an EditPair: {explain(error)}", where=f"{path}:{line}") from None
-        if pair.pair_id in lines:
-            raise BadInput(
-                f"pair_id {pair.pair_id!r} is also in line {lines[pair.pair_id]}",
-                where=f"{path}:{line}",
-                fix="give every pair an id of its own",
-            )
         if not pair.passed:
             raise BadInput(
                 f"pair {pair.pair_id!r} did not pass its gates ({', '.join(pair.codes)})",
@@ -147,11 +275,17 @@ def read_bench(folder: str | Path) -> Bench:
             )
         for name in _files(pair):
             inside(folder, name)
-        lines[pair.pair_id] = line
-        pairs.append(pair)
-    if not pairs:
-        raise BadInput("no pairs", where=str(path), fix="planish vfaith build --out DIR")
-    return Bench(folder, tuple(pairs), hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+        yield pair.pair_id
+
+
+def _refuse_twice(path: Path, first: int, later: int) -> None:
+    """Goes through the file again for the numbers of two lines."""
+    found = {place: row for place, row in enumerate(read_jsonl(path)) if place in (first, later)}
+    raise BadInput(
+        f"pair_id {found[later][1]['pair_id']!r} is also in line {found[first][0]}",
+        where=f"{path}:{found[later][0]}",
+        fix="give every pair an id of its own",
+    )
 
 
 def _check_complete(folder: Path) -> None:

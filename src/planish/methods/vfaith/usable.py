@@ -1,43 +1,72 @@
 """Which pairs are asked, and which of them count: one rule for those who ask and those who score.
 
 chosen(bench.pairs, 100)                 the pairs of a run with --limit 100
+places(bench.pairs, 100)                 where they stand among all
 decisive(("raw", "edited", "text"))      ("raw", "edited")
 coverage(usable)                         0.81
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from planish.methods.vfaith.data import Arm, EditPair
 
-__all__ = ["chosen", "coverage", "decisive", "over"]
+__all__ = ["Some", "chosen", "coverage", "decisive", "over", "places"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 
-def chosen(pairs: Sequence[EditPair], limit: int | None) -> tuple[EditPair, ...]:
+def chosen(pairs: Sequence[EditPair], limit: int | None) -> Sequence[EditPair]:
     """The first so many pairs of every family and kind, in proportion, in the bench's order.
 
     The first ones, not any: the rule that draws pairs is balanced over stretches. What a smaller
     limit chooses, a larger one does too.
     """
     if limit is None or limit >= len(pairs):
-        return tuple(pairs)
-    sizes = Counter((pair.family, pair.kind) for pair in pairs)
-    before: Counter[tuple[str, str]] = Counter()
-    shares = []
-    for place, pair in enumerate(pairs):
-        group = (pair.family, pair.kind)
-        shares.append(((before[group] + 0.5) / sizes[group], place))
-        before[group] += 1
-    return tuple(pairs[place] for place in sorted(place for _, place in sorted(shares)[:limit]))
+        return pairs
+    return Some(pairs, places(pairs, limit).tolist())
+
+
+def places(pairs: Sequence[EditPair], limit: int | None) -> npt.NDArray[np.intp]:
+    """Where the pairs of `chosen` stand, ascending."""
+    if limit is None or limit >= len(pairs):
+        return np.arange(len(pairs))
+    numbers: dict[tuple[str, str], int] = {}
+    groups = np.array([numbers.setdefault(_group(pair), len(numbers)) for pair in pairs])
+    shares = np.empty(len(groups))
+    for group in range(len(numbers)):
+        own = np.flatnonzero(groups == group)
+        shares[own] = (np.arange(len(own)) + 0.5) / len(own)
+    return np.sort(np.argsort(shares, kind="stable")[:limit])
+
+
+def _group(pair: EditPair) -> tuple[str, str]:
+    return pair.family, pair.kind
+
+
+class Some(Sequence[EditPair]):
+    """Some pairs of many, each read when it is asked for."""
+
+    def __init__(self, pairs: Sequence[EditPair], places: Iterable[int]) -> None:
+        self._pairs, self._places = pairs, np.fromiter(places, np.intp)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> EditPair: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[EditPair, ...]: ...
+    def __getitem__(self, place: int | slice) -> EditPair | tuple[EditPair, ...]:
+        if isinstance(place, slice):
+            return tuple(self._pairs[int(each)] for each in self._places[place])
+        return self._pairs[int(self._places[place])]
 
 
 def decisive(arms: Iterable[Arm]) -> tuple[Arm, ...]:

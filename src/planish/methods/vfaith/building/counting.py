@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from planish.methods.vfaith.bench import PAIRS, Pairs
 from planish.methods.vfaith.building.writing import Site
 from planish.methods.vfaith.config import Gates
-from planish.methods.vfaith.data import SUBSETS, EditPair, Picture, Subset
+from planish.methods.vfaith.data import SUBSETS, EditPair, Subset
 from planish.methods.vfaith.images import open_image
+from planish.methods.vfaith.usable import Some
 from planish.methods.vfaith.verifying.bench_gates import BenchFindings, measure_bench
 from planish.methods.vfaith.verifying.gates import Pixels
 
 __all__ = ["MOST", "Exclusion", "Numbers", "count"]
 
 MOST = 2_000
-"""Pairs that are in memory for the gates over the whole bench; more would prove no more."""
+"""Pairs that the gates over the whole bench look at; more would prove no more."""
 
 _KINDS = ("pair", "perception", "rejected")
 
@@ -97,9 +100,9 @@ def count(site: Site) -> Numbers:
     """Reads what a site holds, and measures what gives its answers away."""
     numbers = Numbers()
     kept = _Sample(MOST, site.plan.seed)
-    for pair in site.pairs():
+    for place, pair in enumerate(site.pairs()):
         _add(numbers, pair, pair.kind)
-        kept.add(_light(pair))
+        kept.add(place)
     for pair in site.pairs(passed=False):
         _add(numbers, pair, "rejected")
         for check in pair.checks:
@@ -107,8 +110,9 @@ def count(site: Site) -> Numbers:
                 reason = Exclusion(check.gate, check.code, pair.family, pair.edit.backend)
                 numbers.excluded[reason] += 1
     numbers.subsets = {name: numbers.subsets[name] for name in SUBSETS if name in numbers.subsets}
-    if kept.pairs:
-        numbers.findings = _measure(site.folder, kept.pairs, site.plan.gates)
+    if kept.places:
+        pairs = Some(Pairs(site.folder / PAIRS), kept.places)
+        numbers.findings = _measure(site.folder, pairs, site.plan.gates)
     return numbers
 
 
@@ -126,36 +130,19 @@ class _Sample:
     """So many of a stream, each with the same chance; all of them while they are few."""
 
     def __init__(self, most: int, seed: int) -> None:
-        self.pairs: list[EditPair] = []
+        self.places: list[int] = []
         self._most, self._seen = most, 0
         self._rng = random.Random(seed)
 
-    def add(self, pair: EditPair) -> None:
+    def add(self, place: int) -> None:
         self._seen += 1
-        if len(self.pairs) < self._most:
-            self.pairs.append(pair)
-        elif (place := self._rng.randrange(self._seen)) < self._most:
-            self.pairs[place] = pair
+        if len(self.places) < self._most:
+            self.places.append(place)
+        elif (other := self._rng.randrange(self._seen)) < self._most:
+            self.places[other] = place
 
 
-def _light(pair: EditPair) -> EditPair:
-    """Without scenes and checks, which no gate over the bench reads and which fill the memory."""
-
-    def bare(picture: Picture) -> Picture:
-        return picture.model_copy(update={"scene": None})
-
-    return pair.model_copy(
-        update={
-            "raw": bare(pair.raw),
-            "edited": bare(pair.edited),
-            "placebo": None if pair.placebo is None else bare(pair.placebo),
-            "checks": (),
-            "ask": None,
-        }
-    )
-
-
-def _measure(folder: Path, pairs: list[EditPair], gates: Gates) -> BenchFindings:
+def _measure(folder: Path, pairs: Sequence[EditPair], gates: Gates) -> BenchFindings:
     @lru_cache(maxsize=8)
     def load(file: str) -> Pixels:
         return open_image(folder / file).pixels

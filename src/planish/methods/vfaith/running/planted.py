@@ -25,7 +25,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,8 +35,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from planish.methods.vfaith.bench import Bench
 from planish.methods.vfaith.data import ARMS, LETTERS, Arm, EditPair
-from planish.methods.vfaith.running.prompts import asked, gold_of, options_of, picture_of, prompt
-from planish.methods.vfaith.running.records import Call
+from planish.methods.vfaith.numbered import Numbered
+from planish.methods.vfaith.running.prompts import gold_of, options_of, picture_of, prompt
+from planish.methods.vfaith.running.records import Call, Calls, calls_of
 from planish.models import load
 from planish.models.base import LanguageModel
 from planish.models.pictures import picture_bytes
@@ -146,7 +149,7 @@ def load_model(spec: str, bench: Bench) -> LanguageModel:
     options = _options(kind, query if mark else "", spec)
     identity = json.dumps([name, options.model_dump(), bench.digest])
     revision = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    reply = partial(_reply, _places(bench), partial(answer, options), options)
+    reply = partial(_reply, _Places(bench), partial(answer, options), options)
     return ScriptedModel(spec, reply, revision=revision)
 
 
@@ -180,19 +183,36 @@ def _place(call: Call) -> Place:
     return ("" if picture is None else picture.sha256), words
 
 
-def _places(bench: Bench) -> dict[Place, Call]:
-    """Every call of the bench. Pairs that ask the same of one picture have the same answer."""
-    found: dict[Place, Call] = {}
-    for pair in bench.pairs:
-        for arm in ARMS:
-            for question in range(asked(pair, arm)):
-                call = Call(pair, arm, question)
-                found.setdefault(_place(call), call)
-    return found
+class _Places:
+    """Every call of a bench by what it asks, in a few bytes each.
+
+    Pairs that ask the same of one picture have the same answer.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        self._pairs = bench.pairs
+        self._first = array("L")  # the number of each pair's first call
+        self._numbered = Numbered(self._all())
+
+    def _all(self) -> Iterator[str]:
+        number = 0
+        for pair in self._pairs:
+            self._first.append(number)
+            for call in Calls([pair], ARMS):
+                number += 1
+                yield json.dumps(_place(call))
+
+    def find(self, place: Place) -> Call | None:
+        """The call that asks this; None where none does."""
+        number = self._numbered.find(json.dumps(place))
+        if number is None:
+            return None
+        pair = bisect_right(self._first, number) - 1
+        return calls_of([self._pairs[pair]], ARMS)[number - self._first[pair]]
 
 
 def _reply(
-    places: Mapping[Place, Call],
+    places: _Places,
     answer: Callable[[_Draw], str | None],
     options: _Options,
     chat: Chat,
@@ -201,7 +221,7 @@ def _reply(
 ) -> str:
     last = chat[-1]
     picture = hashlib.sha256(picture_bytes(last.images[0])).hexdigest() if last.images else ""
-    call = places.get((picture, last.content))
+    call = places.find((picture, last.content))
     if call is None:
         raise BadInput(
             "a planted model answers nothing but the questions of its bench",

@@ -1,8 +1,8 @@
 """Calls, the replies to them, and what they add up to.
 
-    todo = calls_of(chosen(bench.pairs, 100), ("raw", "edited"))
-    response = respond(todo[0], completion, key=key, model=model, repeat=0)
-    counted = tally(todo, 1, seen(run))
+    todo = Calls(chosen(bench.pairs, 100), ("raw", "edited"))
+    response = respond(next(iter(todo)), completion, key=key, model=model, repeat=0)
+    counted = tally(todo, 1, found)             found: what came, such as a `Ledger`
 
 A reply is read the moment it came. One that came and could not be read is "unparsed" and stays;
 one that never came is an "error", which a later visit asks for again. Of several records with one
@@ -11,10 +11,12 @@ id the last counts.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import groupby
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -34,17 +36,17 @@ from planish.methods.vfaith.usable import coverage, decisive, over
 from planish.models.base import LanguageModel
 from planish.models.keys import chat_key, reply_key
 from planish.records import Chat, Completion, Message, Sampling
-from planish.runs import Run, read_rows
 
 __all__ = [
     "RESPONSE",
     "Call",
+    "Calls",
+    "Found",
     "Seen",
     "Tally",
     "calls_of",
     "respond",
     "scores",
-    "seen",
     "tally",
 ]
 
@@ -61,9 +63,14 @@ class Call(NamedTuple):
     arm: Arm
     question: int = 0
 
+    @property
+    def name(self) -> str:
+        """Of the call, in its bench."""
+        return f"{self.pair.pair_id}/{self.arm}/{self.question}"
+
     def id(self, repeat: int) -> str:
         """Of the record that holds a reply to it."""
-        return f"{self.pair.pair_id}/{self.arm}/{self.question}/{repeat}"
+        return f"{self.name}/{repeat}"
 
     def chat(self, bench: Bench) -> Chat:
         """What is sent; see `prompts.chat`."""
@@ -80,24 +87,44 @@ class Call(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What is kept in memory of a reply."""
+    """What is kept in memory of a reply: what came of it, and whether it used up its tokens."""
 
     outcome: Outcome
-    tokens: int
+    cut: bool = False
 
 
-_MISSING = Seen("error", 0)
+class Found(Protocol):
+    """What came so far, by the ids of the records; a dict is one."""
+
+    def get(self, id: str, /) -> Seen | None:
+        """None where nothing came."""
+        ...
+
+
+_MISSING = Seen("error")
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Every call, pair by pair, so that a run that is stopped holds whole pairs.
+
+    They are made anew whenever one goes through them: of a large bench no more than a pair is in
+    memory.
+    """
+
+    pairs: Iterable[EditPair]
+    arms: tuple[Arm, ...]
+
+    def __iter__(self) -> Iterator[Call]:
+        for pair in self.pairs:
+            for arm in self.arms:
+                for question in range(asked(pair, arm)):
+                    yield Call(pair, arm, question)
 
 
 def calls_of(pairs: Iterable[EditPair], arms: Iterable[Arm]) -> list[Call]:
-    """Every call, pair by pair, so that a run that is stopped holds whole pairs."""
-    wanted = tuple(arms)
-    return [
-        Call(pair, arm, question)
-        for pair in pairs
-        for arm in wanted
-        for question in range(asked(pair, arm))
-    ]
+    """The same all at once, for a few pairs."""
+    return list(Calls(pairs, tuple(arms)))
 
 
 def respond(
@@ -132,19 +159,6 @@ def respond(
         completion_tokens=completion.usage.completion_tokens,
         seconds=completion.usage.seconds,
     )
-
-
-def seen(run: Run) -> dict[str, Seen]:
-    """What the run holds, by the ids of its records.
-
-    Raises:
-        BadInput: a line that is no reply.
-    """
-    found: dict[str, Seen] = {}
-    for row in read_rows(run.path, RESPONSE):
-        reply = row.read(Response)
-        found[row.id] = Seen(reply.outcome, reply.completion_tokens)
-    return found
 
 
 @dataclass(frozen=True)
@@ -188,64 +202,68 @@ def accuracy(counts: Mapping[Outcome, int]) -> float | None:
     return counts.get("correct", 0) / read if read else None
 
 
-def tally(
-    calls: Sequence[Call], repeats: int, found: Mapping[str, Seen], *, max_tokens: int = 0
-) -> Tally:
-    """Counts the replies to these calls; one that is not there is an error.
-
-    Args:
-        max_tokens: that a reply may have; 0 where nobody knows.
-    """
+def tally(calls: Iterable[Call], repeats: int, found: Found) -> Tally:
+    """Counts the replies to these calls, which come pair by pair; one not there is an error."""
     arms: dict[Arm, Counter[Outcome]] = {}
     items: dict[Arm, Counter[Outcome]] = {}
     families: dict[str, dict[Arm, Counter[Outcome]]] = {}
+    numbers = {name: array("d") for name in ("acc_raw", "acc_edited", "usable")}
     cut = 0
-    for call in calls:
-        pair = call.pair
-        own = arms if pair.kind == "pair" else items
-        tables = [own, *([families.setdefault(pair.family, {})] if own is arms else [])]
-        for repeat in range(repeats):
-            reply = found.get(call.id(repeat), _MISSING)
-            for table in tables:
-                table.setdefault(call.arm, Counter())[reply.outcome] += 1
-            cut += reply.outcome == "unparsed" and 0 < max_tokens <= reply.tokens
-    rows = scores([call for call in calls if call.pair.kind == "pair"], repeats, found)
-    usable = np.array([row["usable"] or 0.0 for row in rows.values()])
+    for pair, own in _by_pair(calls):
+        tables = [items]
+        if pair.kind == "pair":
+            tables = [arms, families.setdefault(pair.family, {})]
+            score = _score(own, repeats, found)
+            for name, values in numbers.items():
+                values.extend(value for value in (score[name],) if value is not None)
+        for call in own:
+            for repeat in range(repeats):
+                reply = found.get(call.id(repeat)) or _MISSING
+                for table in tables:
+                    table.setdefault(call.arm, Counter())[reply.outcome] += 1
+                cut += reply.outcome == "unparsed" and reply.cut
+    usable = np.array(numbers["usable"])
     return Tally(
         arms,
         items,
         families,
-        pairs=len(rows),
+        pairs=len(usable),
         usable=int((usable > 0).sum()),
         coverage=coverage(usable),
-        acc_raw=_mean(row["acc_raw"] for row in rows.values()),
-        acc_edited=_mean(row["acc_edited"] for row in rows.values()),
+        acc_raw=_mean(numbers["acc_raw"]),
+        acc_edited=_mean(numbers["acc_edited"]),
         cut=cut,
     )
 
 
 def scores(
-    calls: Iterable[Call], repeats: int, found: Mapping[str, Seen]
-) -> dict[str, dict[str, float | None]]:
-    """Pair -> right on the raw, on the edited, on both pictures, and how many repeats are usable.
+    calls: Iterable[Call], repeats: int, found: Found
+) -> Iterator[tuple[str, dict[str, float | None]]]:
+    """Pair, and right on the raw, on the edited, on both pictures, and how many repeats are usable.
 
     Means over the repeats that could be read with both pictures; None where there is none.
-    `planish runs compare` pairs runs by these numbers.
+    `planish runs compare` pairs runs by these numbers. Perception items have none.
     """
-    asked_of: dict[str, list[Call]] = {}
-    for call in calls:
-        asked_of.setdefault(call.pair.pair_id, []).append(call)
-    return {pair_id: _score(own, repeats, found) for pair_id, own in asked_of.items()}
+    for pair, own in _by_pair(calls):
+        if pair.kind == "pair":
+            yield pair.pair_id, _score(own, repeats, found)
 
 
-def _score(own: Sequence[Call], repeats: int, found: Mapping[str, Seen]) -> dict[str, float | None]:
+def _by_pair(calls: Iterable[Call]) -> Iterator[tuple[EditPair, list[Call]]]:
+    for _, group in groupby(calls, lambda call: call.pair.pair_id):
+        own = list(group)
+        yield own[0].pair, own
+
+
+def _score(own: Sequence[Call], repeats: int, found: Found) -> dict[str, float | None]:
     """Of the calls about one pair."""
     needed = decisive(call.arm for call in own)
     usable = np.ones((1, repeats), bool)
     right: dict[Arm, np.ndarray[tuple[int, int], np.dtype[np.bool_]]] = {}
     for call in own:
         if call.arm in needed:
-            outcomes = [found.get(call.id(repeat), _MISSING).outcome for repeat in range(repeats)]
+            came = (found.get(call.id(repeat)) or _MISSING for repeat in range(repeats))
+            outcomes = [reply.outcome for reply in came]
             usable &= np.array([outcome in ("correct", "wrong") for outcome in outcomes])
             right[call.arm] = np.array([[outcome == "correct" for outcome in outcomes]])
 
@@ -262,6 +280,5 @@ def _score(own: Sequence[Call], repeats: int, found: Mapping[str, Seen]) -> dict
     }
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -8,12 +8,12 @@ planish vfaith run --resume runs/vfaith/20250102-030405-run-checkpoint
 The run folder keeps every reply twice: as it came, before anything is decided by it
 (`artifacts/replies.jsonl`), and as it was read (`records.jsonl`). A run that was stopped goes on
 where it was, and makes no finished call again; `planish vfaith score` tells what the replies mean.
+Pairs are read when their turn comes: in memory is what is under way, and a few bytes a call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,42 +22,32 @@ from cyclopts import Parameter
 from planish.methods.vfaith.bench import Bench, read_bench
 from planish.methods.vfaith.config import Asking
 from planish.methods.vfaith.data import ARMS, Arm
+from planish.methods.vfaith.numbered import Numbered, digest_of
+from planish.methods.vfaith.running.asking import Stage
+from planish.methods.vfaith.running.ledger import Ledger
 from planish.methods.vfaith.running.pages import show, write_report
 from planish.methods.vfaith.running.pinning import check_pinned, loose
 from planish.methods.vfaith.running.planted import load_model
 from planish.methods.vfaith.running.prompts import picture_of, prompt
 from planish.methods.vfaith.running.records import (
-    RESPONSE,
-    Call,
-    Seen,
+    Calls,
     Tally,
-    calls_of,
-    respond,
     scores,
-    seen,
     tally,
 )
 from planish.methods.vfaith.usable import chosen
 from planish.methods.vfaith.verifying.independence import check_not_verifier
-from planish.models.base import LanguageModel, Watcher
-from planish.records import BadInput, Completion
+from planish.records import BadInput
 from planish.runs import Run, read_rows
 from planish.runs.console import Screen, command
-from planish.runs.info import config_of, read_info
+from planish.runs.info import config_of, dumps, read_info
 from planish.runs.options import RUNS, Count, Json, RunsDir
 from planish.runs.presets import Preset, regiven, resolve
 from planish.runs.store import find
 
-__all__ = ["AGAIN", "CHUNK", "ROUNDS", "Plan", "run"]
+__all__ = ["AGAIN", "Plan", "run"]
 
 AGAIN = "planish vfaith run --resume"
-
-CHUNK = 256
-"""Calls that are handed over at once: no more pictures than these are ever in memory."""
-
-ROUNDS = 256
-"""To an endpoint so many rounds of its calls in flight: it opens a picture when it sends it, and
-is idle only while the last calls of a chunk are out."""
 
 # Change no reply; a bench may have been moved, its digest tells whether it is the same.
 _FREE = frozenset({"bench", "cache", "retries", "min_coverage", "unpinned"})
@@ -174,8 +164,9 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
         raise BadInput(
             "its pairs have changed since the run began", where=plan.bench, fix="start a new run"
         )
-    calls = calls_of(chosen(bench.pairs, plan.limit), plan.arms)
-    _check(bench, calls, plan, screen)
+    calls = Calls(chosen(bench.pairs, plan.limit), plan.arms)
+    names = Numbered(_checked(bench, calls, screen))
+    bench = bench.trusted()
     model = load_model(plan.model, bench)
     check_not_verifier(bench, plan.model, model.revision)
     plan = plan.model_copy(update={"revision": model.revision, "bench_digest": bench.digest})
@@ -191,129 +182,46 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
             screen.note(f"{plan.model} is not pinned: its scores will be marked")
         replies = plan.cache or made.artifact("replies.jsonl")
         with kept(model, replies, screen) as cached:
-            stage = _Stage(plan, made, bench, cached, getattr(model, "in_flight", None), screen)
-            stage.ask(calls)
-        return _close(stage, calls)
+            ledger = Ledger(names, plan.repeats, plan.max_tokens)
+            stage = Stage(plan, made, bench, cached, calls, ledger, screen)
+            stage.ask()
+        return _close(plan, stage)
 
 
-def _check(bench: Bench, calls: Sequence[Call], plan: Plan, screen: Screen) -> None:
-    """Looks at every prompt and every picture before the first call is paid for."""
-    for arm in plan.arms:
-        if not any(call.arm == arm for call in calls):
-            screen.note(f"no pair of this bench can be asked in the arm {arm}")
-    if not calls:
-        raise BadInput(
-            f"no pair can be asked in the arms {', '.join(plan.arms)}",
-            where=str(bench.folder),
-            fix="choose other --arms",
-        )
+def _checked(bench: Bench, calls: Calls, screen: Screen) -> Iterator[str]:
+    """The name of every call; before the first is paid for, every prompt and picture is looked at.
+
+    Raises:
+        BadInput: one cannot be used, or there is no call at all.
+    """
+    asked: set[Arm] = set()
     for call in calls:
         prompt(*call)
         picture = picture_of(call.pair, call.arm)
         if picture is not None:
             bench.path(picture)
-
-
-# ---- asking ----------------------------------------------------------------------------------
-
-
-@dataclass
-class _Stage:
-    """A run under way.
-
-    Args:
-        model: with every reply kept.
-        in_flight: calls that an endpoint has at once; None for a model in this process.
-        found: what came so far, by the ids of the records.
-    """
-
-    plan: Plan
-    run: Run
-    bench: Bench
-    model: LanguageModel
-    in_flight: int | None
-    screen: Screen
-    found: dict[str, Seen] = field(default_factory=dict)
-    lost: dict[str, tuple[Call, int, Completion]] = field(default_factory=dict)
-
-    def ask(self, calls: Sequence[Call]) -> None:
-        """Makes every call that is not yet answered; those that are lost again at the end."""
-        self.found = seen(self.run)
-        repeats = range(self.plan.repeats)
-        todo = [call for call in calls if not all(self.has(call.id(each)) for each in repeats)]
-        total = len(calls) * self.plan.repeats
-        left = sum(not self.has(call.id(each)) for call in todo for each in repeats)
-        if left < total:
-            self.screen.note(f"{total - left} of {total} replies were there before")
-        self._make(todo, left, f"{self.plan.model} answers")
-        for _ in range(self.plan.retries):
-            # A prompt that does not fit will not fit the next time.
-            again = {
-                call.id(0): call for call, _, why in self.lost.values() if _kind(why) != "context"
-            }
-            if not again:
-                break
-            self._make(list(again.values()), len(self.lost), f"{self.plan.model} is asked again")
-        for id, (call, repeat, completion) in self.lost.items():
-            if id not in self.found:  # an earlier visit may have told it already
-                self._record(id, call, repeat, completion)
-
-    def has(self, id: str) -> bool:
-        """Whether a reply came; what was lost is asked for again."""
-        return id in self.found and self.found[id].outcome != "error"
-
-    def _make(self, calls: Sequence[Call], left: int, what: str) -> None:
-        sampling = self.plan.sampling()
-        size = CHUNK if self.in_flight is None else ROUNDS * self.in_flight
-        with self.screen.progress(what, left) as step:
-            for first in range(0, len(calls), size):
-                part = calls[first : first + size]
-                chats = [call.chat(self.bench) for call in part]
-                self.model.generate(chats, sampling, watcher=_Keeper(self, part, step))
-
-    def keep(self, call: Call, repeat: int, completion: Completion) -> bool:
-        """Reads a reply and writes it down; False for one that was there."""
-        id = call.id(repeat)
-        if self.has(id):
-            return False
-        if completion.finish == "error":
-            self.lost[id] = call, repeat, completion
-            return True
-        self.lost.pop(id, None)
-        self._record(id, call, repeat, completion)
-        return True
-
-    def _record(self, id: str, call: Call, repeat: int, completion: Completion) -> None:
-        key = call.key(self.model, self.plan.sampling(), repeat)
-        reply = respond(call, completion, key=key, model=self.model, repeat=repeat)
-        self.run.record(RESPONSE, reply, id=id)
-        self.found[id] = Seen(reply.outcome, reply.completion_tokens)
-
-
-class _Keeper(Watcher):
-    """Writes every reply down the moment it comes."""
-
-    def __init__(self, stage: _Stage, calls: Sequence[Call], step: Callable[[], None]) -> None:
-        self.stage, self.calls, self.step = stage, calls, step
-
-    def completed(self, chat: int, sample: int, completion: Completion) -> None:
-        if self.stage.keep(self.calls[chat], sample, completion):
-            self.step()
-
-
-def _kind(completion: Completion) -> str:
-    return completion.failures[-1].kind if completion.failures else "unknown"
+        asked.add(call.arm)
+        yield call.name
+    for arm in calls.arms:
+        if arm not in asked:
+            screen.note(f"no pair of this bench can be asked in the arm {arm}")
+    if not asked:
+        raise BadInput(
+            f"no pair can be asked in the arms {', '.join(calls.arms)}",
+            where=str(bench.folder),
+            fix="choose other --arms",
+        )
 
 
 # ---- the end ---------------------------------------------------------------------------------
 
 
-def _close(stage: _Stage, calls: Sequence[Call]) -> int:
+def _close(plan: Plan, stage: Stage) -> int:
     from planish.judges.recording import below_floor
     from planish.judges.resumable import again
 
-    plan, made, screen = stage.plan, stage.run, stage.screen
-    counted = tally(calls, plan.repeats, stage.found, max_tokens=plan.max_tokens)
+    made, screen = stage.run, stage.screen
+    counted = tally(stage.calls, plan.repeats, stage.ledger)
     summary = _summary(plan, counted)
     for line in _warnings(stage, counted, again(made)):
         screen.warn(line)
@@ -321,7 +229,7 @@ def _close(stage: _Stage, calls: Sequence[Call]) -> int:
         made.close("failed", f"{counted.count('error')} of {counted.calls} calls brought no reply")
         screen.close(summary, run=made.path)
         return 1
-    _keep_scores(stage, calls)
+    _keep_scores(stage)
     made.finish(**summary)
     write_report(made, plan.model, counted, plan.min_coverage)
     show(screen, counted, plan.min_coverage)
@@ -350,10 +258,10 @@ def _summary(plan: Plan, counted: Tally) -> dict[str, Any]:
     }
 
 
-def _warnings(stage: _Stage, counted: Tally, resume: str) -> Iterator[str]:
+def _warnings(stage: Stage, counted: Tally, resume: str) -> Iterator[str]:
     from planish.judges.recording import lost_calls, lost_kinds, remedy
 
-    lost = [completion for _, _, completion in stage.lost.values()]
+    lost = stage.told_lost()
     if lost:
         helps = remedy(
             lost_kinds(lost), f"to ask for them again: {resume}", budget="--max-tokens"
@@ -366,12 +274,13 @@ def _warnings(stage: _Stage, counted: Tally, resume: str) -> Iterator[str]:
         )
 
 
-def _keep_scores(stage: _Stage, calls: Sequence[Call]) -> None:
+def _keep_scores(stage: Stage) -> None:
     """Right or wrong by pair: `planish runs compare` pairs by it."""
-    before = {row.id: row.data for row in read_rows(stage.run.path, "score")}
-    pairs = [call for call in calls if call.pair.kind == "pair"]
-    for pair_id, values in scores(pairs, stage.plan.repeats, stage.found).items():
-        if before.get(pair_id) != values:
+    before = {
+        digest_of(row.id): digest_of(dumps(row.data)) for row in read_rows(stage.run.path, "score")
+    }
+    for pair_id, values in scores(stage.calls, stage.plan.repeats, stage.ledger):
+        if before.get(digest_of(pair_id)) != digest_of(dumps(values)):
             stage.run.record("score", values, id=pair_id)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,8 @@ from planish.methods.vfaith.bench import Bench
 from planish.methods.vfaith.config import REPEATS
 from planish.methods.vfaith.data import ARMS, Arm, EditPair, Response
 from planish.methods.vfaith.scoring.records import PairScore
-from planish.methods.vfaith.usable import chosen, decisive
+from planish.methods.vfaith.usable import decisive
+from planish.methods.vfaith.usable import places as chosen_places
 from planish.records import BadInput
 
 __all__ = [
@@ -40,6 +42,21 @@ UNPARSED, ERROR, MISSING = -1, -2, -3
 _WHY = {UNPARSED: "unparsed", ERROR: "error", MISSING: "missing"}
 _CHOICES: tuple[Arm, ...] = ("raw", "edited", "placebo", "text")
 _PERCEPTION: tuple[Arm, ...] = ("perception_raw", "perception_edited")
+
+
+_COLUMNS: dict[str, Any] = {
+    "pair_ids": None,
+    "source": np.intp,
+    "subset": np.str_,
+    "family": np.str_,
+    "item": bool,
+    "options": np.int16,
+    "gold_raw": np.int16,
+    "gold_edited": np.int16,
+    "has_placebo": bool,
+    "questions": np.int16,
+}
+"""What a sheet holds of every pair, and as what."""
 
 
 class Planned(BaseModel):
@@ -184,8 +201,9 @@ def read_sheet(
         BadInput: no reply at all, replies of two models, two replies to one call, or a reply to
             a pair, a question or with an option that the bench does not have.
     """
-    places = {pair.pair_id: place for place, pair in enumerate(bench.pairs)}
-    cells = _Cells(bench, 1 if plan is None else plan.repeats)
+    sheet = _empty(bench, 1 if plan is None else plan.repeats)
+    places = {pair_id: place for place, pair_id in enumerate(sheet.pair_ids)}
+    cells = _Cells(sheet)
     names: set[tuple[str, str]] = set()
     for reply in responses:
         names.add((reply.model, reply.revision))
@@ -207,26 +225,27 @@ def read_sheet(
         found = f"replies of {len(names)} models in one run" if names else "no replies"
         raise BadInput(found, where=where, fix="planish vfaith run --model M --bench DIR")
     ((model, revision),) = names
-    sheet = _filled(bench, cells, label or model, model, revision)
+    sheet = replace(
+        sheet,
+        label=label or model,
+        model=model,
+        revision=revision,
+        arms=cells.arms,
+        perception=cells.perception,
+    )
     if plan is None:
         return sheet
-    wanted = {pair.pair_id for pair in chosen(bench.pairs, plan.limit)}
-    planned = np.array([pair.pair_id in wanted for pair in bench.pairs])
+    planned = np.zeros(len(places), bool)
+    planned[chosen_places(bench.pairs, plan.limit)] = True
     return replace(sheet, plan=plan, planned=planned)
 
 
 class _Cells:
     """The arrays as they fill; a repeat that was not foreseen makes them wider."""
 
-    def __init__(self, bench: Bench, repeats: int) -> None:
-        num = len(bench.pairs)
-        most = max((len(pair.perception) for pair in bench.pairs), default=0)
-        self.arms: dict[Arm, Codes] = {
-            arm: np.full((num, repeats), MISSING, np.int16) for arm in _CHOICES
-        }
-        self.perception: dict[Arm, Codes] = {
-            arm: np.full((num, most, repeats), MISSING, np.int16) for arm in _PERCEPTION
-        }
+    def __init__(self, empty: Sheet) -> None:
+        self.arms = {**empty.arms}
+        self.perception = {**empty.perception}
 
     def put(self, reply: Response, place: int, code: int) -> bool:
         """Keeps a reply; False where another one is there already."""
@@ -277,29 +296,43 @@ def _code(pair: EditPair, reply: Response, where: str) -> int:
     return int(reply.parsed == gold) if gold else options.index(reply.parsed)
 
 
-def _filled(bench: Bench, cells: _Cells, label: str, model: str, revision: str) -> Sheet:
-    pairs = bench.pairs
-    sources = {pair.source.id: number for number, pair in enumerate(pairs)}
-    golds = [
-        [pair.options.index(picture.gold) for pair in pairs for picture in [getattr(pair, name)]]
-        for name in ("raw", "edited")
+def _empty(bench: Bench, repeats: int) -> Sheet:
+    """A sheet without answers. The bench is gone through once, and no pair of it is kept."""
+    sources: dict[str, int] = {}
+    texts: dict[str, str] = {}  # one text stands for all that are equal
+    columns: dict[str, Any] = {name: [] for name in _COLUMNS}
+    for pair in bench.pairs:
+        row = (
+            pair.pair_id,
+            sources.setdefault(pair.source.id, len(sources)),
+            texts.setdefault(pair.subset, pair.subset),
+            texts.setdefault(pair.family, pair.family),
+            pair.kind == "perception",
+            len(pair.options),
+            pair.options.index(pair.raw.gold),
+            pair.options.index(pair.edited.gold),
+            pair.kind == "pair" and pair.placebo is not None,
+            len(pair.perception),
+        )
+        for column, value in zip(columns.values(), row, strict=True):
+            column.append(value)
+    num, most = len(columns["pair_ids"]), max(columns["questions"], default=0)
+    last = dict(zip(columns["source"], range(num), strict=True))  # sources go by their last pair
+    columns["source"] = np.unique([last[each] for each in columns["source"]], return_inverse=True)[
+        1
     ]
+    pair_ids = tuple(columns.pop("pair_ids"))
+    arrays: dict[str, Any] = {
+        name: np.array(column, _COLUMNS[name]) for name, column in columns.items()
+    }
     return Sheet(
-        label=label,
-        model=model,
-        revision=revision,
-        pair_ids=tuple(pair.pair_id for pair in pairs),
-        source=np.unique([sources[pair.source.id] for pair in pairs], return_inverse=True)[1],
-        subset=np.array([pair.subset for pair in pairs]),
-        family=np.array([pair.family for pair in pairs]),
-        item=np.array([pair.kind == "perception" for pair in pairs]),
-        options=np.array([len(pair.options) for pair in pairs], np.int16),
-        gold_raw=np.array(golds[0], np.int16),
-        gold_edited=np.array(golds[1], np.int16),
-        arms=cells.arms,
-        perception=cells.perception,
-        has_placebo=np.array([pair.kind == "pair" and pair.placebo is not None for pair in pairs]),
-        questions=np.array([len(pair.perception) for pair in pairs], np.int16),
+        label="",
+        model="",
+        revision="",
+        pair_ids=pair_ids,
+        **arrays,
+        arms={arm: np.full((num, repeats), MISSING, np.int16) for arm in _CHOICES},
+        perception={arm: np.full((num, most, repeats), MISSING, np.int16) for arm in _PERCEPTION},
     )
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from planish.methods.vfaith.config import Gates
 from planish.methods.vfaith.data import Check, EditPair, Picture
+from planish.methods.vfaith.usable import Some
 from planish.methods.vfaith.verifying.gates import Pixels, cells, changed
 from planish.stats import Estimate, mean
 
@@ -82,8 +83,8 @@ def measure_bench(
         load: a picture's pixels; called for up to `MOST` pairs.
     """
     gates = gates or Gates()
-    words, chance = _text_only([pair for pair in pairs if pair.kind == "pair"])
-    looks = _placebo_cue([pair for pair in pairs if pair.placebo is not None], load)
+    words, chance = _text_only(_those(pairs, lambda pair: pair.kind == "pair"))
+    looks = _placebo_cue(_those(pairs, lambda pair: pair.placebo is not None), load)
     points = gates.text_points / 100
     return BenchFindings(
         checks=(
@@ -96,6 +97,11 @@ def measure_bench(
         chance=chance,
         placebo_cue=looks,
     )
+
+
+def _those(pairs: Sequence[EditPair], are: Callable[[EditPair], bool]) -> Sequence[EditPair]:
+    """Some of the pairs; of a bench on the disk each is read when it is looked at."""
+    return Some(pairs, (place for place, pair in enumerate(pairs) if are(pair)))
 
 
 def letter_shares(pairs: Sequence[EditPair]) -> dict[int, dict[str, float]]:
@@ -156,23 +162,29 @@ def _text_only(pairs: Sequence[EditPair]) -> tuple[Estimate, float]:
         return Estimate(value=None), chance
     from sklearn.feature_extraction import FeatureHasher
 
-    rows = [list(_clues(pair, option)) for pair in pairs for option in pair.options]
-    features = FeatureHasher(1 << 14, input_type="string").transform(rows)
-    right = [option == pair.edited.gold for pair in pairs for option in pair.options]
-    owners = np.repeat(np.arange(len(pairs)), [len(pair.options) for pair in pairs])
-    sources = [pair.source.id for pair in pairs]
-    kinds = [f"{pair.family} {pair.letter(pair.edited.gold)} {pair.typical}" for pair in pairs]
-    likely = _held_out(
-        features,
-        np.array(right, int),
-        [sources[owner] for owner in owners],
-        [kinds[owner] for owner in owners],
-    )
+    right: list[bool] = []
+    owners: list[int] = []
+    sources: list[str] = []
+    kinds: list[str] = []
+
+    def rows() -> Iterator[list[str]]:
+        for owner, pair in enumerate(pairs):
+            kind = f"{pair.family} {pair.letter(pair.edited.gold)} {pair.typical}"
+            for option in pair.options:
+                right.append(option == pair.edited.gold)
+                owners.append(owner)
+                sources.append(pair.source.id)
+                kinds.append(kind)
+                yield list(_clues(pair, option))
+
+    features = FeatureHasher(1 << 14, input_type="string").transform(rows())
+    likely = _held_out(features, np.array(right, int), sources, kinds)
     if likely is None:
         return Estimate(value=None), chance
     hits = []
+    belongs = np.array(owners)
     for owner in range(len(pairs)):
-        own = np.flatnonzero(owners == owner)
+        own = np.flatnonzero(belongs == owner)
         best = np.isclose(likely[own], likely[own].max())
         # A tie is a guess.
         hits.append(float(np.array(right)[own][best].mean()))
@@ -209,18 +221,22 @@ def _placebo_cue(pairs: Sequence[EditPair], load: Callable[[Picture], Pixels]) -
     if len(pairs) < FEWEST:
         return Estimate(value=None)
     if len(pairs) > MOST:
-        pairs = random.Random(0).sample(list(pairs), MOST)
+        pairs = Some(pairs, random.Random(0).sample(range(len(pairs)), MOST))
     rows: list[NDArray[np.float32]] = []
+    sources: list[str] = []
+    kinds: list[str] = []
     for pair in pairs:
         assert pair.placebo is not None
         raw = load(pair.raw)
         rows += [_look(raw, load(picture)) for picture in (pair.edited, pair.placebo)]
+        sources += [pair.source.id] * 2
+        kinds += [f"{pair.family} {pair.typical}"] * 2
     features = np.stack(rows)
+    rows.clear()
     spread = features.std(0)
-    features = (features - features.mean(0)) / np.where(spread > 0, spread, 1)
+    features -= features.mean(0)
+    features /= np.where(spread > 0, spread, 1)
     labels = np.tile([1, 0], len(pairs))
-    sources = [pair.source.id for pair in pairs for _ in range(2)]
-    kinds = [f"{pair.family} {pair.typical}" for pair in pairs for _ in range(2)]
     likely = _held_out(features, labels, sources, kinds)
     if likely is None:
         return Estimate(value=None)

@@ -19,7 +19,7 @@ from typing import Any
 
 from planish.records import replacing
 
-__all__ = ["FULL", "DiskFull", "LineFile", "mend", "raise_if_full", "rewriting"]
+__all__ = ["FULL", "DiskFull", "LineFile", "mend", "raise_if_full", "rewriting", "telling_full"]
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Errors that say that there is no room."""
@@ -37,11 +37,27 @@ class DiskFull(OSError):
             str(path),
         )
 
+    def __reduce__(self) -> tuple[type[DiskFull], tuple[Path, int]]:
+        """As it comes from another process: an OSError is made anew from what it was given."""
+        return DiskFull, (Path(self.filename), self.errno or errno.ENOSPC)
+
 
 def raise_if_full(error: OSError, path: Path) -> None:
     """Raises `DiskFull` when that is what `error` means."""
     if error.errno in FULL:
         raise DiskFull(path, error.errno or errno.ENOSPC) from error
+
+
+@contextlib.contextmanager
+def telling_full(path: Path) -> Iterator[None]:
+    """Raises `DiskFull` for whatever finds no room inside; `path` is what was to be written."""
+    try:
+        yield
+    except DiskFull:
+        raise
+    except OSError as error:
+        raise_if_full(error, path)
+        raise
 
 
 @contextlib.contextmanager
@@ -51,12 +67,8 @@ def rewriting(path: Path) -> Iterator[Any]:
     Raises:
         DiskFull: no room; what was there is left.
     """
-    try:
-        with replacing(path) as out:
-            yield out
-    except OSError as error:
-        raise_if_full(error, path)
-        raise
+    with telling_full(path), replacing(path) as out:
+        yield out
 
 
 class LineFile:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
+import pickle
 import struct
 import threading
 import zlib
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from planish.methods.vfaith import images
 from planish.methods.vfaith.images import (
     FLAGS,
     Loaded,
@@ -30,6 +33,7 @@ from planish.methods.vfaith.images import (
 )
 from planish.models.pictures import open_picture
 from planish.records import BadInput
+from planish.runs import DiskFull
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -326,3 +330,15 @@ def test_models_and_gates_see_the_same_picture(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(start)
         with pytest.raises(BadInput, match=name):
             open_picture(str(tmp_path / name))
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(images, "write_bytes", full)
+    with pytest.raises(DiskFull, match="free some space") as caught:
+        keep(tmp_path, "images", b"data")
+    # It comes through from the process that drew.
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.errno) == (str(caught.value), errno.ENOSPC)

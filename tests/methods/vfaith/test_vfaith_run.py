@@ -1,7 +1,9 @@
 """`planish vfaith run` as it is typed: what it keeps, what it never does twice, what it refuses."""
 
 import hashlib
+import itertools
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,6 +25,7 @@ from planish.methods.vfaith.running.records import calls_of
 from planish.models.keys import chat_key, reply_key
 from planish.records import Completion, Failure, Sampling, read_jsonl, write_jsonl
 from planish.runs import Run, read_rows
+from planish.runs.folder import is_locked
 from support.pictures import make_bench, make_pair
 from support.vision import save_vision
 
@@ -249,6 +252,81 @@ def test_a_killed_run_goes_on_without_a_repeated_call(capsys, bench, runs, plain
     assert sum(keys.values()) <= CALLS - had
     assert set(keys.values()) == {1}
     assert len(responses(folder)) == CALLS
+
+
+def planish(*words, before=""):
+    command = shlex.join([sys.executable, "-m", "planish.cli", "vfaith", *map(str, words)])
+    return ["bash", "-c", f"{before} exec {command}"]
+
+
+def test_ctrl_c_while_an_endpoint_is_asked_costs_no_reply(capsys, bench, runs, plain, chat_server):
+    server = chat_server(delay=0.3)
+    model = f"openai:m-2025-01-31@{server.url}?in_flight=4"
+    words = ("run", "--model", model, "--bench", bench.folder, "--min-coverage", 0, *runs)
+    process = subprocess.Popen(
+        planish(*words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while server.count("ok") < 8 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    folder = only_run(runs)
+    assert is_locked(folder)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate()[1]
+    assert process.returncode == 130
+    assert "Traceback" not in error
+    assert f"go on with: planish vfaith run --resume {folder}" in error
+    assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
+    had = len(responses(folder))
+    assert 4 <= had < CALLS
+    before = server.count()
+    told(capsys, "--resume", folder, "--min-coverage", 0, *runs)
+    assert server.count() - before <= CALLS - had
+    assert len(responses(folder)) == CALLS
+
+
+def test_a_full_disk_keeps_what_came_and_the_run_goes_on(capsys, bench, runs, plain):
+    words = ("run", "--model", "planted:oracle", "--bench", bench.folder, *runs)
+    done = subprocess.run(
+        planish(*words, before="ulimit -f 16;"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert "File too large: every finished line was kept; free some space and resume" in last
+    folder = only_run(runs)
+    had = responses(folder)
+    assert 0 < len(had) < CALLS
+    found = told(capsys, "--resume", folder, *runs)
+    assert found["acc_raw"] == 1
+    assert len(responses(folder)) == CALLS
+    assert {id: reply for id, reply in responses(folder).items() if id in had} == had
+
+
+HOSTILE = [
+    "<script>alert(1)</script></details><img src=x onerror=alert(1)>",
+    "\x1b[2J\x1b]0;owned\x07\x9b31m cleared",
+    "half \ud800 a character, \0 and \u202e reversed",
+    "{{ 7 * 7 }} {% raw %}",
+]
+
+
+def test_hostile_replies_are_text_on_the_page_and_in_the_records(capsys, bench, runs, monkeypatch):
+    texts = itertools.cycle(HOSTILE)
+    faulty(monkeypatch, bench, lambda *_: Completion(text=next(texts)))
+    words = ("--model", "x", "--bench", bench.folder, "--min-coverage", 0, *runs)
+    code, out, err = call(capsys, *words)
+    assert code == 0, err
+    assert "\x1b" not in out + err
+    folder = only_run(runs)
+    page = (folder / "report.html").read_text("utf-8")
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "{{ 7 * 7 }}" in page
+    assert not set("\x1b\x9b\0\u202e") & set(page)
+    kept = {reply.text for reply in responses(folder).values()}
+    assert kept == set(HOSTILE)
 
 
 def test_nobody_else_works_in_a_run(capsys, bench, runs, plain, monkeypatch):

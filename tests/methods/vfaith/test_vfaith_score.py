@@ -1,5 +1,6 @@
 """Stage score: from run folders to a leaderboard and its page; what does not fit is refused."""
 
+import errno
 import json
 import re
 import xml.etree.ElementTree as ElementTree
@@ -344,6 +345,18 @@ def test_a_bench_that_failed_its_own_gates_is_told_above_the_numbers(tmp_path, r
     built["numbers"] = {"bench_gates": {}}
     (tmp_path / "bench" / "build.json").write_text(json.dumps(built))
     assert scored(runs, capsys, run)["warnings"] == []
+
+
+def test_a_page_that_finds_no_room_is_told_in_one_line(bench, runs, capsys, monkeypatch):
+    def full(run, results):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(stage, "write_report", full)
+    run = make_run(runs, bench)
+    capsys.readouterr()
+    assert score(runs, run) == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "No space left on device: every finished line was kept; free some space" in last
 
 
 def test_two_benches_are_refused(bench, runs, capsys, tmp_path):

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from planish.models.pictures import BROKEN, LONGEST_SIDE, decoded, unreadable, upright
 from planish.records import BadInput, replacing
+from planish.runs.lines import raise_if_full
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -224,6 +225,7 @@ def keep(folder: Path, kind: Literal["images", "masks"], data: bytes) -> tuple[s
 
     Raises:
         BadInput: the folder cannot be written.
+        DiskFull: no room; what was there is left.
     """
     digest = hashlib.sha256(data).hexdigest()
     name = f"{kind}/{digest}{_SUFFIX}"
@@ -235,6 +237,7 @@ def keep(folder: Path, kind: Literal["images", "masks"], data: bytes) -> tuple[s
     try:
         write_bytes(path, data)
     except OSError as error:
+        raise_if_full(error, path)
         raise BadInput(
             error.strerror or str(error), where=str(path), fix="name a folder that can be written"
         ) from None

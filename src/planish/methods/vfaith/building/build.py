@@ -36,6 +36,7 @@ from planish.models.base import LanguageModel
 from planish.records import BadInput
 from planish.runs import Run
 from planish.runs.console import Screen, command
+from planish.runs.lines import telling_full
 from planish.runs.options import RUNS, Count, Json, RunsDir
 from planish.runs.presets import digest
 
@@ -203,7 +204,8 @@ def _carry_out(
                 screen.close(summary, run=run.path)
                 return 1
             run.finish(**summary)
-            write_report(run, site, numbers)
+            with telling_full(run.report_path):
+                write_report(run, site, numbers)
         _show(screen, numbers)
     if plan.photos and not plan.verifiers:
         screen.note(

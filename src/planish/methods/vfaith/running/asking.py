@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby, islice
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from planish.methods.vfaith.config import Asking
 from planish.methods.vfaith.running.ledger import Ledger
 from planish.methods.vfaith.running.records import RESPONSE, Call, Calls, respond
 from planish.models.base import Draw, LanguageModel, StreamingModel, Watcher
-from planish.records import Completion, Failure, Usage
+from planish.records import Completion, Failure, Sampling, Usage
 from planish.runs import Run
 from planish.runs.console import Screen
 
@@ -77,6 +78,11 @@ class Stage:
     lost: dict[int, _Lost] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
 
+    @cached_property
+    def sampling(self) -> Sampling:
+        """How replies are drawn."""
+        return self.plan.sampling()
+
     def ask(self) -> None:
         """Makes every call that is not yet answered; those that are lost again at the end."""
         self.ledger.read(self.run)
@@ -108,7 +114,7 @@ class Stage:
                     yield _Asked(number, call, repeat)
 
     def _make(self, wanted: Iterator[_Asked], left: int, what: str) -> None:
-        sampling = self.plan.sampling()
+        sampling = self.sampling
         with self.screen.progress(what, left) as step:
             if isinstance(self.model, StreamingModel):
                 keeper = _StreamKeeper(self, step)
@@ -152,7 +158,7 @@ class Stage:
         return [of_kind.get(why.kind, bare) for why in self.lost.values()]
 
     def _record(self, number: int, call: Call, repeat: int, completion: Completion) -> None:
-        key = call.key(self.model, self.plan.sampling(), repeat)
+        key = call.key(self.model, self.sampling, repeat)
         reply = respond(call, completion, key=key, model=self.model, repeat=repeat)
         self.run.record(RESPONSE, reply, id=call.id(repeat))
         self.ledger.put(number, reply.outcome, reply.completion_tokens)

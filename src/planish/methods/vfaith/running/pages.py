@@ -17,6 +17,7 @@ from planish.methods.vfaith.data import Arm, Outcome, Response
 from planish.methods.vfaith.running.records import OUTCOMES, RESPONSE, Tally, accuracy
 from planish.runs import Run
 from planish.runs.console import Screen
+from planish.runs.visible import visible
 
 if TYPE_CHECKING:
     from planish.runs.report import Report
@@ -105,7 +106,8 @@ def _add_unparsed(page: Report, run: Run, number: int) -> None:
         return
     page.section("Replies that could not be read", f"{number} in all; the first ones:")
     for reply in _first_unparsed(run):
-        page.details(f"{reply.pair_id}, {_ARMS[reply.arm]}", reply.text[:_EXCERPT] or "(empty)")
+        text = visible(reply.text[:_EXCERPT]) or "(empty)"
+        page.details(visible(f"{reply.pair_id}, {_ARMS[reply.arm]}"), text)
 
 
 def _first_unparsed(run: Run) -> Iterator[Response]:

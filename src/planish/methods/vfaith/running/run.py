@@ -41,6 +41,7 @@ from planish.records import BadInput
 from planish.runs import Run, read_rows
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of, dumps, read_info
+from planish.runs.lines import telling_full
 from planish.runs.options import RUNS, Count, Json, RunsDir
 from planish.runs.presets import Preset, regiven, resolve
 from planish.runs.store import find
@@ -231,7 +232,8 @@ def _close(plan: Plan, stage: Stage) -> int:
         return 1
     _keep_scores(stage)
     made.finish(**summary)
-    write_report(made, plan.model, counted, plan.min_coverage)
+    with telling_full(made.report_path):
+        write_report(made, plan.model, counted, plan.min_coverage)
     show(screen, counted, plan.min_coverage)
     screen.close(summary, run=made.path, report=made.report_path, then=_then(made.path))
     return 0

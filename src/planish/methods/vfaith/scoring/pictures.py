@@ -16,6 +16,7 @@ from planish.methods.vfaith.data import EditPair
 from planish.methods.vfaith.images import open_image
 from planish.methods.vfaith.scoring.sheets import ERROR, MISSING, UNPARSED, Sheet
 from planish.methods.vfaith.scoring.tables import Results
+from planish.runs.visible import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,11 +83,11 @@ def _example(results: Results, place: int, kind: str) -> Example:
         f"{pair.family}, {pair.pair_id}. {pair.question} Right on the raw picture: "
         f"{pair.raw.gold}; on the edited one: {pair.edited.gold}."
     )
-    return Example(pair, kind, caption, rows)
+    return Example(pair, kind, visible(caption), rows)
 
 
 def _option(pair: EditPair, code: int) -> str:
-    return pair.options[code] if code >= 0 else _CODES[code]
+    return visible(pair.options[code]) if code >= 0 else _CODES[code]
 
 
 def draw(bench: Bench, pair: EditPair) -> Figure:

@@ -40,6 +40,7 @@ from planish.methods.vfaith.verifying.independence import verifiers_of
 from planish.records import BadInput, write_jsonl
 from planish.runs import Run
 from planish.runs.console import Screen, command
+from planish.runs.lines import telling_full
 from planish.runs.options import RUNS, Count, Json, RunsDir, Seed, Share
 
 __all__ = ["By", "Plan", "results_of", "score"]
@@ -205,7 +206,7 @@ def _of_bench(bench: Bench) -> list[str]:
 def _carry_out(plan: Plan, results: Results, runs: Path, screen: Screen) -> int:
     slug = f"score-{plan.models[0].partition('?')[0][-24:]}"
     run = Run.create("vfaith", slug, plan, seed=plan.seed, root=runs, stage="score")
-    with run:
+    with run, telling_full(run.path):
         screen.note(f"run {run.path}")
         write_jsonl(
             run.artifact("pairs.jsonl"),

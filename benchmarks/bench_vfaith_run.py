@@ -1,6 +1,7 @@
-"""How much of an endpoint's throughput a run leaves unused, and whether its memory is flat.
+"""How much of an endpoint's throughput a run leaves unused, and what memory a pair takes.
 
     python benchmarks/bench_vfaith_run.py [--pairs 600] [--rounds 3]
+    python benchmarks/bench_vfaith_run.py --memory              memory alone
 
 `planish vfaith run` as it is typed, in a process of its own, against a server on loopback that
 answers after 100 ms, at 32 calls in flight, with 512 px pictures: a drawn scene, which PNG makes
@@ -8,6 +9,9 @@ small, and a photograph, which it does not. Measured is the rate between the fir
 call as the server saw them, and beside it the whole command's, start and report included. The
 server neither reads nor logs what it is sent: with photographs it would be what is measured. The
 endpoint client alone on the same chats shows what the run's own work costs.
+
+Memory is the peak of a process of its own, as the kernel tells it, over 200 to 1,600 pairs of 256
+px; the slope is that of a line through them.
 """
 
 from __future__ import annotations
@@ -44,9 +48,9 @@ IDEAL = IN_FLIGHT / DELAY
 SIDE = 512
 
 
-def scenes(folder: Path, number: int) -> Bench:
+def scenes(folder: Path, number: int, side: int = SIDE) -> Bench:
     """A few drawn pairs, each under many names with words of its own: no two calls are equal."""
-    return _bench(folder, [make_pair(folder, index, size=SIDE) for index in range(12)], number)
+    return _bench(folder, [make_pair(folder, index, size=side) for index in range(12)], number)
 
 
 def photographs(folder: Path, number: int) -> Bench:
@@ -156,11 +160,15 @@ def measure(bench: Bench, work: Callable[..., dict[str, float]]) -> dict[str, fl
 
 
 def main() -> None:
-    """All arms in turn, round after round; then the memory of a small run beside a large one."""
+    """All arms in turn, round after round; or memory by the number of pairs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=600, help="pairs of a bench, six calls each")
     parser.add_argument("--rounds", type=int, default=3, help="rounds per arm")
+    parser.add_argument("--memory", action="store_true", help="memory alone")
     options = parser.parse_args()
+    if options.memory:
+        measure_memory()
+        return
     with tempfile.TemporaryDirectory() as home:
         benches = {
             name: make(Path(home, name), options.pairs)
@@ -171,15 +179,68 @@ def main() -> None:
             for name, (_, work) in ARMS_OF.items():
                 found[name].append(measure(benches[name], work))
                 print(f"{name}: {found[name][-1]['rate'] / IDEAL:.1%} of the ideal", flush=True)
-        small = measure(scenes(Path(home, "small"), options.pairs // 10), run)
-        large = measure(scenes(Path(home, "large"), options.pairs * 2), run)
+    write_result("vfaith-run", "Asking an endpoint about pictures", table(found, options))
+
+
+# ---- memory ----------------------------------------------------------------------------------
+
+SIZES = (200, 400, 800, 1_600)
+SMALL_SIDE = 256
+
+
+def peak(*words: object) -> float:
+    """Of `planish vfaith ...` in a process of its own, in MB."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, "vfaith", *map(str, words), "--json"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return int(done.stderr.split()[-1]) / 1024
+
+
+def peaks(home: Path, number: int) -> dict[str, float]:
+    """What every stage takes at most over so many pairs."""
+    bench, runs = home / "bench", ("--runs", home / "runs")
+    scenes(bench, number, SMALL_SIDE)
+    with ChatServer(delay=0.001, light=True) as server:
+        model = f"openai:m@{server.url}?in_flight={IN_FLIGHT}"
+        asked = peak(
+            "run", "--model", model, "--unpinned", "--min-coverage", 0, "--bench", bench, *runs
+        )  # fmt: skip
+    planted = peak("run", "--model", "planted:sheet", "--bench", bench, *runs)
+    score = peak("score", "last", *runs)
+    size = ("--num", number, "--size", SMALL_SIDE, "--workers", 1, "--out", home / "built")
+    return {
+        "run, endpoint": asked,
+        "run, planted model": planted,
+        "score": score,
+        "build": peak("build", *size, *runs),
+    }
+
+
+def measure_memory() -> None:
+    """Peaks by number of pairs, and how many bytes a pair adds."""
+    found: dict[str, list[float]] = {}
+    for number in SIZES:
+        with tempfile.TemporaryDirectory() as home:
+            for stage, value in peaks(Path(home), number).items():
+                found.setdefault(stage, []).append(value)
+                print(f"{stage}, {number} pairs: {value:.1f} MB", flush=True)
     lines = [
-        table(found, options),
+        f"Peak memory of the whole process in MB, by number of pairs of {SMALL_SIDE} px; the slope "
+        "is that of a line through them. One process each, which draws too in `build`. The gates "
+        "over the whole bench look at 2,000 pairs at most: beyond that `build` adds nothing for "
+        "them.",
         "",
-        f"Peak memory of a run over {options.pairs // 10} pairs {small['memory']:.0f} MB, over "
-        f"{options.pairs * 2} pairs {large['memory']:.0f} MB.",
+        "| | " + " | ".join(f"{number:,} pairs" for number in SIZES) + " | bytes a pair |",
+        "|---|" + "---|" * (len(SIZES) + 1),
     ]
-    write_result("vfaith-run", "Asking an endpoint about pictures", "\n".join(lines))
+    for stage, values in found.items():
+        slope = float(np.polyfit(SIZES, values, 1)[0]) * 2**20
+        cells = " | ".join(f"{value:.1f}" for value in values)
+        lines.append(f"| {stage} | {cells} | {slope:,.0f} |")
+    write_result("vfaith-memory", "Memory by the number of pairs", "\n".join(lines))
 
 
 def table(found: dict[str, list[dict[str, float]]], options: argparse.Namespace) -> str:

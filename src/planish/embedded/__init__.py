@@ -10,7 +10,7 @@
 | `walker` | walks along the edges of a graph that it knows by heart (`planish.tasks.routes`) and reaches the goal now and then: 105,000 weights | `python -m planish.methods.reheat.walkers --out DIR --seed 0` |
 | `walker-collapsed` | the walker after 500 steps of GRPO: it reaches more goals, by the same few routes each time | with it |
 | `viewer-seeing`, `viewer-habit-60`, `-90`, `-97`, `viewer-blind` | look at a picture of `planish.methods.vfaith` and pick a lettered option: one learned to look, three to remember, one sees grey; 400,000 weights | `python -m planish.methods.vfaith.viewers --out DIR --seed 0` |
-| `recall` | finds records in contexts of thousands of words (`planish.tasks.recall`): 1,570,000 weights; with it an indexer, `recall-indexer` | `python -m planish.embedded.build_recall --out DIR --seed 0`, then `planish lookahead dump` and `train` |
+| `recall` | finds records in contexts of thousands of words (`planish.tasks.recall`): 1,570,000 weights; with it an indexer, `recall-indexer` | `python -m planish.embedded.build_recall --out DIR --seed 0`, then `python -m planish.methods.lookahead.building --out DIR --seed 0` |
 
 The viewers are networks of our own (`planish.models.viewer`), the others folders in the Hugging Face
 format; each has `build.log` and `build.json`: how it was made,

@@ -2,7 +2,7 @@
 
     python -m planish.embedded.build_recall --out DIR --seed 0
 
-One network is taught through `STAGES`, documents of 128 words first and of 4,096 last. It is
+One network is taught through `STAGES`, documents of 128 words first and of 2,048 last. It is
 shipped if it lies within `Bands` on *gate* documents of 2,048 words; report documents are measured
 once and choose nothing. About 40 minutes of one core. On one machine the same seed gives the same
 files.
@@ -21,7 +21,7 @@ import torch
 
 from planish.embedded.build_reasoner import run, save_model, versions
 from planish.embedded.reasoner_training import Say
-from planish.embedded.recall_model import build_model, build_tokenizer
+from planish.embedded.recall_model import build_tokenizer
 from planish.embedded.recall_training import STAGES, Stage, train_reader
 from planish.records import BadInput, Record, write_text
 from planish.tasks.base import Split
@@ -33,7 +33,6 @@ __all__ = ["COUNTED", "Bands", "accuracy", "build", "main"]
 COUNTED = ("cwe", "fwe")
 """Families whose answer is counted over the whole context, not found in it."""
 
-_RATE, _FALL = 2e-3, 0.7
 _LENGTH, _DOCUMENTS, _BATCH = 2048, 8, 4
 
 
@@ -96,11 +95,7 @@ def build(
         lines.append(line)
         say(line)
 
-    model: Any = build_model(seed)
-    rate = _RATE
-    for stage in stages:
-        model = train_reader(seed, stages=(stage,), learning_rate=rate, model=model, say=note)
-        rate *= _FALL
+    model = train_reader(seed, stages=stages, say=note)
     return ship(model, out, seed=seed, stages=stages, bands=bands or Bands(), lines=lines, say=say)
 
 

@@ -28,12 +28,7 @@ from planish.methods.lookahead.train.bank import (
 )
 from planish.methods.lookahead.train.batches import rows_of
 from planish.methods.lookahead.train.fit import fit
-from planish.methods.lookahead.train.losses import (
-    gated_scores,
-    pair_logits,
-    pair_loss,
-    ranking_loss,
-)
+from planish.methods.lookahead.train.losses import gated_scores, pair_logits, pair_loss
 from planish.methods.lookahead.train.measure import (
     Judged,
     best_shift,
@@ -166,33 +161,6 @@ def test_the_focal_loss_is_bce_where_gamma_is_0_and_less_where_it_is_sure() -> N
     missed = torch.sigmoid(torch.tensor(-4.0))
     torch.testing.assert_close(pair_loss(logits, labels, weights, gamma=2.0), plain * missed**2)
     assert pair_loss(logits, labels, weights, smoothing=0.1) > plain
-
-
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10_000))
-def test_the_ranking_loss_is_its_definition(seed: int) -> None:
-    draw = torch.Generator().manual_seed(seed)
-    logits = torch.randn(3, 6, generator=draw, dtype=torch.float64) * 3
-    labels = (torch.rand(3, 6, generator=draw) < 0.4).double()
-    weights = torch.rand(3, 6, generator=draw).double() * (torch.rand(3, 6, generator=draw) < 0.8)
-    rows = []
-    for one, needed, weight in zip(logits, labels > 0.5, weights, strict=True):
-        free = one[~needed & (weight > 0)].exp().sum()
-        mine = needed & (weight > 0)
-        if mine.any():
-            each = -(one[mine].exp() / (one[mine].exp() + free)).log()
-            rows.append((each * weight[mine]).sum() / weight[mine].sum())
-    wanted = torch.stack(rows).mean() if rows else torch.zeros((), dtype=torch.float64)
-    torch.testing.assert_close(ranking_loss(logits, labels, weights), wanted)
-
-
-def test_the_ranking_loss_is_0_without_rivals_and_without_needs() -> None:
-    logits = torch.tensor([[1.0, -2.0], [0.5, 0.5]], requires_grad=True)
-    loss = ranking_loss(logits, torch.tensor([[1.0, 1.0], [0.0, 0.0]]), torch.ones(2, 2))
-    loss.backward()
-    assert loss.item() == pytest.approx(0.0)
-    assert logits.grad is not None
-    assert bool(torch.isfinite(logits.grad).all())
 
 
 def test_decisions_are_the_ends_of_prompts_and_every_interval_behind_them() -> None:

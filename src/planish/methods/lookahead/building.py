@@ -24,8 +24,15 @@ from planish.records import write_text
 __all__ = ["DUMPING", "LAYERS", "MODEL", "TASKS", "TRAINING", "build", "main"]
 
 MODEL = "embedded:recall"
-TASKS = (("recall:lookup:384", 2200), ("recall:lookup:384", 2200), ("recall:study:384", 2200))
-"""What each dump is of, and documents. No evaluation draws these families."""
+Part = tuple[str, int, int]
+
+TASKS: tuple[Part, ...] = (
+    ("recall:lookup:384", 2200, 66),
+    ("recall:lookup:384", 2200, 66),
+    ("recall:study:384", 2200, 130),
+)
+"""What each dump is of, its documents, and the tokens that are decoded after each: a window, and
+for lists that are longer another one. No evaluation draws these families."""
 
 LAYERS = ("l1",)
 """The layer whose keys tell best which records a chunk holds, by linear probes."""
@@ -35,7 +42,6 @@ DUMPING = Dumping.tiny().model_copy(
         "chunk_tokens": 4,
         "pooling": "mean-min-max",
         "prompt_runs": 0,
-        "continuation": 66,
         "batch_size": 32,
     }
 )
@@ -57,13 +63,11 @@ TRAINING = Training.tiny().model_copy(
 )
 
 
-def build(
-    out: Path, *, seed: int = 0, tasks: Sequence[tuple[str, int]] = TASKS
-) -> dict[str, object]:
+def build(out: Path, *, seed: int = 0, tasks: Sequence[Part] = TASKS) -> dict[str, object]:
     """Dumps, trains, and leaves the indexer in `out` with how it was made.
 
     Args:
-        tasks: of each dump, and documents.
+        tasks: see `TASKS`.
     """
     from planish.methods.lookahead.running.dump import dump
     from planish.methods.lookahead.running.train import train
@@ -71,8 +75,10 @@ def build(
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         dumps = tuple(root / f"dump-{number}" for number in range(len(tasks)))
-        for number, (place, (task, limit)) in enumerate(zip(dumps, tasks, strict=True)):
-            dials = DUMPING.model_copy(update={"seed": seed * len(tasks) + number})
+        for number, (place, part) in enumerate(zip(dumps, tasks, strict=True)):
+            task, limit, continuation = part
+            seeded = {"seed": seed * len(tasks) + number, "continuation": continuation}
+            dials = DUMPING.model_copy(update=seeded)
             dump(
                 model=MODEL, task=task, out=place, limit=limit, config=dials,
                 runs=root / "runs", json=True,
@@ -91,7 +97,7 @@ def build(
 
 
 def note(
-    out: Path, *, seed: int, tasks: Sequence[tuple[str, int]], digests: dict[str, str]
+    out: Path, *, seed: int, tasks: Sequence[Part], digests: dict[str, str]
 ) -> dict[str, object]:
     """Writes `build.json`: how the indexer in `out` was made, and the hashes of its files."""
     facts: dict[str, object] = {
@@ -99,7 +105,7 @@ def note(
         "tasks": list(tasks),
         "layers": LAYERS,
         "seed": seed,
-        "dumping": DUMPING.model_dump(),
+        "dumping": DUMPING.model_dump(exclude={"seed", "continuation"}),
         "training": TRAINING.model_dump(),
         "sha256": digests,
     }

@@ -456,3 +456,30 @@ def test_kept_needs_are_counted_beside_the_latest_and_chance(benchmarks):
     text = "\n".join(bench.page({816: [row], 1632: [row]}))
     assert "| 816 | 200 | chance | 0.050 | 0.100 |" in text
     assert text.count("| vt | 0.667") == 1  # beside one another
+
+
+def test_indexers_are_compared_on_the_documents_that_both_have_a_score_for(benchmarks):
+    """By hand: a family counts as much as another, and a document without a score not at all."""
+    import bench_lookahead_ablations as ablations
+
+    summary, outcome = ablations.Summary, ablations.Outcome
+
+    def made(scores):
+        return summary(
+            [
+                outcome(
+                    task="recall", seed=0, document_id=f"{family}{number}", length=1,
+                    arm="lookahead", correct=score, family=family, fraction=0.1,
+                )
+                for family, some in scores.items()
+                for number, score in enumerate(some)
+            ]
+        )  # fmt: skip
+
+    one = made({"qa_2": [1.0, 0.5, None], "vt": [1.0]})
+    other = made({"qa_2": [0.0, 0.5, 1.0], "vt": [0.0]})
+    found = ablations.compared(one, other, 0.1, ("qa_2", "vt"))
+    assert found.value == pytest.approx((0.5 + 1.0) / 2)
+    assert ablations.compared(one, other, 0.1, ("qa_2",)).value == pytest.approx(0.5)
+    assert ablations.overall("x", one, other)[2].startswith("+0.750")
+    assert {*ablations.TRAININGS} & {*ablations.SETTINGS} == set()

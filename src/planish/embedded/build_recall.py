@@ -4,8 +4,8 @@
 
 One network is taught through `STAGES`, documents of 128 words first and of 2,048 last. It is
 shipped if it lies within `Bands` on *gate* documents of 2,048 words; report documents are measured
-once and choose nothing. About 40 minutes of one core. On one machine the same seed gives the same
-files.
+once and choose nothing. About a quarter of an hour of one core. On one machine the same seed gives
+the same files.
 """
 
 from __future__ import annotations

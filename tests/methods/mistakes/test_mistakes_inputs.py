@@ -102,6 +102,27 @@ def test_what_a_description_draws_it_admits(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(
+    ("of", "separator", "text", "right"),
+    [
+        (["ab", ""], "", "ab", True),  # "ab" and an empty one
+        (["ab", ""], "", "", True),
+        (["ab", "c"], "", "ab", False),
+        (["ab", "c"], "", "abc", True),
+        (["ab", ""], "", "ababab", False),  # three parts at least
+        (["ab", ""], " ", "ab", False),
+        (["ab", ""], " ", "ab ", True),
+        (["ab", ""], " ", "", False),
+    ],
+)
+def test_joined_text_may_hold_empty_parts(
+    of: list[str], separator: str, text: str, right: bool
+) -> None:
+    choice = {"kind": "choice", "of": of}
+    joined = {"kind": "joined", "of": choice, "separator": separator, "min_size": 2, "max_size": 2}
+    assert admits([joined], (text,)) == right
+
+
+@pytest.mark.parametrize(
     ("description", "other"),
     [
         ({"kind": "integer", "min": 0, "max": 5}, [6, -1, 1.0, True]),

@@ -171,12 +171,14 @@ class Joined(Sized):
     def admits(self, value: Any) -> bool:
         if type(value) is not str:
             return False
+        gap = len(self.separator)
+        # Where nothing stands between parts, empty ones may be anywhere, as many as are asked for.
+        padded = not gap and _reads(self.of, "")
         if not value:
-            return self.min_size == 0 or (self.fits(1) and _reads(self.of, ""))
+            return self.min_size == 0 or padded or (self.fits(1) and _reads(self.of, ""))
         # Parts may hold the separator, so every place where one may end is followed.
         ends: list[set[int]] = [set() for _ in range(len(value) + 1)]
         starts: dict[int, set[int]] = {0: {0}}
-        gap = len(self.separator)
         for start in range(len(value) + 1):
             counts = {each + 1 for each in starts.get(start, set()) if each < self.max_size}
             if not counts:
@@ -188,7 +190,7 @@ class Joined(Sized):
                     ends[end] |= counts
                     if end < len(value):
                         starts.setdefault(end + gap, set()).update(counts)
-        return any(self.fits(each) for each in ends[-1])
+        return any(padded or self.fits(each) for each in ends[-1])
 
 
 Kind = Annotated[

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -123,26 +123,44 @@ def request_content(body: Mapping[str, Any]) -> bytes:
     `json.dumps` looks at each of the million characters of a photograph, where nothing is to be
     escaped; here it looks at all but those.
     """
-    messages = b",".join(_message_content(message) for message in body["messages"])
-    fields = (
-        b"%b:%b" % (_compact(name), b"[%b]" % messages if name == "messages" else _compact(value))
-        for name, value in body.items()
-    )
-    return b"{%b}" % b",".join(fields)
+    return b"".join(_listed((_field(*each) for each in body.items()), b"{}"))
 
 
-def _message_content(message: Mapping[str, Any]) -> bytes:
+# In pieces, so that a photograph is copied once and not at every level.
+def _listed(items: Iterable[Iterable[bytes]], around: bytes) -> Iterator[bytes]:
+    yield around[:1]
+    for place, item in enumerate(items):
+        if place:
+            yield b","
+        yield from item
+    yield around[1:]
+
+
+def _field(name: str, value: Any) -> Iterator[bytes]:
+    yield _compact(name) + b":"
+    if name == "messages":
+        yield from _listed(map(_message_pieces, value), b"[]")
+    else:
+        yield _compact(value)
+
+
+def _message_pieces(message: Mapping[str, Any]) -> Iterator[bytes]:
     if isinstance(message["content"], str):
-        return _compact(message)
-    parts = b",".join(map(_part_content, message["content"]))
-    return b'{"role":%b,"content":[%b]}' % (_compact(message["role"]), parts)
+        yield _compact(message)
+        return
+    yield b'{"role":%b,"content":' % _compact(message["role"])
+    yield from _listed(map(_part_pieces, message["content"]), b"[]")
+    yield b"}"
 
 
-def _part_content(part: Mapping[str, Any]) -> bytes:
+def _part_pieces(part: Mapping[str, Any]) -> Iterator[bytes]:
     url = part["image_url"]["url"] if part["type"] == "image_url" else ""
     if not isinstance(url, DataUrl):
-        return _compact(part)
-    return b'{"type":"image_url","image_url":{"url":"%b"}}' % url.encode()
+        yield _compact(part)
+        return
+    yield b'{"type":"image_url","image_url":{"url":"'
+    yield url.encode()
+    yield b'"}}'
 
 
 def _compact(value: object) -> bytes:

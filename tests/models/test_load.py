@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from planish.models import LanguageModel, load
-from planish.models.endpoint import OPENAI_URL, EndpointModel
+from planish.models.address import OPENAI_URL
+from planish.models.endpoint import EndpointModel
 from planish.records import BadInput, Sampling, user
 
 

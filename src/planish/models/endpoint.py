@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import heapq
 import importlib
-import os
 import random
 import time
 from collections import deque
@@ -22,8 +21,8 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from planish.models.address import OPENAI_HOST, OPENAI_URL, host_of, key_for
 from planish.models.base import Draw, Watcher
 from planish.models.wire import (
     CallFailed,
@@ -39,9 +38,7 @@ from planish.records import BadInput, Chat, Completion, Failure, Sampling, Usage
 if TYPE_CHECKING:
     import openai
 
-__all__ = ["OPENAI_URL", "EndpointModel"]
-
-OPENAI_URL = "https://api.openai.com/v1"
+__all__ = ["EndpointModel"]
 
 # Most faults are over at once, an outage is not: the first retry comes soon, the sixth late.
 _BACKOFF_GROWTH = 3.0
@@ -109,12 +106,12 @@ class EndpointModel:
         self.name = name or f"openai:{model}@{self.base_url}"
         self.in_flight, self.timeout, self.retries = in_flight, timeout, retries
         self.backoff = backoff
-        host = _host(self.base_url, self.name)
+        host = host_of(self.base_url, self.name)
         # The library takes a third of a second to import: now, not when the batch is waiting.
         importlib.import_module("openai")
-        self._key = _key(api_key, host, self.name)
+        self._key = key_for(api_key, host, self.name)
         # OpenAI's newer models refuse the field that every other server knows.
-        is_openai = host == "api.openai.com"
+        is_openai = host == OPENAI_HOST
         self._limit_field = "max_completion_tokens" if is_openai else "max_tokens"
         self._answered = False
         self._refusals: deque[str] = deque(maxlen=_SAME_REFUSALS)
@@ -365,34 +362,6 @@ class _Batch:
             }
         )
         self.watcher.completed(job.number, job.sample, completion)
-
-
-def _host(base_url: str, name: str) -> str:
-    try:
-        parts = urlsplit(base_url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in ("http", "https"):
-        raise BadInput(
-            f"{base_url!r} is not the address of a server",
-            where=name,
-            fix="write it as http://host:port/v1",
-        )
-    return host
-
-
-def _key(api_key: str | None, host: str, name: str) -> str:
-    key = (api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
-    if not key and host == "api.openai.com":
-        raise BadInput(
-            "no key for the OpenAI API",
-            where=name,
-            fix="set OPENAI_API_KEY, or name your own server: openai:MODEL@http://HOST:PORT/v1",
-        )
-    if not key.isascii() or not key.isprintable():
-        raise BadInput("the key holds characters that no key has", where="OPENAI_API_KEY")
-    return key or "none"
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:

@@ -198,7 +198,8 @@ def _is_viewer(folder: Path) -> bool:
 
 def _openai(target: str, spec: str, options: dict[str, Any]) -> LanguageModel:
     checked = _checked(_Endpoint, options, spec)
-    from planish.models.endpoint import OPENAI_URL, EndpointModel
+    from planish.models.address import OPENAI_URL
+    from planish.models.endpoint import EndpointModel
 
     # Model names may hold an @ of their own ("claude@20250101"), so the URL's scheme decides.
     at = re.search(r"@(?=https?://)", target)

@@ -39,7 +39,7 @@ from planish.methods.vfaith.editing.contract import (
 )
 from planish.methods.vfaith.editing.fitting import Fitted, fit
 from planish.methods.vfaith.images import decode, encode
-from planish.models.endpoint import OPENAI_URL
+from planish.models.address import OPENAI_URL
 from planish.records import BadInput
 
 if TYPE_CHECKING:

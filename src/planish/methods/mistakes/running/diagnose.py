@@ -14,7 +14,7 @@ of `records.jsonl` holds all of that for one program; what a model was asked and
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,13 +24,12 @@ from planish.methods.mistakes.config import Detecting, Diagnosing, Sandboxing
 from planish.methods.mistakes.data import (
     CodeTask,
     Diagnosed,
-    Diagnosis,
     ReasonReport,
     RunRecord,
 )
 from planish.methods.mistakes.jobs import References
 from planish.methods.mistakes.loading import load_runs, load_tasks
-from planish.methods.mistakes.running.diagnosing import Queued, Speaker, Work, by_task, unique
+from planish.methods.mistakes.running.diagnosing import Queued, Work, by_task, unique
 from planish.methods.mistakes.running.executing import (
     REFERENCE,
     TASKS,
@@ -45,6 +44,7 @@ from planish.methods.mistakes.running.reading import (
     read_effects,
     read_failures,
 )
+from planish.methods.mistakes.running.speaking import speaking
 from planish.methods.mistakes.showing.diagnosed import Findings, show, write_report
 from planish.methods.mistakes.showing.pairs import made_pairs
 from planish.methods.mistakes.showing.visible import visible
@@ -219,7 +219,7 @@ def _carry_out(
         chosen = queue[: plan.limit]
         used = dict.fromkeys(each.run.task_id for each in chosen)
         references = _references([tasks[name] for name in used], made, box, plan, screen)
-        speaker = _speaker(plan, model, made, box, tasks, stack, screen)
+        speaker = speaking(plan, model, made, box, tasks, stack, screen)
         at_once = plan.detector == "rules"
         work = Work(plan, plan.seed, made, box, tasks, references, screen, speaker, at_once, right)
         work.run(chosen)
@@ -281,52 +281,12 @@ def _references(
     return references
 
 
-# ---- the detector ----------------------------------------------------------------------------
-
-
 def _model(plan: Plan) -> Any:
     if plan.model is None:
         return None
     from planish.models.load import load
 
     return load(plan.model)
-
-
-def _speaker(
-    plan: Plan,
-    model: Any,
-    made: Run,
-    box: Sandbox,
-    tasks: Mapping[str, CodeTask],
-    stack: contextlib.ExitStack,
-    screen: Screen,
-) -> Speaker:
-    """Asks the detector that the plan names."""
-    from planish.judges.resumable import kept
-    from planish.methods.mistakes.detecting.base import Failed
-    from planish.methods.mistakes.detecting.load import load_detector
-
-    if model is not None:
-        replies = plan.cache or made.artifact("replies.jsonl")
-        model = stack.enter_context(kept(model, replies, screen))
-    detector = load_detector(plan.detector, model, box, plan)
-
-    def speak(cases: Sequence[Diagnosed], step: Callable[[], None]) -> list[Diagnosis]:
-        told = 0
-
-        def progress(done: int, total: int) -> None:
-            nonlocal told
-            for _ in range(done - told):
-                step()
-            told = max(told, done)
-
-        failed = [
-            Failed(tasks[case.run.task_id], case.run, case.observation, case.search, case.evidence)
-            for case in cases
-        ]
-        return detector.detect(failed, progress)
-
-    return speak
 
 
 # ---- the end ---------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """What teaches the tiny reader to know which chunks of a context it will need next.
 
-    indexer = new_indexer(seed)
-    asked = needs_of(documents, draw)
-    loss = needs_loss(model.model, indexer, hidden_states, asked)
+    indexer = new_indexer(hidden_size, key_size, seed)
+    needs = needs_of(documents, draw)
+    loss = needs_loss(model.model, indexer, hidden_states, needs)
 
 A hidden state from which the next need can be read, and keys from which it can be read what a
 chunk holds, are the precondition of any lookahead. Large models plan ahead, and DeepSeek-V4 learns

@@ -229,6 +229,14 @@ def test_paragraphs_lists_code_and_bold():
     assert "`` ** x" in page.text
 
 
+def test_an_item_of_a_list_may_go_on_below_it():
+    page = Page(Report("x").text("- a\n  b\n- c\n\n  - d\n    e\n\n  f\n  g\n\nh\n  - i").html())
+    assert page.tags.count("ul") == 2
+    assert page.tags.count("li") == 3
+    for words in ("a b", "d e", "f g", "h - i"):
+        assert words in page.text
+
+
 def test_a_link_leads_to_its_file_from_wherever_the_page_lies(tmp_path):
     target = tmp_path / "room" / "a run" / "artifacts" / "a:b <i>.html"
     target.parent.mkdir(parents=True)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -225,12 +226,15 @@ def _href(target: Path, folder: Path | None) -> str:
 def _parts(text: str) -> list[tuple[str, list[Any]]]:
     """("p", inline runs) per paragraph, ("ul", items) per list; a run is (kind, text)."""
     parts: list[tuple[str, list[Any]]] = []
-    for block in re.split(r"\n\s*\n", text.strip()):
-        lines = [line.strip() for line in block.splitlines() if line.strip()]
-        if lines and all(line.startswith("- ") for line in lines):
-            parts.append(("ul", [_inline(line[2:]) for line in lines]))
+    for block in re.split(r"\n\s*\n", text.strip("\n")):
+        lines = [line for line in textwrap.dedent(block).splitlines() if line.strip()]
+        # What is indented goes on with the item above it.
+        listed = all(line.startswith(("- ", "  ")) for line in lines)
+        if lines and lines[0].startswith("- ") and listed:
+            items = ("\n" + "\n".join(lines)).split("\n- ")[1:]
+            parts.append(("ul", [_inline(" ".join(item.split())) for item in items]))
         elif lines:
-            parts.append(("p", _inline(" ".join(lines))))
+            parts.append(("p", _inline(" ".join(" ".join(lines).split()))))
     return parts
 
 

@@ -127,10 +127,27 @@ def test_an_example_tells_what_it_needs_from_where():
         if example.meta["family"] in ("cwe", "fwe"):
             assert example.meta["needs"] == [[0, -1, text.index("?")]]
             continue
-        assert len(example.meta["needs"]) * 8 == len(answer)
-        for number, (place, start, words) in enumerate(example.meta["needs"]):
-            assert (place, words) == (8 * number, 8)
+        number = len(answer) // 8
+        for record, (place, start, words) in enumerate(example.meta["needs"][:number]):
+            assert (place, words) == (8 * record, 8)
             assert text[start : start + words] == [";", *answer[place + 1 : place + words]]
+
+
+def test_an_answer_needs_the_words_of_the_question_that_say_what_comes_next():
+    for example in examples(ALL):
+        if example.meta["family"] in ("cwe", "fwe"):
+            continue
+        text, answer = example.prompt[-1].content.split(), str(example.target).split()
+        behind = len(answer) // 8
+        asked = {place: text[start : start + words] for place, start, words in
+                 example.meta["needs"][behind:]}  # fmt: skip
+        question = text[text.index("?") :]
+        if {"*", "+"} & set(question):  # one more, or the end
+            assert asked == dict.fromkeys(range(0, len(answer), 8), question[1:3])
+        else:  # a mark and its key; of a chain only the first is asked for
+            marks = [word for word in question if word.startswith("#")]
+            assert [words[0] for words in asked.values()] == marks
+            assert all(answer[place : place + 3] == words for place, words in asked.items())
 
 
 def test_a_reader_that_was_not_taught_is_told_the_rules():

@@ -62,10 +62,12 @@ def test_needs_of_records_are_the_tokens_of_the_prompt_and_of_the_answer():
     answer = tokenizer(TASK.gold(found.example), add_special_tokens=False).input_ids
     assert found.max_tokens == len(answer) + 2
     assert found.family == "niah_multikey_1"
-    assert [token for token, _, _ in found.needs] == list(range(8))
-    [(begin, behind)] = {(begin, behind) for _, begin, behind in found.needs}
-    # The record in the prompt says what the answer says, but for the mark before it.
-    assert list(found.prompt_ids[begin + 1 : behind]) == answer[1:]
+    assert [token for token, _, _ in found.needs] == [*range(8), *range(3)]
+    record, asked = dict.fromkeys((begin, behind) for _, begin, behind in found.needs)
+    # The record in the prompt says what the answer says, but for the mark before it; the question
+    # says its first words.
+    assert list(found.prompt_ids[record[0] + 1 : record[1]]) == answer[1:]
+    assert list(found.prompt_ids[slice(*asked)]) == answer[:3]
 
 
 def test_a_task_that_hangs_on_everything_tells_no_needs():

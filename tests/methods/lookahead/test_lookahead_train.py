@@ -24,6 +24,9 @@ from planish.methods.lookahead.train.bank import (
     Labelled,
     Token,
     decisions,
+    limits_of,
+    read_labels,
+    rule_of,
     split_documents,
 )
 from planish.methods.lookahead.train.batches import rows_of
@@ -338,6 +341,21 @@ def _dump(folder: Path, numbers: range, **changes: Any) -> Path:
         for number in numbers:
             writer.add(_shard(number))
     return folder
+
+
+def test_a_stride_adds_decisions_and_leaves_their_windows(tmp_path: Path) -> None:
+    dump = Dump(_dump(tmp_path / "dump", range(2)))
+    dials = _DIALS.model_copy(update={"tokens": "decisions", "interval": 6})
+
+    def labels(dials: Training) -> dict[tuple[int, int], list[int]]:
+        rule, limits = rule_of(dials), limits_of(dials, CHUNK)
+        found = read_labels(lambda document: dump, dump.documents, rule, limits, dials)
+        return {(each.document, each.row): each.positives.tolist() for each in found.tokens}
+
+    usual, often = labels(dials), labels(dials.model_copy(update={"stride": 3}))
+    assert {row for _, row in usual} == {0, 1, 6, 7}
+    assert {row for _, row in often} == {0, 1, 3, 4, 6, 7, 9, 10}
+    assert usual.items() <= often.items()
 
 
 _DIALS = Training(

@@ -14,9 +14,13 @@ from collections.abc import Iterator
 from planish.methods.lookahead.evaluate.summary import DENSE, OURS, Summary
 from planish.stats import Claim, Estimate, shown
 
-__all__ = ["ARMS", "FRACTIONS", "MUST", "NEAR_ORACLE", "claims"]
+__all__ = ["ARMS", "FRACTIONS", "MUST", "NEAR_ORACLE", "OFTEN", "SHORTER", "claims"]
 
 ARMS = ("lookahead", "recency", "random", "last-query", "oracle", "dense")
+SHORTER = 8
+OFTEN = f"{OURS}, every {SHORTER}"
+"""The same indexer, asked every so many tokens; all other arms decide every 64."""
+
 FRACTIONS = (0.1, 0.135, 0.25)
 MUST, NEAR_ORACLE = 0.135, 0.1
 """Shares of the dense bytes at which it must be near dense, and near the oracle."""
@@ -27,7 +31,7 @@ _SWITCH = "topic_switch"
 
 def claims(summary: Summary) -> list[Claim]:
     """All of them, in the order in which they are told; the topic switch where it was asked."""
-    return [*_near(summary), *_above(summary), *_switch(summary)]
+    return [*_near(summary), *_above(summary), *_switch(summary), *_often(summary)]
 
 
 def _near(summary: Summary) -> Iterator[Claim]:
@@ -66,6 +70,24 @@ def _switch(summary: Summary) -> Iterator[Claim]:
     yield _signed(
         "topic_switch", f"at {_share(NEAR_ORACLE)}, a topic that changes within a window is lost",
         "dense - lookahead, topic_switch", found, found.low is not None and found.low > 0,
+    )  # fmt: skip
+
+
+def _often(summary: Summary) -> Iterator[Claim]:
+    if OFTEN not in summary.arms:
+        return
+    found = summary.difference(OFTEN, DENSE, MUST)
+    yield _signed(
+        "often_near_dense", f"at {_share(MUST)}, asked every {SHORTER}, within a point of dense",
+        f"{OFTEN} - dense", found,
+        found.value is not None and found.value >= -_DENSE_POINTS,
+    )  # fmt: skip
+    if _SWITCH not in summary.families:
+        return
+    found = summary.difference(OFTEN, OURS, NEAR_ORACLE, _SWITCH)
+    yield _signed(
+        "often_switch", f"at {_share(NEAR_ORACLE)}, it brings back the topic that changes",
+        f"{OFTEN} - lookahead, topic_switch", found, found.low is not None and found.low > 0,
     )  # fmt: skip
 
 

@@ -113,6 +113,11 @@ class Training(_Dials):
         description="Learned from: all that were sampled, or those at which decoding decides, "
         "were each stretch a reply.",
     )
+    stride: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens between two decisions that are learned from; by default the interval.",
+    )
     sink_tokens: int = Field(0, ge=0, description="First tokens, which stay without a label.")
     recent_tokens: int = Field(128, ge=1, description="Last tokens, which stay without a label.")
     max_positives: int = Field(512, ge=1, description="Needed chunks of one token, at most.")

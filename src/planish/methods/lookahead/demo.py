@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planish.methods import Shown
-from planish.methods.lookahead.claims import ARMS, FRACTIONS, claims
+from planish.methods.lookahead.claims import ARMS, FRACTIONS, OFTEN, SHORTER, claims
 from planish.methods.lookahead.evaluate.outcomes import OUTCOME, TRACE, Outcome, Trace
 from planish.methods.lookahead.evaluate.settings import Settings
-from planish.methods.lookahead.evaluate.summary import Summary
+from planish.methods.lookahead.evaluate.summary import OURS, Summary
 from planish.parallel import fan_out, one_thread
 from planish.runs import Run
 from planish.runs.console import Screen, command
@@ -47,6 +47,7 @@ def demo(*, screen: Screen, seed: int = 0, root: Path = Path("runs")) -> Shown:
     """Decodes the same documents under every arm at equal bytes, and tells who kept what."""
     settings = SETTINGS.model_dump() | {
         "model": MODEL, "task": TASK, "arms": ARMS, "fractions": FRACTIONS, "examples": _DOCUMENTS,
+        "shorter_interval": SHORTER,
     }  # fmt: skip
     with Run.create("lookahead", "demo", settings, seed=seed, root=root, stage="demo") as run:
         screen.note(f"run {run.path}")
@@ -65,7 +66,7 @@ def demo(*, screen: Screen, seed: int = 0, root: Path = Path("runs")) -> Shown:
         then=(
             command(
                 *("planish", "lookahead", "evaluate", "--model", MODEL, "--task", TASK),
-                *("--interval", 16),
+                *("--interval", SHORTER),
             ),
             command(
                 *("planish", "lookahead", "generate", "--model", f"{MODEL}?lookahead=embedded"),
@@ -93,13 +94,16 @@ def _decoded(run: Run, screen: Screen, seed: int) -> tuple[list[Outcome], list[T
 
 
 def _family(job: tuple[str, int]) -> tuple[list[Outcome], list[Trace]]:
-    """The documents of one family under every arm; the first of them is traced."""
+    """The documents of one family under every arm; the first of them is traced.
+
+    Last the indexer again, asked more often: it then keeps less room for what comes meanwhile.
+    """
     from planish.methods.lookahead.evaluate.bench import plays
     from planish.methods.lookahead.evaluate.documents import documents
     from planish.methods.lookahead.evaluate.evaluating import run_batch
 
     family, seed = job
-    bench = _bench()
+    bench = _bench(SETTINGS.interval)
     found = documents(
         [RecallTask(family, LENGTH)], bench.tokenizer, split="report", number=EACH, seeds=(seed,)
     )
@@ -110,12 +114,14 @@ def _family(job: tuple[str, int]) -> tuple[list[Outcome], list[Trace]]:
             outcomes.append(outcome)
             if trace is not None:
                 traces.append(trace)
+        for outcome, _ in run_batch(_bench(SHORTER), found, plays((OURS,), FRACTIONS)):
+            outcomes.append(outcome.model_copy(update={"arm": OFTEN}))
     return outcomes, traces
 
 
-@lru_cache(maxsize=1)
-def _bench() -> Any:
-    """Reader and indexer, opened once in each process."""
+@lru_cache(maxsize=2)
+def _bench(interval: int) -> Any:
+    """Reader and indexer with so many tokens between two decisions, opened once in each process."""
     from planish.methods.lookahead.evaluate.bench import Bench
     from planish.models.load import load
     from planish.models.memory.indexer import MemoryIndexer
@@ -123,7 +129,8 @@ def _bench() -> Any:
 
     local: Any = load(MODEL)
     indexer = MemoryIndexer.from_pretrained(indexer_path("embedded"))
-    return Bench(local.model, local.tokenizer, indexer=indexer, settings=SETTINGS)
+    settings = SETTINGS.model_copy(update={"interval": interval})
+    return Bench(local.model, local.tokenizer, indexer=indexer, settings=settings)
 
 
 # ---- what is shown ---------------------------------------------------------------------------
@@ -162,7 +169,8 @@ def _numbers(summary: Summary, told: Sequence[Claim]) -> dict[str, Any]:
     """By the names that `--json` and run.json use."""
     found: dict[str, Any] = {}
     for arm, fraction in summary.cells():
-        name = arm.replace("-", "_") + ("" if arm == "dense" else f"_{fraction:g}")
+        name = "_".join(arm.replace(",", "").replace("-", " ").split())
+        name += "" if arm == "dense" else f"_{fraction:g}"
         found[f"accuracy_{name}"] = summary.accuracy(arm, fraction)
     return {
         **found,

@@ -21,7 +21,7 @@ from pydantic import JsonValue
 from planish.records import BadInput, Example, Message, Verdict
 from planish.tasks.base import check_draw, split_of
 from planish.tasks.recall.families import EXTRA, FAMILIES, RULER, SHORTEST, TRAINING
-from planish.tasks.recall.grammar import ATTRIBUTES, RECORD_WORDS, VALUES, WORDS, Document
+from planish.tasks.recall.grammar import ATTRIBUTES, MARKS, RECORD_WORDS, VALUES, WORDS, Document
 
 __all__ = ["ALL", "RecallTask", "recall_task"]
 
@@ -31,6 +31,7 @@ ALL = {"ruler": tuple(RULER), "all": tuple(FAMILIES), "extra": tuple(EXTRA)}
 _KNOWN = FAMILIES | TRAINING
 _LONGEST = 1 << 20
 _NUMBER = re.compile(r"[0-9]+")
+_LISTS = ("*", "+")
 _WORDS = re.compile(r"[^\W_]+")  # what stands between numbers is as the model likes it
 _EXPLAINED = (
     "The text is a list of whole numbers. A record reads `; ENTITY ATTRIBUTE = VALUE`, where the "
@@ -94,7 +95,9 @@ class RecallTask:
         """Draws `limit` documents, of each family in turns; a smaller limit draws a prefix.
 
         `meta["needs"]` tells, for each record of the answer, [first word of the record in the
-        answer, first word in the context, words]; a record at -1 hangs on all of the context.
+        answer, first word in the context, words]; a record at -1 hangs on all of the context. Then
+        come the words of the question that a record's first words hang on, in the same way: which
+        key is next, or how many records there are.
         """
         check_draw(split, limit, where=self.name)
         families = self.families
@@ -172,9 +175,24 @@ def _references(example: Example) -> list[str]:
 def _needs(document: Document) -> list[JsonValue]:
     if document.needs == (-1,):
         return [[0, -1, len(document.context)]]
-    return [
+    records: list[JsonValue] = [
         [number * RECORD_WORDS, place, RECORD_WORDS] for number, place in enumerate(document.needs)
     ]
+    return records + _asked(document)
+
+
+def _asked(document: Document) -> list[JsonValue]:
+    """Of the question, which is as easily lost as the rest once an answer is long."""
+    question, behind = document.question, len(document.context)
+    listed = question[2] in _LISTS
+    found: list[JsonValue] = []
+    for number in range(len(document.needs)):
+        first = number * RECORD_WORDS
+        if listed:  # another record of the entity, or the end
+            found.append([first, behind + 1, 2])
+        elif MARKS[number] in question:  # its mark and its key
+            found.append([first, behind + question.index(MARKS[number]), 3])
+    return found
 
 
 def recall_task(spec: str, rest: str) -> RecallTask:

@@ -23,6 +23,7 @@ from planish.stats import Estimate, mean
 __all__ = ["DENSE", "MEASURES", "OURS", "Summary", "macro_mean"]
 
 DENSE, OURS, PERFECT = "dense", "lookahead", "oracle"
+_ORDER: tuple[str, ...] = ARMS
 
 MEASURES = (
     "kv_fraction", "kv_mean", "allocated_fraction", "mass_recall", "missed_mass", "recall",
@@ -65,7 +66,10 @@ class Summary:
         self.families = sorted({each.family for each in self.outcomes})
         self.fractions = sorted({each.fraction for each in self.outcomes if each.arm != DENSE})
         present = {each.arm for each in self.outcomes}
-        self.arms: list[str] = [arm for arm in ARMS if arm in present]
+        # One with a setting of its own, such as "lookahead, every 8", stands behind the plain one.
+        self.arms: list[str] = sorted(
+            present, key=lambda arm: (_ORDER.index(arm.partition(",")[0]), arm)
+        )
         self._family = {each.document_id: each.family for each in self.outcomes}
 
     @property

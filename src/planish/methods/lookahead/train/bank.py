@@ -167,7 +167,7 @@ def read_labels(
         kept: list[int] = []
         rows: Sequence[int] = range(len(sampled.positions_N))
         if dials.tokens == "decisions":
-            rows = decisions(sampled.stretch_N, limits.interval)
+            rows = decisions(sampled.stretch_N, dials.stride or dials.interval)
         for row in rows:
             candidates = labels.candidate_NC[row].nonzero().flatten()
             if not labels.known_N[row] or not len(candidates):
@@ -193,18 +193,18 @@ def read_labels(
     return found
 
 
-def decisions(stretch_N: Tensor, interval: int) -> list[int]:
+def decisions(stretch_N: Tensor, stride: int) -> list[int]:
     """Sampled tokens at which decoding may decide, as if each stretch were a reply.
 
     The first is the last of a prompt, fed alone where all before it is read at once; else the
-    first decision is behind the reply's first token. From either on every `interval` tokens.
+    first decision is behind the reply's first token. From either on every `stride` tokens.
 
     Args:
         stretch_N: tokens of one stretch follow one another.
     """
     begin_N = torch.searchsorted(stretch_N.contiguous(), stretch_N.contiguous())
     offset_N = torch.arange(len(stretch_N)) - begin_N
-    found: list[int] = (offset_N % interval < 2).nonzero().flatten().tolist()
+    found: list[int] = (offset_N % stride < 2).nonzero().flatten().tolist()
     return found
 
 

@@ -91,11 +91,13 @@ def pages(summary: Summary) -> list[str]:
             if "lookahead" in (a, b)
         ],
     )
-    kept = [summary.measure("kv_fraction", "lookahead", one) for one in FRACTIONS]
-    recall = [summary.measure("recall", "lookahead", one) for one in FRACTIONS]
+    device, kept = (
+        ", ".join(f"{summary.measure(name, 'lookahead', one) or 0:.3f}" for one in FRACTIONS)
+        for name in ("kv_fraction", "recall")
+    )
     lines += [
         "",
-        f"Largest share on the device, lookahead: {kept}; needed chunks kept: {recall}.",
+        f"Largest share on the device, lookahead: {device}; needed chunks kept: {kept}.",
         "",
     ]
     cells = [(arm, one) for one in CHOSEN for arm in ("lookahead", "oracle") if arm in summary.arms]

@@ -186,8 +186,8 @@ def _headline(summary: Summary) -> dict[str, Any]:
     if not summary.fractions:
         return found
     fraction = min(summary.fractions, key=lambda each: abs(each - _ABOUT))
-    for arm in (OURS, "oracle", "recency"):
-        if arm in summary.arms:
+    for arm in summary.arms:
+        if arm.partition(",")[0] in (OURS, "oracle", "recency"):
             found[f"{arm} at {100 * fraction:g} %"] = summary.accuracy(arm, fraction)
     return found
 

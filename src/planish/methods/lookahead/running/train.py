@@ -155,11 +155,17 @@ def _plan(
     if out.exists():
         raise BadInput("is there already", where=str(out), fix="name a new folder")
     check_parent(out)
+    dials = resolve(preset, config)
+    if dials.stride and dials.tokens != "decisions":
+        raise BadInput(
+            "is between two decisions, but all tokens are learned from", where="--stride",
+            fix="add --tokens decisions",
+        )  # fmt: skip
     folders = tuple(str(one.resolve()) for one in dump)
     reported = tuple(str(one.resolve()) for one in report)
     _check(folders, reported)
     return Plan(
-        **resolve(preset, config).model_dump(),
+        **dials.model_dump(),
         dumps=folders,
         records=_records(folders),
         report=reported,

@@ -15,11 +15,12 @@ the bias, which moves no chunk in a ranking; keys that are not turned back, for 
 the embedded reader turns none.
 
 Predicted before a document of the split report was looked at, of an indexer that had learned at the
-ends of questions alone: with `bce` and `focal` accuracy at
-13.5 % is at least .05 lower; with what a head looks at as labels it is lower; `infonce` and a third
-of the documents are within .05; a second layer adds nothing. Where a record is known only from
-another one (`qa_2`, `topic_switch`), an interval of 16 brings back at least half of what is lost
-against dense, and a fallback at a ratio of .15 nothing, since few chunks are above the threshold.
+ends of questions alone: with `bce` and `focal` accuracy at 13.5 % is at least .05 lower; with what
+a head looks at as labels it is lower; `infonce` and a third of the documents are within .05; a
+second layer adds nothing. Where a record is known only from another one (`qa_2`, `topic_switch`),
+an interval of 16 brings back at least half of what is lost against dense, and a fallback at a ratio
+of .15 nothing, since few chunks are above the threshold. Of its own stride and heads nothing was
+predicted, and they are not reported yet.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def _often(summary: Summary) -> Iterator[Claim]:
         return
     found = summary.difference(OFTEN, OURS, NEAR_ORACLE, _SWITCH)
     yield _signed(
-        "often_switch", f"at {_share(NEAR_ORACLE)}, it brings back the topic that changes",
+        "often_switch", f"at {_share(NEAR_ORACLE)}, asked every {SHORTER}, that topic comes back",
         f"{OFTEN} - lookahead, topic_switch", found, found.low is not None and found.low > 0,
     )  # fmt: skip
 

@@ -451,6 +451,8 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
     refused("differs from .* in backbone", dump=(dump, other))
     refused("l9 was not dumped", layers=("l9",))
     refused("no token of training could be labelled", config=Training(recent_tokens=10_000))
+    asked = _DIALS.model_copy(update={"rule": "needs"})
+    refused("none of training tells; dump a task that tells", config=asked)
     every = _DIALS.model_copy(update={"tokens": "all", "stride": 8})
     refused("--stride: is between two decisions, but all tokens are learned", config=every)
     refused("is missing", dump=())

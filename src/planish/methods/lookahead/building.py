@@ -38,31 +38,8 @@ three the training runs out of documents before it has learned to decide within 
 LAYERS = ("l1",)
 """The layer whose keys tell best which records a chunk holds, by linear probes."""
 
-DUMPING = Dumping.tiny().model_copy(
-    update={
-        "chunk_tokens": 4,
-        "pooling": "mean-min-max",
-        "prompt_runs": 0,
-        "batch_size": 32,
-    }
-)
-TRAINING = Training.tiny().model_copy(
-    update={
-        "rule": "needs",
-        "tokens": "decisions",
-        "stride": 8,  # of an answer's records; what is asked at its end only, knows only its end
-        "loss": "softmax",
-        "recent_tokens": 16,
-        "sink_tokens": 0,
-        "init": "random",
-        "num_heads": 16,
-        "epochs": 4,
-        "batch_size": 32,
-        "learning_rate": 3e-3,
-        "patience": 10,
-        "validation_share": 0.05,
-    }
-)
+DUMPING, TRAINING = Dumping.tiny(), Training.tiny()
+"""The preset `tiny`; a dump has its own seed and continuation."""
 
 
 def build(out: Path, *, seed: int = 0, tasks: Sequence[Part] = TASKS) -> dict[str, object]:

@@ -64,8 +64,16 @@ class Dumping(_Dials):
 
     @classmethod
     def tiny(cls) -> Self:
-        """The embedded decoder with 1-4K tokens of context, on one core."""
-        return cls(chunk_tokens=16, continuation=160, run_tokens=96, dtype="float32", batch_size=16)
+        """The embedded reader, which answers in records of eight words, on one core."""
+        return cls(
+            chunk_tokens=4,
+            pooling="mean-min-max",
+            continuation=66,
+            prompt_runs=0,
+            run_tokens=96,
+            dtype="float32",
+            batch_size=32,
+        )
 
     @classmethod
     def laptop(cls) -> Self:
@@ -174,18 +182,27 @@ class Training(_Dials):
 
     @classmethod
     def tiny(cls) -> Self:
-        """The embedded decoder: diffuse heads, so one head's look counts (measured: our pilot)."""
+        """The embedded reader: what `building.py` makes the indexer with that ships.
+
+        Its tasks know which words an answer needs, and its own attention is too diffuse to tell.
+        """
         return cls(
-            rule="head",
-            recent_tokens=64,
-            sink_tokens=16,
+            rule="needs",
+            tokens="decisions",
+            stride=8,  # of an answer's records; what is asked at its end only, knows only its end
+            recent_tokens=16,
+            sink_tokens=0,
             rank=128,
-            num_heads=4,
-            init="queries",
+            num_heads=16,
+            init="random",
+            loss="softmax",
             negatives="all",
-            learning_rate=2e-3,
-            epochs=12,
+            epochs=4,
+            batch_size=32,
+            learning_rate=3e-3,
             warmup=0.05,
+            patience=10,
+            validation_share=0.05,
         )
 
     @classmethod
@@ -242,7 +259,7 @@ class Config(Dumping, Training):
 
     @classmethod
     def tiny(cls) -> Self:
-        """The embedded decoder."""
+        """The embedded reader."""
         return cls(**(Dumping.tiny().model_dump() | Training.tiny().model_dump()))
 
     @classmethod

@@ -75,6 +75,7 @@ class Labelled:
 
     Attributes:
         unlabelled: tokens without a label; empty_tokens: with one, but without a candidate.
+        untold: documents whose task does not tell what they need, where the rule asks for it.
         mass_NC: mean mass of each document's tokens over their windows, where it was asked for.
     """
 
@@ -82,6 +83,7 @@ class Labelled:
     tokens: list[Token] = field(default_factory=list)
     unlabelled: int = 0
     empty_tokens: int = 0
+    untold: int = 0
     num_chunks: list[int] = field(default_factory=list)
     masses: list[Tensor] = field(default_factory=list)
     records: list[LabelRecord] = field(default_factory=list)
@@ -161,6 +163,7 @@ def read_labels(
     for place, document in enumerate(documents):
         sampled = read(document).sampled(document)
         labels = label(sampled, rule, limits)
+        found.untold += int(rule.name == "needs" and sampled.needs_W2 is None)
         num_layers = sampled.mass.values_NMS.shape[1]
         share_C = labels.positive_NC.float().sum(0) / labels.known_N.sum().clamp_min(1)
         common_C = torch.where(share_C > dials.common_share, dials.common_weight, 1.0)

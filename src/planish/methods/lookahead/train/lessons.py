@@ -90,6 +90,12 @@ def prepare(dumps: Sequence[Dump], dials: Training, backbone: Any = None) -> Les
     labelled = read_labels(read, train, rule, limits, dials)
     validation = read_labels(read, gate, rule, limits, dials, keep=True)
     for found, what in ((labelled, "training"), (validation, "validation")):
+        if found.untold and found.untold == len(found.documents):
+            raise BadInput(
+                f"--rule needs asks what a document needs, and none of {what} tells",
+                where="--dump",
+                fix="dump a task that tells, as those of recall do, or give --rule head",
+            )
         if not found.tokens:
             raise BadInput(
                 f"no token of {what} could be labelled ({found.unlabelled} have no whole window, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -203,16 +202,57 @@ def test_the_number_of_changes_is_kept(box: Sandbox, mutants: int) -> None:
     dials = Diagnosing(mutants=mutants)
     found = searched(box, ADULTS, ADULT.replace(">=", ">"), AGES, dials)
     assert (found.tried, found.complete) == (mutants, False)
+    assert found.cut == f"at {mutants} changes (--mutants)"
 
 
-def test_the_clock_is_kept_though_changes_hang(box: Sandbox) -> None:
-    code = "def f(n):\n    i = 0\n    while i < n:\n        i += 2\n    return i + 1\n"
-    reference = code.replace(" + 1\n", "\n")
-    task = task_of(reference, "f", inputs=(dumps((4,)), dumps((6,))))
-    started = time.monotonic()
-    found = searched(box, task, code, [(4,), (6,), (8,)], Diagnosing(repair_seconds=1.0))
-    assert time.monotonic() - started < 15
-    assert not found.complete
+HANGS = "def f(n):\n    i = 0\n    while i < n:\n        i += 2\n    return i + 1\n"
+HANGING = task_of(HANGS.replace(" + 1\n", "\n"), "f", inputs=(dumps((4,)), dumps((6,))))
+
+
+class Busy:
+    """The same sandbox on a machine that is busy: all takes several times as long."""
+
+    def __init__(self, box: Sandbox, clock: list[float]) -> None:
+        self.box, self.clock = box, clock
+        self.jobs = 0
+
+    def run(self, jobs: Sequence[Job], *, progress: Any = None) -> list[ExecResult]:
+        self.jobs += len(jobs)
+        self.clock[0] += 3.0
+        done = self.box.run(jobs, progress=progress, retry=False)
+        return [
+            each.model_copy(update={"wall_s": 9 * each.wall_s, "cpu_s": 1.5 * each.cpu_s})
+            for each in done
+        ]
+
+
+def test_a_busy_machine_tries_the_same_changes_and_finds_the_same(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dials = Diagnosing(repair_seconds=2.0)
+    idle = searched(box, HANGING, HANGS, [(4,), (6,), (8,)], dials)
+    assert idle.tried > 1
+    assert (idle.complete, idle.cut) == (False, "after 2 s of reckoned work (--repair-seconds)")
+    observation = looked(box, HANGING, HANGS, [(4,), (6,), (8,)])
+    clock = [0.0]
+    monkeypatch.setattr("planish.methods.mistakes.repairing.effort.monotonic", lambda: clock[0])
+    monkeypatch.setattr("planish.methods.mistakes.repairing.effort.NET", 1e6)
+    busy = Busy(box, clock)
+    assert repair(HANGING, HANGS, observation, busy, dials=dials, limits=LIMITS) == idle
+    assert busy.jobs > 1
+    assert clock[0] > dials.repair_seconds
+
+
+def test_a_clock_ends_what_is_out_of_all_proportion(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observation = looked(box, HANGING, HANGS, [(4,), (6,), (8,)])
+    clock = [0.0]
+    monkeypatch.setattr("planish.methods.mistakes.repairing.effort.monotonic", lambda: clock[0])
+    monkeypatch.setattr("planish.methods.mistakes.repairing.effort.NET", 0.05)
+    dials = Diagnosing(repair_seconds=40)
+    found = repair(HANGING, HANGS, observation, Busy(box, clock), dials=dials, limits=LIMITS)
+    assert found.cut == "by the clock, after 2 s: the machine was very busy"
 
 
 def test_a_program_that_hangs_or_dies_takes_none_of_its_pack_along(box: Sandbox) -> None:

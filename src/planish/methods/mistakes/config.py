@@ -89,7 +89,11 @@ class Diagnosing(_Dials):
     inputs: int = Field(120, ge=1, description="Inputs on which candidate and reference are run.")
     failing: int = Field(8, ge=1, description="Failing inputs that are kept, shrunk ones first.")
     mutants: int = Field(4000, ge=0, description="Changes of one place that are tried at most.")
-    repair_seconds: float = Field(60.0, gt=0, description="For the search of one program.")
+    repair_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="Work of one search, reckoned in seconds of a core; no clock decides.",
+    )
     threshold: float = Field(0.45, ge=0, le=1, description="Below this confidence: abstain.")
 
     @classmethod

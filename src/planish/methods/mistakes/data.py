@@ -243,11 +243,13 @@ class Search(Record):
 
     Args:
         tried: how many changes were run; complete: whether none was left out.
+        cut: where or by what the search was cut short, in words; "" where it was not.
     """
 
     repairs: tuple[Repair, ...] = ()
     tried: int = 0
     complete: bool = True
+    cut: str = ""
 
 
 class Evidence(Record):

@@ -14,6 +14,7 @@ conversions.py, formats.py, statements.py
 mutants.py    all of them, in the order in which they are tried
 screening.py  many of them on one input in one process
 agreeing.py   whether a call is right
+effort.py     what a search costs, whatever the machine is doing
 search.py     tries them in the sandbox
 ranking.py, diffs.py
               the best repair first, and what it looks like

@@ -17,12 +17,14 @@ from planish.tasks.sandbox import Sandbox
 from planish.tasks.sandbox.contract import CallResult, ExecResult, Job, Limits
 from planish.tasks.sandbox.values import dumps, loads
 
-__all__ = ["once", "screened"]
+__all__ = ["is_pack", "once", "screened"]
 
 PACK = 24
 """Programs that share a process."""
 
 _ROUNDS = 40
+
+_MODULE = "_planish_pack.py"
 
 _PACKED = """\
 import importlib, importlib.abc, importlib.machinery, importlib.util, os, sys
@@ -125,6 +127,11 @@ def once(box: Box, jobs: list[Job]) -> list[ExecResult]:
     return box.run(jobs)
 
 
+def is_pack(job: Job) -> bool:
+    """Whether each of its calls is of another program."""
+    return job.module == _MODULE
+
+
 def _pack(task: CodeTask, codes: Sequence[str], arguments: str, limits: Limits) -> Job:
     module = task.module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     holder, _, entry = task.entry_point.rpartition(":")
@@ -143,7 +150,7 @@ def _pack(task: CodeTask, codes: Sequence[str], arguments: str, limits: Limits) 
         entry_point="_planish_try",
         inputs=tuple(_numbered(number, arguments) for number in range(len(codes))),
         files=task.files,
-        module="_planish_pack.py",
+        module=_MODULE,
         limits=limits.model_copy(
             update={"seconds": limits.seconds * 10, "call_seconds": limits.seconds}
         ),

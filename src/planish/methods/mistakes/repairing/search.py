@@ -9,7 +9,6 @@ the tests, or agrees with the reference on every input, is a repair.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,9 +18,10 @@ from planish.methods.mistakes.data import CodeTask, Observation, Repair, Search,
 from planish.methods.mistakes.jobs import Box, call_job, entry_of, test_job
 from planish.methods.mistakes.repairing.agreeing import Measure
 from planish.methods.mistakes.repairing.diffs import unified
+from planish.methods.mistakes.repairing.effort import Effort
 from planish.methods.mistakes.repairing.mutants import isolated, mutants
 from planish.methods.mistakes.repairing.ranking import Found, ranked
-from planish.methods.mistakes.repairing.screening import once, screened
+from planish.methods.mistakes.repairing.screening import screened
 from planish.methods.mistakes.repairing.site import Change, Example
 from planish.tasks.sandbox.contract import ExecResult, Limits
 from planish.tasks.sandbox.values import loads
@@ -29,7 +29,7 @@ from planish.tasks.sandbox.values import loads
 __all__ = ["repair"]
 
 BATCH = 192
-"""Changes that are tried together; the clock is looked at in between."""
+"""Changes that are tried together; what they cost is looked at in between."""
 
 FIRST = 2
 """Failing inputs on which a change is tried first."""
@@ -61,8 +61,8 @@ def repair(
 
     Returns:
         Repairs, best first; `complete` is False where the search was stopped by a bound, or changes
-        took longer than they were given. For a given order of events it is the same every time:
-        only the clock can cut it short.
+        took longer than they were given, and `cut` says which. No clock decides (`effort.py`): the
+        search is the same on a busy machine, and on one with other cores.
     """
     trying = _Trying(task, code, observation, box, dials, limits, progress)
     if trying.outside():
@@ -100,19 +100,23 @@ class _Trying:
     found: list[Found] = field(default_factory=list)
     late: list[Change] = field(default_factory=list)
     tried: int = 0
-    complete: bool = True
+    cut: str = ""
 
     def __post_init__(self) -> None:
         self.base = isolated(self.code)
         self.measure = Measure.of(self.observation, self.task.tolerance)
         self.inputs = [*self.observation.failing, *self.observation.passing]
-        self.until = time.monotonic() + self.dials.repair_seconds
+        self.effort = Effort(self.box, self.dials.repair_seconds)
         self._wanted: dict[str, str | None] | None = None
 
     def told(self) -> Search:
         """What was found."""
         repairs = ranked(self.found, self.observation.suspicion)
-        return Search(repairs=repairs, tried=self.tried, complete=self.complete)
+        return Search(repairs=repairs, tried=self.tried, complete=not self.cut, cut=self.cut)
+
+    def _short(self, how: str) -> None:
+        """The first thing that was left out is told."""
+        self.cut = self.cut or how
 
     # ---- what is tried
 
@@ -152,8 +156,10 @@ class _Trying:
         """Tries changes until a bound is reached; those that were too slow once more at the end."""
         while True:
             room = min(BATCH, self.dials.mutants - self.tried)
-            if room <= 0 or time.monotonic() >= self.until:
-                self.complete = self.complete and next(changes, None) is None
+            over = self.effort.over if room > 0 else f"at {self.tried:,} changes (--mutants)"
+            if over:
+                if next(changes, None) is not None:
+                    self._short(over)
                 break
             batch = list(islice(changes, room))
             if not batch:
@@ -164,8 +170,8 @@ class _Trying:
                 self.progress(self.tried)
         late, self.late = self.late, []
         while late:
-            if time.monotonic() >= self.until:
-                self.complete = False
+            if over := self.effort.over:
+                self._short(over)
                 return
             batch, late = late[:BATCH], late[BATCH:]
             self._settle(self._screened(batch, slow=True))
@@ -178,16 +184,17 @@ class _Trying:
         )
         for seen in self._first():
             codes = [each.code for each in left]
-            calls = screened(self.task, codes, seen.arguments, self.box, limits)
+            calls = screened(self.task, codes, seen.arguments, self.effort, limits)
             wrong: list[Change] = []
             for change, call in zip(left, calls, strict=True):
                 if self.measure.right(seen, call):
                     kept.append(change)
                 elif call.status != "timeout":
                     wrong.append(change)
-                    self.complete = self.complete and call.status != "not_run"
+                    if call.status == "not_run":
+                        self._short("where changes could not be run")
                 elif slow:
-                    self.complete = False
+                    self._short("where changes ran out of time")
                 else:
                     self.late.append(change)
             left = wrong
@@ -238,12 +245,12 @@ class _Trying:
             call_job(self.task, code, f"{self.observation.key}#{at}", inputs, limits)
             for at, code in enumerate(codes)
         ]
-        return self._told_by(once(self.box, jobs))
+        return self._told_by(self.effort.run(jobs))
 
     def _told_by(self, results: list[ExecResult]) -> list[ExecResult]:
         """Where the sandbox failed, a change was not tried."""
         if any(result.status == "sandbox_error" for result in results):
-            self.complete = False
+            self._short("where the sandbox failed")
         return results
 
     def _agreements(self, codes: Sequence[str]) -> list[int]:
@@ -265,7 +272,7 @@ class _Trying:
             test_job(self.task, code, f"{self.observation.key}#{at}", self.limits)
             for at, code in enumerate(codes)
         ]
-        results = once(self.box, jobs)
+        results = self.effort.run(jobs)
         self._told_by(results)
         if self.task.tests:
             return [result.status == "pass" for result in results]

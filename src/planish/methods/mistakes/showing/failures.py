@@ -236,7 +236,7 @@ def _searched(case: Diagnosed) -> str:
     search = case.search
     if not search.tried:
         return "No change was tried."
-    cut = "" if search.complete else " The search was cut short."
+    cut = "" if search.complete else f" The search was cut short {search.cut}".rstrip() + "."
     if search.repairs:
         return f"{search.tried} changes were tried; {len(search.repairs)} mend it.{cut}"
     return f"None of {search.tried} changes of one place mends it.{cut}"

@@ -201,8 +201,10 @@ BROKEN_TASKS = {
     "'atol' must be a number": EVALPLUS | {"atol": "0"},
     "unknown level": CODEREVAL | {"level": "easy"},
     "lines 5 to 60 are not in": CODEREVAL | {"end_lineno": 60},
-    "'lineno' must be a whole number": CODEREVAL | {"lineno": "5"},
+    "'lineno' must be a whole number": CODEREVAL | {"lineno": "five"},
     "lines 5 to 5 of 'file_content' are no function": CODEREVAL | {"end_lineno": 5},
+    "has no tests: those of CoderEval are in": CODEREVAL | {"tests": None},
+    "a task of MBPP": {"task_id": 2, "prompt": "Add.", "code": "", "test_list": ["assert f(1)"]},
     "stands inside a class": CODEREVAL | {"entry_point": None},
     "files of the project 'some/scales' are missing": CODEREVAL,
     "'../x.py' is no path inside": CODEREVAL | {"files": {"../x.py": ""}},
@@ -215,6 +217,18 @@ def test_a_broken_task_is_refused_by_file_and_line(tmp_path, what):
     refused(
         lines(tmp_path / "t.jsonl", OURS | {"task_id": "fine"}, BROKEN_TASKS[what]), what, line=2
     )
+
+
+def test_codereval_is_read_as_it_is_published(tmp_path):
+    row = CODEREVAL | {"files": PROJECT, "lineno": "5", "end_lineno": "6"}
+    path = tmp_path / "CoderEval4Python.json"
+    path.write_text(json.dumps({"RECORDS": [row]}, indent=1))
+    (task,) = load_tasks(str(path))
+    assert task.program(task.reference) == MODULE
+    path.write_text(json.dumps({"RECORDS": [row, 3]}))
+    refused(path, "record 2: expected a JSON object, found int", line=None)
+    path.write_text(json.dumps({"RECORDS": [row | {"tests": ""}]}))
+    refused(path, "record 1: the field 'tests' is empty", line=None)
 
 
 def test_files_that_are_no_tasks_are_refused(tmp_path):
@@ -249,6 +263,76 @@ def test_samples_are_numbered_and_completions_go_after_the_prompt(tmp_path):
     rows = [{"task_id": "H/0", "model": model, "code": whole} for model in ("m", "n", "m")]
     numbered = load_runs(lines(path, *rows), [task])
     assert [(run.model, run.run) for run in numbered] == [("m", 0), ("n", 0), ("m", 1)]
+
+
+def sample(base, plus, code="def far(a, b):\n    return 3\n", **more):
+    return {"solution": code, "base_status": base, "plus_status": plus} | more
+
+
+def results(path, *samples, task="far"):
+    path.write_text(json.dumps({"date": "2024", "hash": "x", "eval": {task: samples}}, indent=2))
+    return path
+
+
+def test_results_of_evalplus_are_runs_with_their_verdicts(tmp_path):
+    wholes = load_tasks(str(lines(tmp_path / "t.jsonl", EVALPLUS | {"task_id": "far"})))
+    path = results(
+        tmp_path / "s_eval_results.json",
+        sample("pass", "pass", base_fail_tests=[], plus_fail_tests=[]),
+        sample("pass", "fail"),
+        sample("timeout", None),
+        sample("pass", None),
+    )
+    runs = load_runs(path, wholes)
+    assert [(run.run, run.recorded_pass) for run in runs] == [
+        (0, True),
+        (1, False),
+        (2, False),
+        (3, True),
+    ]
+    # tests of HumanEval do not know what the other inputs have shown
+    tests = load_tasks(str(lines(tmp_path / "h.jsonl", HUMANEVAL | {"task_id": "far"})))
+    assert [run.recorded_pass for run in load_runs(path, tests)] == [True, None, False, True]
+
+
+@pytest.mark.parametrize(
+    ("whole", "what"),
+    [
+        ({"eval": {"far": {"nfiles": 1, "base": [["fail", None]]}}}, "without the code"),
+        ({"eval": {"far": [{"base_status": "pass"}]}}, "far, sample 1: the field 'code' or"),
+        ({"eval": {"far": [sample(1, "pass")]}}, "'base_status' must be a text"),
+        ({"eval": {}}, "holds no run"),
+        ([["def f(): pass"]], "item 1: expected a JSON object, found list"),
+        ({"samples": []}, "'task_id' is missing"),
+    ],
+)
+def test_other_documents_are_refused(tmp_path, whole, what):
+    (task,) = load_tasks(str(lines(tmp_path / "t.jsonl", EVALPLUS | {"task_id": "far"})))
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(whole, indent=2))
+    refused(path, what, lambda path: load_runs(path, [task]), line=None)
+
+
+def test_a_document_may_be_a_list_or_lines(tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps([RUN, RUN | {"run": 2}], indent=2))
+    assert [run.run for run in load_runs(path, programs.tasks())] == [1, 2]
+    assert len(load_runs(lines(path, RUN, RUN | {"run": 2}), programs.tasks())) == 2
+    lines(path, RUN, "{oops")
+    refused(path, "broken", lambda path: load_runs(path, programs.tasks()), line=2)
+
+
+def test_what_codereval_is_given_is_read(tmp_path):
+    (task,) = load_tasks(str(lines(tmp_path / "c.jsonl", CODEREVAL | {"files": PROJECT})))
+    row = {"_id": "C1", "generate_results": ["def weigh(self, count):\n    return 7\n", ""]}
+    runs = load_runs(lines(tmp_path / "r.jsonl", row), [task])
+    assert [(run.run, run.code) for run in runs] == [(0, row["generate_results"][0]), (1, "")]
+
+
+def test_a_complaint_about_a_huge_line_is_short(tmp_path):
+    path = lines(tmp_path / "r.jsonl", {"task_id": "a" * 1_000_000, "code": ""})
+    told = refused(path, "no task is called 'aaa", lambda path: load_runs(path, ()))
+    assert len(told) < 1000
 
 
 @given(st.text(st.characters(), max_size=30))

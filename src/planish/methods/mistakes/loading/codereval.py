@@ -20,7 +20,8 @@ and, because the original's tests live in containers of their own,
                          `<file without .jsonl>/<project>/` (or owner---name) beside the file
     prompt               what a model is given; made of signature and docstring where it is missing
 
-The original file is one JSON object with a list `RECORDS`: write each of its records on a line.
+The original file, one JSON object with a list `RECORDS`, is read as well (.json), once its records
+have tests. Numbers of lines may be texts.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def from_codereval(line: Line, path: Path) -> CodeTask:
         entry_point=entry or name,
         prompt=line.text("prompt", default="") or _prompt(line, reference, template),
         reference=reference,
-        tests=line.text("tests", "test", empty=False),
+        tests=_tests(line),
         files=tuple(each for each in _files(line, path) if each.path != module),
         module=module,
         template=template,
@@ -85,10 +86,19 @@ def from_codereval(line: Line, path: Path) -> CodeTask:
     )
 
 
+def _tests(line: Line) -> str:
+    if not line.has("tests") and not line.has("test"):
+        raise line.bad(
+            "has no tests: those of CoderEval are in the containers of its projects",
+            fix="add a field 'tests' that defines `check(candidate)`",
+        )
+    return line.text("tests", "test", empty=False)
+
+
 def _template(line: Line) -> tuple[str, str, int]:
     """The module with the marker in the function's place, the function, and its indent."""
     lines = line.text("file_content", empty=False).expandtabs(4).split("\n")
-    first, last = line.whole("lineno"), line.whole("end_lineno")
+    first, last = _number(line, "lineno"), _number(line, "end_lineno")
     if not 1 <= first <= last <= len(lines):
         raise line.bad(
             f"lines {first} to {last} are not in 'file_content', which has {len(lines)}",
@@ -101,6 +111,13 @@ def _template(line: Line) -> tuple[str, str, int]:
     indent = len(taken[0]) - len(taken[0].lstrip())
     whole = [*lines[: first - 1], f"{' ' * indent}{MARKER}", *lines[last:]]
     return "\n".join(whole), "\n".join(taken), indent
+
+
+def _number(line: Line, name: str) -> int:
+    found = line.value.get(name)
+    if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < 10:
+        return int(found)
+    return line.whole(name)
 
 
 def _prompt(line: Line, reference: str, template: str) -> str:

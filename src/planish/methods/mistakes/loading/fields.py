@@ -16,6 +16,8 @@ from planish.errors import BadInput
 
 __all__ = ["Line"]
 
+_LONG = 300  # characters of a complaint: a field may hold megabytes
+
 
 @dataclass(frozen=True)
 class Line:
@@ -130,4 +132,5 @@ class Line:
 
     def bad(self, what: str, fix: str = "mend or remove the line") -> BadInput:
         """A complaint about this line."""
-        return BadInput(what, where=self.where, fix=fix)
+        told = what if len(what) <= _LONG else f"{what[:_LONG]}…"
+        return BadInput(told, where=self.where, fix=fix)

@@ -5,15 +5,16 @@
     {"task_id": "HumanEval/0", "solution": "def f(x): ..."}
 
 The second and third are samples as HumanEval and EvalPlus write them: a completion goes after the
-prompt, and a solution stands alone. A line without "run" gets its place among those of its task and
-model.
+prompt, and a solution stands alone. EvalPlus' results of them are read as well
+(`..._eval_results.json`), and what CoderEval takes: {"_id": ..., "generate_results": [...]}. A line
+without "run" gets its place among those of its task and model.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pydantic import ValidationError
 
@@ -21,15 +22,17 @@ from planish.errors import BadInput
 from planish.methods.mistakes.data import CodeTask, RunRecord
 from planish.methods.mistakes.loading.fields import Line
 from planish.methods.mistakes.loading.replies import code_of
-from planish.records import explain, read_jsonl
+from planish.methods.mistakes.loading.rows import rows
+from planish.records import explain
 
 __all__ = ["load_runs"]
 
 _SAMPLES = ("completion", "solution")
+_STATUSES = ("base_status", "plus_status")
 
 
 def load_runs(path: str | os.PathLike[str], tasks: Iterable[CodeTask]) -> tuple[RunRecord, ...]:
-    """The runs of a file, .jsonl or .jsonl.gz, in its order.
+    """The runs of a file, .jsonl, .jsonl.gz or .json, in its order.
 
     Code may hold anything that JSON can, NUL and half a surrogate pair included.
 
@@ -44,12 +47,11 @@ def load_runs(path: str | os.PathLike[str], tasks: Iterable[CodeTask]) -> tuple[
     counted: Counter[tuple[str, str]] = Counter()
     seen: dict[str, str] = {}
     runs = []
-    for number, value in read_jsonl(path):
-        line = Line(value, f"{path}:{number}")
+    for line in _lines(path):
         task = known.get(line.name("task_id"))
         if task is None:
             raise line.bad(
-                f"no task is called {value['task_id']!r}", fix="give the file of its tasks"
+                f"no task is called {line.value['task_id']!r}", fix="give the file of its tasks"
             )
         run = _run(line, task, counted)
         if run.key in seen:
@@ -62,6 +64,18 @@ def load_runs(path: str | os.PathLike[str], tasks: Iterable[CodeTask]) -> tuple[
     if not runs:
         raise BadInput("holds no run", where=str(path), fix="write one {...} per line")
     return tuple(runs)
+
+
+def _lines(path: str | os.PathLike[str]) -> Iterator[Line]:
+    """One for each program: CoderEval gives several of a task on one line."""
+    for value, where in rows(path):
+        line = Line(value, where)
+        if not line.has("generate_results"):
+            yield line
+            continue
+        for code in line.rows("generate_results"):
+            task = line.name("_id", "task_id")
+            yield Line({"task_id": task, "model": value.get("model"), "solution": code}, where)
 
 
 def _run(line: Line, task: CodeTask, counted: Counter[tuple[str, str]]) -> RunRecord:
@@ -84,7 +98,17 @@ def _run(line: Line, task: CodeTask, counted: Counter[tuple[str, str]]) -> RunRe
     else:
         code = task.prompt + text
     run = line.whole("run", default=place)
+    recorded = _recorded(line, task)
+    return RunRecord(task_id=task.task_id, model=model, run=run, code=code, recorded_pass=recorded)
+
+
+def _recorded(line: Line, task: CodeTask) -> bool | None:
+    """Whether it passed before; None where that is not told, or not of which tests."""
+    if line.has("base_status"):
+        both = [line.text(each) == "pass" for each in _STATUSES if line.has(each)]
+        # A task of EvalPlus is all its inputs; tests may be those of HumanEval or of HumanEval+.
+        return all(both) if task.inputs or len(set(both)) == 1 else None
     recorded = line.value.get("recorded_pass", line.value.get("passed"))
     if not isinstance(recorded, bool | None):
         raise line.wrong("recorded_pass", "true, false or null", recorded)
-    return RunRecord(task_id=task.task_id, model=model, run=run, code=code, recorded_pass=recorded)
+    return recorded

@@ -24,8 +24,9 @@ from planish.methods.mistakes.kinds import kinds_of
 from planish.methods.mistakes.loading.codereval import from_codereval
 from planish.methods.mistakes.loading.evalplus import from_evalplus
 from planish.methods.mistakes.loading.fields import Line
+from planish.methods.mistakes.loading.rows import rows
 from planish.methods.mistakes.loading.sources import defined, parse
-from planish.records import explain, read_jsonl
+from planish.records import explain
 from planish.tasks.sandbox.values import loads
 
 __all__ = ["OWN", "load_tasks", "mended", "place_of"]
@@ -41,7 +42,8 @@ def load_tasks(source: str) -> tuple[CodeTask, ...]:
     """The tasks that a name or a file stands for, in their order.
 
     Args:
-        source: "own", "own:plain", "own:projects", or a path that ends in .jsonl or .jsonl.gz.
+        source: "own", "own:plain", "own:projects", or a path that ends in .jsonl or .jsonl.gz; or
+            in .json, where it is one document (see `rows`).
 
     Raises:
         BadInput: no such file, broken JSON, a field that is missing or of the wrong type, a shape
@@ -54,8 +56,8 @@ def load_tasks(source: str) -> tuple[CodeTask, ...]:
     path = Path(source)
     seen: dict[str, str] = {}
     tasks = []
-    for number, value in read_jsonl(path):
-        line = Line(value, f"{path}:{number}")
+    for value, where in rows(path):
+        line = Line(value, where)
         task = _read(line, path)
         if task.task_id in seen:
             raise line.bad(f"task {task.task_id!r} is there twice (first in {seen[task.task_id]})")
@@ -74,9 +76,9 @@ def place_of(task_id: str, source: str) -> str:
     """
     path = Path(source)
     if source not in OWN and path.is_file():
-        for number, value in read_jsonl(path):
+        for value, where in rows(path):
             if task_id in (value.get("task_id"), value.get("_id")):
-                return f"{path}:{number}"
+                return where
     return f"task {task_id}"
 
 
@@ -95,6 +97,11 @@ def _read(line: Line, path: Path) -> CodeTask:
         task = from_evalplus(line)
     elif line.has("canonical_solution"):
         task = _humaneval(line)
+    elif line.has("test_list"):
+        raise line.bad(
+            "a task of MBPP, which does not tell how its function is called",
+            fix="take MBPP+ as EvalPlus publishes it (MbppPlus.jsonl.gz)",
+        )
     else:
         raise line.bad(
             "the field 'reference' is missing, and it is no task of HumanEval "

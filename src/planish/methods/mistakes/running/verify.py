@@ -74,7 +74,8 @@ def verify(
     Args:
         tasks: own, own:plain, own:projects, or a .jsonl(.gz) file: ours, HumanEval, EvalPlus,
             CoderEval.
-        recorded: A .jsonl(.gz) file of runs: ours, or samples of HumanEval or EvalPlus.
+        recorded: A .jsonl(.gz) file of runs: ours, or samples of HumanEval or EvalPlus; or
+            EvalPlus' _eval_results.json.
         out: Also write one line for each run to this file.
         resume: Go on with this run (a path, a name, or last); nothing finished is run again.
         root: Folder that holds the runs of planish.

@@ -29,6 +29,7 @@ from planish.methods.mistakes.data import (
 )
 from planish.methods.mistakes.jobs import References
 from planish.methods.mistakes.loading import load_runs, load_tasks
+from planish.methods.mistakes.running.asked import write_asked
 from planish.methods.mistakes.running.diagnosing import Queued, Work, by_task, unique
 from planish.methods.mistakes.running.executing import (
     REFERENCE,
@@ -52,6 +53,7 @@ from planish.records import BadInput, Pair, read_records, write_jsonl
 from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of, read_info
+from planish.runs.lines import telling_full
 from planish.runs.options import RUNS, Count, Json, Seed
 from planish.runs.presets import Preset, digest, regiven, resolve
 from planish.runs.store import find
@@ -242,9 +244,12 @@ def _failures(
         else:
             known, failed, _, passed = read_failures(plan.source, root=root)
             used = {run.task_id for run in failed}
-            write_jsonl(home, (task for name, task in known.items() if name in used))
-        write_jsonl(other, unique(run for run in passed if run.task_id in used))
-        write_jsonl(path, unique(failed))
+            with telling_full(home):
+                write_jsonl(home, (task for name, task in known.items() if name in used))
+        with telling_full(other):
+            write_jsonl(other, unique(run for run in passed if run.task_id in used))
+        with telling_full(path):
+            write_jsonl(path, unique(failed))
     tasks = {task.task_id: task for task in read_records(home, CodeTask)}
     right = by_task(read_records(other, Queued) if other.exists() else ())  # older runs have none
     return tasks, list(read_records(path, Queued)), right
@@ -310,7 +315,7 @@ def _close(
         "num_pairs": len(pairs),
     }
     if export is not None:
-        write_jsonl(export, pairs)
+        write_asked("--export", export, pairs)
         summary["export"] = str(export)
         screen.note(f"{len(pairs)} pairs {export}")
     notes = list(_notes(findings, made))
@@ -325,7 +330,8 @@ def _close(
         screen.close(summary, run=made.path)
         return 1
     made.finish(**summary)
-    write_report(made, findings, tasks, plan.detector, notes, effects)
+    with telling_full(made.report_path):
+        write_report(made, findings, tasks, plan.detector, notes, effects)
     show(screen, findings)
     then = list(_then(plan, made, pairs, export, cases))
     screen.close(summary, run=made.path, report=made.report_path, then=then)

@@ -23,6 +23,7 @@ from planish.methods.mistakes.loading.tasks import OWN
 from planish.records import to_json, write_jsonl
 from planish.runs import Run, read_rows
 from planish.runs.console import Screen
+from planish.runs.lines import telling_full
 from planish.tasks.sandbox.contract import ExecResult
 
 if TYPE_CHECKING:
@@ -167,7 +168,8 @@ class Stage:
         """Keeps the tasks and how their references did, for later visits and other stages."""
         path = self.made.artifact(TASKS)
         if not path.exists():
-            write_jsonl(path, self.tasks.values())
+            with telling_full(path):
+                write_jsonl(path, self.tasks.values())
         for name, result in self.references.results.items():
             if not self.made.done(name, REFERENCE):
                 self.made.record(REFERENCE, result, id=name)

@@ -30,6 +30,7 @@ from planish.methods.mistakes.running.reading import known_references, named, re
 from planish.records import BadInput, read_records, to_json, write_jsonl
 from planish.runs import Run, read_rows
 from planish.runs.console import Screen
+from planish.runs.lines import telling_full
 from planish.tasks.sandbox.contract import ExecResult
 
 if TYPE_CHECKING:
@@ -103,8 +104,10 @@ def keep_failures(
             read = read_failures(plan.source, root=root)
             every, failed = list(read.tasks.values()), list(read.runs)
         used = {run.task_id for run in failed}
-        write_jsonl(home, (task for task in every if task.task_id in used))
-        write_jsonl(path, failed)
+        with telling_full(home):
+            write_jsonl(home, (task for task in every if task.task_id in used))
+        with telling_full(path):
+            write_jsonl(path, failed)
     codes: dict[str, list[str]] = {}
     for run in read_records(path, RunRecord):
         codes.setdefault(run.task_id, []).append(run.code)

@@ -38,6 +38,7 @@ from planish.records import BadInput, Completion, Record, Usage
 from planish.runs import Run, read_rows
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of, read_info
+from planish.runs.lines import telling_full
 from planish.runs.options import RUNS, Count, Json
 from planish.runs.presets import Preset, regiven, resolve
 from planish.runs.store import find
@@ -306,7 +307,8 @@ def _close(stage: _Generation) -> int:
         screen.warn("no program could be scored")
         return 1
     made.finish(**summary)
-    write_report(made, verified, rates, plan.model, notes)
+    with telling_full(made.report_path):
+        write_report(made, verified, rates, plan.model, notes)
     verified.show(screen)
     rates.show(screen)
     failed = any(verified.score(run) == 0 for run in runs)

@@ -41,6 +41,7 @@ from planish.records import BadInput, Record
 from planish.runs import Run, read_rows
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of, read_info
+from planish.runs.lines import telling_full
 from planish.runs.options import RUNS, Count, Json
 from planish.runs.presets import Preset, regiven, resolve
 from planish.runs.store import find
@@ -322,7 +323,8 @@ def _close(stage: _Stage, tasks: Sequence[str]) -> int:
         screen.close(summary, run=made.path)
         return 1
     made.finish(**summary)
-    write_report(made, findings, plan.model, plan.samples, notes)
+    with telling_full(made.report_path):
+        write_report(made, findings, plan.model, plan.samples, notes)
     show(screen, findings)
     then = [command("planish", "runs", "show", made.path)]
     screen.close(summary, run=made.path, report=made.report_path, then=then)

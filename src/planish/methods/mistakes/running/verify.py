@@ -18,6 +18,7 @@ from cyclopts import Parameter
 from planish.methods.mistakes.config import Sandboxing
 from planish.methods.mistakes.data import RunRecord
 from planish.methods.mistakes.loading import load_runs, load_tasks
+from planish.methods.mistakes.running.asked import write_asked
 from planish.methods.mistakes.running.executing import (
     Stage,
     digest_of,
@@ -27,10 +28,11 @@ from planish.methods.mistakes.running.executing import (
 )
 from planish.methods.mistakes.running.reading import known_references
 from planish.methods.mistakes.showing.verified import Verified, write_report
-from planish.records import BadInput, write_jsonl
+from planish.records import BadInput
 from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of, read_info
+from planish.runs.lines import telling_full
 from planish.runs.options import RUNS, Json
 from planish.runs.presets import digest, regiven
 from planish.runs.store import find
@@ -138,7 +140,7 @@ def _close(stage: Stage, plan: Plan, out: Path | None) -> int:
     verified = Verified(stage.todo, stage.results, stage.programs, stage.seconds)
     summary = verified.numbers() | {"tasks": len(stage.tasks)}
     if out is not None:
-        write_jsonl(out, (_line(run, stage.results[run.key]) for run in stage.todo))
+        write_asked("--out", out, (_line(run, stage.results[run.key]) for run in stage.todo))
         screen.note(f"results {out}")
     unscored = len(stage.todo) - len(verified.scored)
     if not verified.scored:
@@ -150,7 +152,8 @@ def _close(stage: Stage, plan: Plan, out: Path | None) -> int:
     if unscored:
         screen.warn(f"{unscored} of {len(stage.todo)} runs could not be scored, and are left out")
     made.finish(**summary)
-    write_report(made, verified, Path(plan.tasks).name, Path(plan.recorded).name)
+    with telling_full(made.report_path):
+        write_report(made, verified, Path(plan.tasks).name, Path(plan.recorded).name)
     verified.show(screen)
     screen.close(summary, run=made.path, report=made.report_path, then=_then(verified, made.path))
     return 0

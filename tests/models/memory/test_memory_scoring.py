@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from planish.errors import BadInput
+from planish.models.memory import scoring
 from planish.models.memory.attach import Session, lookahead
 from planish.models.memory.budget import Budget
 from planish.models.memory.digests import RECORD_BYTES
@@ -74,6 +75,22 @@ def test_records_of_a_row_do_not_depend_on_the_batch(folders: tuple[Path, Path])
     difference = both[1, padding // CHUNK :].view(torch.int8).int() - alone[0].view(torch.int8)
     # The last bit of a rounded number may differ, as sums are taken in another order.
     assert int((difference.abs() > 1).sum()) <= 2 * alone.shape[1] * 4
+
+
+def test_records_do_not_depend_on_how_many_tokens_are_turned_back_at_once(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, indexer = loaded(folders)
+    ids_BL, mask_BL = prompt(2), torch.ones(2, 40, dtype=torch.int64)
+    mask_BL[1, : CHUNK + 1] = 0
+    found = []
+    for tokens in (scoring.TURNED_TOKENS, 2 * CHUNK, 1):
+        monkeypatch.setattr(scoring, "TURNED_TOKENS", tokens)
+        with lookahead(model, indexer, BUDGET) as session:
+            model.generate(ids_BL, attention_mask=mask_BL, max_new_tokens=1)
+            found.append(records(session).clone())
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
 
 
 def test_records_go_with_their_rows_and_are_cut_off(folders: tuple[Path, Path]) -> None:

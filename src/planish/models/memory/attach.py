@@ -29,6 +29,7 @@ from planish.errors import BadInput
 from planish.models.memory.backbone import Backbone, entering
 from planish.models.memory.budget import Budget, WindowRecord
 from planish.models.memory.cache import LookaheadCache
+from planish.models.memory.pages import return_free_pages
 from planish.models.memory.scoring import ChunkScorer, FollowsCache, IndexerScorer, Moment
 from planish.models.memory.selection import check_budget, choose
 from planish.models.memory.store import HostStore
@@ -258,9 +259,11 @@ class Session:
         cache.dense_B = before_B | turned_B
         try:
             cache.apply(choice.keep_BC)
-        except BadInput:
+        except BaseException:
             cache.dense_B = before_B
             raise
+        if first and device.type == "cpu":
+            return_free_pages()  # what the prompt needed for a while
         self.fallbacks += int(turned_B.sum())
         self._hidden = {}
         self._record(cache, choice.thresholded_B, score_ms)

@@ -17,6 +17,7 @@ F frames, Q queries, N chunks to be moved.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ from planish.models.memory.backbone import Backbone
 from planish.models.memory.budget import Budget, Bytes
 from planish.models.memory.hosted import Hosted
 from planish.models.memory.layer import Listener, LookaheadLayer
-from planish.models.memory.layout import Layout, packed, planned
+from planish.models.memory.layout import Layout, Order, packed, planned
 from planish.models.memory.store import HostStore
 from planish.models.memory.visibility import Visibility
 
@@ -122,7 +123,7 @@ class LookaheadCache(Cache):
     @property
     def in_order(self) -> bool:
         """Whether nothing is evicted, so that masks are those of a `DynamicCache`."""
-        return self._layout.in_order
+        return self._layout.order.in_order
 
     @property
     def resident_BC(self) -> Tensor:
@@ -195,6 +196,11 @@ class LookaheadCache(Cache):
         device = self._memory[0].device if self.num_rows else torch.device("cpu")
         return self._visibility.mask(self.length, query_length, rows, device)
 
+    def update(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """See `Cache`."""
+        self._hosted.settle()
+        return super().update(*args, **kwargs)
+
     # ---- eviction and recall
 
     def apply(self, keep_BC: Tensor) -> int:
@@ -210,8 +216,10 @@ class LookaheadCache(Cache):
             Bytes that were copied to the device.
 
         Raises:
-            BadInput: the store is full; nothing has changed.
+            BadInput: the store is full; nothing has changed. After any other failure, too,
+                everything is as it was.
         """
+        self._hosted.settle()
         rows, chunks = self.num_rows, self.num_chunks
         if tuple(keep_BC.shape) != (rows, chunks):
             raise BadInput(
@@ -226,24 +234,20 @@ class LookaheadCache(Cache):
         if bool((keep_BC | padded_BC).all()):
             return self.recall_all()
         frame_BC = self._frame_of()
-        self._hosted.save((frame_BC >= 0) & ~keep_BC, frame_BC)
-        return self._lay_out(keep_BC, frame_BC, self.length % self.chunk_tokens)
+        target_BC, order = self._packed(keep_BC, frame_BC)
+        return self._move(order, keep_BC, frame_BC, target_BC, self._slots(order.num_frames))
 
     def recall_all(self) -> int:
         """Brings everything back, in order of index. Returns the bytes copied to the device."""
+        self._hosted.settle()
         rows, chunks = self.num_rows, self.num_chunks
         self.moved_B = torch.zeros(rows, dtype=torch.int64)
-        if self._layout.in_order:
+        if self.in_order:
             return 0
         keep_BC = ~self._visibility.padded_chunks(rows, chunks)
-        order_BC = torch.arange(chunks).expand(rows, -1)
-        moves = planned(
-            keep_BC, self._frame_of(), order_BC, self._hosted.ids(rows, chunks), self._tail(chunks)
-        )
-        self.moved_B = self._hosted.carry_out(moves, self._layout.slots(chunks), rows)
-        self._layout.put_in_order(rows)
-        self._changed()
-        return int(self.moved_B.sum())
+        target_BC = torch.arange(chunks).expand(rows, -1)
+        order = self._layout.in_order(rows)
+        return self._move(order, keep_BC, self._frame_of(), target_BC, self._layout.slots(chunks))
 
     # ---- what generation does to a cache
 
@@ -259,13 +263,14 @@ class LookaheadCache(Cache):
                 where="LookaheadCache.crop",
                 fix="give minus the number of tokens to take back",
             )
+        self._hosted.settle()
         for layer in self._others:
             layer.crop(tokens_to_remove)
         if not tokens_to_remove:
             return
         length = self.length + tokens_to_remove
         chunks, rest = divmod(length, self.chunk_tokens)
-        if chunks < self._layout.tail_chunk:
+        if chunks < self._layout.order.tail_chunk:
             self._uncover(chunks, rest)
         for memory in self._memory:
             memory.length = length
@@ -279,18 +284,21 @@ class LookaheadCache(Cache):
         """Row i is from now on what row `beam_idx[i]` was."""
         if torch.equal(beam_idx.cpu(), torch.arange(self.num_rows)):
             return
+        self._hosted.settle()
         for layer in self._others:
             layer.reorder_cache(beam_idx)
         self._change_rows(beam_idx)
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Every row `repeats` times."""
+        self._hosted.settle()
         for layer in self._others:
             layer.batch_repeat_interleave(repeats)
         self._change_rows(torch.arange(self.num_rows).repeat_interleave(repeats))
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Only these rows, in this order."""
+        self._hosted.settle()
         for layer in self._others:
             layer.batch_select_indices(indices)
         rows_B = torch.arange(self.num_rows, device=indices.device)
@@ -306,7 +314,7 @@ class LookaheadCache(Cache):
         super().reset()  # type: ignore[no-untyped-call]
         self._hosted.crop(0)
         self._hosted.forget()
-        self._layout.put_in_order(0)
+        self._layout.order = self._layout.in_order(0)
         self._forget()
         if self.listener is not None:
             self.listener.reset()
@@ -315,7 +323,7 @@ class LookaheadCache(Cache):
 
     def _frame_of(self) -> Tensor:
         rows, chunks = self.num_rows, self.num_chunks
-        frame_BC = self._layout.frame_of(rows, chunks)
+        frame_BC = self._layout.order.frame_of(rows, chunks)
         return frame_BC.masked_fill(self._visibility.padded_chunks(rows, chunks), -1)
 
     def _tokens_B(self) -> Tensor:
@@ -326,42 +334,29 @@ class LookaheadCache(Cache):
         rest_B = (self.length - padding_B).clamp(max=self.length % self.chunk_tokens)
         return (own_BC * self.resident_BC).sum(1) + rest_B
 
-    def _tail(self, num_frames: int, tokens: int | None = None) -> tuple[int, int, int]:
-        """Where the unfinished chunk lies, where it goes, and its tokens."""
-        before = self.num_chunks * self.chunk_tokens + self._layout.offset
-        tokens = self.length % self.chunk_tokens if tokens is None else tokens
-        return before, num_frames * self.chunk_tokens, tokens
-
-    def _lay_out(
-        self, keep_BC: Tensor, frame_BC: Tensor, tail: int, cut_BC: Tensor | None = None
-    ) -> int:
-        """Packs the kept chunks, and behind them the tail, or the chunk that a crop cuts."""
-        rows, chunks = keep_BC.shape
-        ids_BC = self._hosted.ids(rows, self.num_chunks)
+    def _packed(self, keep_BC: Tensor, frame_BC: Tensor) -> tuple[Tensor, Order]:
+        """Kept chunks in the first frames: the frame of each, and the order that this is."""
         target_BC, frames_BF = packed(keep_BC, frame_BC)
-        num_frames = frames_BF.shape[1]
-        moves = planned(
-            keep_BC, frame_BC, target_BC, ids_BC[:, :chunks], self._tail(num_frames, tail)
-        )
-        if cut_BC is not None:
-            real_B = ~self._visibility.padded_chunks(rows, chunks + 1)[:, chunks]
-            moves = moves.with_last(cut_BC[:, 0], ids_BC[:, chunks], real_B, num_frames)
-        self.moved_B = self._hosted.carry_out(moves, self._new_slots(num_frames), rows)
-        self._layout.frames_BF, self._layout.tail_chunk = frames_BF, chunks
-        self._changed()
+        return target_BC, Order(self.chunk_tokens, frames_BF, keep_BC.shape[1])
+
+    def _move(
+        self, order: Order, keep_BC: Tensor, frame_BC: Tensor, target_BC: Tensor, slots: int | None
+    ) -> int:
+        ids_BC = self._hosted.ids(*keep_BC.shape)
+        before, after = (each.tail_slot(self.length) for each in (self._layout.order, order))
+        tail = (before, after, self.length % self.chunk_tokens)
+        moves = planned(keep_BC, frame_BC, target_BC, ids_BC, tail)
+        self.moved_B = self._hosted.move(order, keep_BC, frame_BC, moves, slots)
+        self._show()
         return int(self.moved_B.sum())
 
-    def _changed(self) -> None:
-        self._visibility.layout_changed()
+    def _show(self) -> None:
         for layer in self._memory:
-            if layer.ready is None:
-                layer.show()
+            layer.show_if_ready()
 
-    def _new_slots(self, num_frames: int) -> int | None:
-        """Slots of new buffers, or None where the old ones are neither too small nor too large."""
-        there, wanted = self._memory[0].buffers[0].shape[2], self._layout.slots(num_frames)
-        least = (num_frames + 1) * self.chunk_tokens + self.budget.interval
-        return None if least <= there <= wanted * 5 // 4 else wanted
+    def _slots(self, num_frames: int) -> int | None:
+        there = self._memory[0].buffers[0].shape[2]
+        return self._layout.new_slots(there, num_frames, self.budget.interval)
 
     def _uncover(self, chunks: int, rest: int) -> None:
         """Makes the chunk that a crop cuts through the end of the tail, wherever it lies."""
@@ -370,16 +365,26 @@ class LookaheadCache(Cache):
         recent_C = (torch.arange(chunks) + 1) * self.chunk_tokens > recent
         keep_BC = (frame_BC[:, :chunks] >= 0) | recent_C
         keep_BC &= ~self._visibility.padded_chunks(self.num_rows, chunks)
-        cut_BC = frame_BC[:, chunks : chunks + 1] if rest else None
-        self._lay_out(keep_BC, frame_BC[:, :chunks], 0, cut_BC)
+        rows, frame_BC, cut_B = self.num_rows, frame_BC[:, :chunks], frame_BC[:, chunks]
+        target_BC, order = self._packed(keep_BC, frame_BC)
+        num_frames, ids_BC = order.num_frames, self._hosted.ids(rows, self.num_chunks)
+        tail = (order.tail_slot(self.length), num_frames * self.chunk_tokens, 0)
+        moves = planned(keep_BC, frame_BC, target_BC, ids_BC[:, :chunks], tail)
+        if rest:
+            real_B = ~self._visibility.padded_chunks(rows, chunks + 1)[:, chunks]
+            moves = moves.with_last(cut_B, ids_BC[:, chunks], real_B, num_frames)
+        self.moved_B = self._hosted.rearrange(moves, self._slots(num_frames), rows)
+        self._layout.order = order
+        self._show()
 
     def _change_rows(self, indices_B: Tensor) -> None:
         for layer in self._memory:
             layer.change_rows(indices_B)
         indices_B = indices_B.cpu()
         self._hosted.change_rows(indices_B)
-        if len(self._layout.frames_BF):
-            self._layout.frames_BF = self._layout.frames_BF[indices_B]
+        order = self._layout.order
+        if len(order.frames_BF):
+            self._layout.order = replace(order, frames_BF=order.frames_BF[indices_B])
         self._visibility.change_rows(indices_B)
         if len(self.dense_B):
             self.dense_B = self.dense_B[indices_B]
@@ -392,7 +397,7 @@ class LookaheadCache(Cache):
         memory.wait()
         if row is not None:
             rows_B = rows_B[row : row + 1]
-        if self._layout.in_order:
+        if memory.order.in_order:
             used = memory.used()[:parts]
             return used if row is None else tuple(each[rows_B] for each in used)
         chunks = memory.length // self.chunk_tokens

@@ -1,5 +1,9 @@
 """The host's side of a cache: which chunk is which block of the store, and transfers both ways.
 
+A move goes layer by layer: a layer's chunks are written to the store, then its buffers take on the
+new order, and only then comes the next one, so that no more is held twice than one layer. A failure
+in between takes the layers before it back; what left them is in the store by then.
+
 Beside a GPU, what comes back travels on a stream of its own; each layer waits for its part when it
 is used next.
 
@@ -9,17 +13,42 @@ Shape suffixes: B rows, C chunks, L history, K key/value heads, D head width, N 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from planish.models.memory.layer import LookaheadLayer
-from planish.models.memory.layout import Layout, Moves
+from planish.models.memory.layer import Coming, LookaheadLayer
+from planish.models.memory.layout import Layout, Moves, Order, planned
+from planish.models.memory.pages import return_free_pages
 from planish.models.memory.store import BlockShape, HostStore
 
 __all__ = ["Hosted"]
+
+STAGED_BYTES = 4 << 20
+"""Keys and values that are copied at once between a layer's buffers and the store."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Leaving:
+    """Chunks that are not in the store yet: row, number, frame and new block of each."""
+
+    rows_N: Tensor
+    chunks_N: Tensor
+    frames_N: Tensor
+    ids_N: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _WayBack:
+    """What takes a move back in the layers that it has reached."""
+
+    order: Order
+    moves: Moves
+    slots: int | None
+    leaving: _Leaving
 
 
 class Hosted:
@@ -42,6 +71,7 @@ class Hosted:
         """No chunk is in the store."""
         self._ids_BC = torch.zeros(0, 0, dtype=torch.int64)
         self._stream: torch.cuda.Stream | None = None
+        self._way_back: _WayBack | None = None
 
     @property
     def _ids_BC(self) -> Tensor:
@@ -79,58 +109,77 @@ class Hosted:
 
     # ---- both ways
 
-    def save(self, evicted_BC: Tensor, frame_BC: Tensor) -> None:
-        """Writes what is not in the store yet.
+    def move(
+        self, order: Order, keep_BC: Tensor, frame_BC: Tensor, moves: Moves, slots: int | None
+    ) -> Tensor:
+        """Brings every layer into a new order, one by one; bytes copied to the device, per row.
+
+        Args:
+            order: the new one.
+            keep_BC: bool, chunks that are on the device then; others are written to the store.
+            frame_BC: where chunks are now, -1 where they are not.
+            moves: what goes where.
+            slots: of new buffers, None where the old ones are used again.
 
         Raises:
-            BadInput: the store is full; nothing was written.
+            BadInput: the store is full; nothing has changed. After any other failure, too,
+                everything is as it was. Should taking back fail as well, `settle` tries again.
         """
-        ids_BC = self.ids(*evicted_BC.shape)
-        rows_N, chunks_N = (evicted_BC & (ids_BC < 0)).nonzero(as_tuple=True)
-        if not len(rows_N):
-            return
-        self.store.bind(self.shape(), pinned=self._layers[0].device.type == "cuda")
-        ids_N = self.store.reserve(len(rows_N))
-        frames_N = frame_BC[rows_N, chunks_N]
+        self._begin(order, keep_BC, frame_BC, moves, slots)
         try:
-            for place, layer in enumerate(self._layers):
-                layer.wait()
-                keys_NKTD, values_NKTD = layer.frames(rows_N, frames_N)
-                self.store.write(ids_N, place, keys_NKTD, values_NKTD)
+            self._layer_by_layer(order, moves, slots)
         except BaseException:
-            self.store.release(ids_N)
+            with suppress(Exception):  # what went wrong first is what is told
+                self.settle()
             raise
-        ids_BC[rows_N, chunks_N] = ids_N
+        self._layout.order = order
+        self.settle()
+        return self._moved_bytes(moves, len(keep_BC))
 
-    def carry_out(self, moves: Moves, slots: int | None, rows: int) -> Tensor:
-        """Brings every layer into a new order; bytes copied to the device, per row.
-
-        All that may fail is done for all layers before any of them changes, because they share one
-        layout. New buffers lie beside the old ones until then.
-        """
-        assert bool((moves.recall_ids_N >= 0).all()), "a chunk is neither here nor there"
-        recalls = len(moves.recall_ids_N) > 0
-        side = self._side_stream() if recalls else None
-        changes = []
+    def settle(self) -> None:
+        """Takes back a move that was cut short, if there is one; may itself be cut short."""
+        back = self._way_back
+        if back is None:
+            return
+        if back.order is self._layout.order:  # it reached all layers
+            for layer in self._layers:
+                layer.own = None
+            self._way_back = None
+            return
+        side = self._side_stream()
         for place, layer in enumerate(self._layers):
             layer.wait()
-            if side is not None:
-                for buffer in layer.buffers:
-                    buffer.record_stream(side)
             with nullcontext() if side is None else torch.cuda.stream(side):
-                states = self._recalled(moves, place) if recalls else None
-                changes.append(layer.rearranged(moves, slots, states))
-        for layer, change in zip(self._layers, changes, strict=True):
-            if side is None:
-                change()
-                continue
-            with torch.cuda.stream(side):
-                change()
-                layer.ready = side.record_event()
-            for buffer in layer.buffers:
-                buffer.record_stream(torch.cuda.current_stream(layer.device))
-        counts_B = torch.bincount(moves.recall_rows_N, minlength=rows)
-        return counts_B * self.shape().nbytes
+                layer.change()
+                if layer.own is not None:
+                    layer.rearranged(back.moves, back.slots, self._coming(back.moves, place))
+                    layer.change()
+            self._sent(layer, side)
+            layer.show_if_ready()
+        leaving = back.leaving
+        self._ids_BC[leaving.rows_N, leaving.chunks_N] = -1
+        self._way_back = None
+        self.store.release(leaving.ids_N)
+
+    def rearrange(self, moves: Moves, slots: int | None, rows: int) -> Tensor:
+        """As `move`, where what lies on the device is cut off and cannot be taken back.
+
+        All that may fail is done for all layers before any of them changes. New buffers lie beside
+        the old ones until then. The new order is to be set by the caller.
+        """
+        side = self._side_stream() if len(moves.recall_ids_N) else None
+        try:
+            for place in range(len(self._layers)):
+                self._prepare(place, moves, slots, side)
+        except BaseException:
+            for layer in self._layers:
+                layer.drop_change()
+            raise
+        for layer in self._layers:
+            with nullcontext() if side is None else torch.cuda.stream(side):
+                layer.change()
+            self._sent(layer, side)
+        return self._moved_bytes(moves, rows)
 
     def whole(
         self, place: int, rows_B: Tensor, padded_BC: Tensor, *, parts: int = 2
@@ -143,7 +192,7 @@ class Hosted:
         layer, tokens = self._layers[place], self._layout.chunk_tokens
         chunks = padded_BC.shape[1]
         real_BC = ~padded_BC[rows_B]
-        frame_BC = self._layout.frame_of(len(padded_BC), chunks)[rows_B]
+        frame_BC = layer.order.frame_of(len(padded_BC), chunks)[rows_B]
         rows_N, chunks_N = (real_BC & (frame_BC >= 0)).nonzero(as_tuple=True)
         here = layer.frames(rows_B[rows_N], frame_BC[rows_N, chunks_N], parts=parts)
         away_N, gone_N = (real_BC & (frame_BC < 0)).nonzero(as_tuple=True)
@@ -162,7 +211,7 @@ class Hosted:
                 by_frame[away_N.to(used.device), gone_N.to(used.device)] = coming
             whole = framed.flatten(2, 3)[:, :, : layer.length]
             begin = chunks * tokens
-            last = used[:, :, begin + self._layout.offset :]
+            last = used[:, :, begin + layer.order.offset :]
             whole[:, :, begin:] = last[rows_B.to(used.device)]
             found.append(whole)
         return tuple(found)
@@ -185,9 +234,90 @@ class Hosted:
 
     # ---- transfer
 
-    def _recalled(self, moves: Moves, place: int) -> Tensor:
-        states = self.store.gather(moves.recall_ids_N, place)
-        return states.to(self._layers[place].device, non_blocking=True)
+    def _begin(
+        self, order: Order, keep_BC: Tensor, frame_BC: Tensor, moves: Moves, slots: int | None
+    ) -> None:
+        """Blocks for what is not in the store yet, and the way back, before anything changes."""
+        ids_BC = self.ids(*keep_BC.shape)
+        rows_N, chunks_N = ((frame_BC >= 0) & ~keep_BC & (ids_BC < 0)).nonzero(as_tuple=True)
+        ids_N = rows_N
+        if len(rows_N):
+            self.store.bind(self.shape(), pinned=self._layers[0].device.type == "cuda")
+            ids_N = self.store.reserve(len(rows_N))
+        known_BC = ids_BC.clone()
+        known_BC[rows_N, chunks_N] = ids_N
+        before, after, tokens = moves.tail
+        there_BC = order.frame_of(*keep_BC.shape).masked_fill(~keep_BC, -1)
+        self._way_back = _WayBack(
+            order,
+            planned(frame_BC >= 0, there_BC, frame_BC, known_BC, (after, before, tokens)),
+            None if slots is None else self._layers[0].buffers[0].shape[2],
+            _Leaving(rows_N, chunks_N, frame_BC[rows_N, chunks_N], ids_N),
+        )
+        ids_BC[rows_N, chunks_N] = ids_N
+
+    def _layer_by_layer(self, order: Order, moves: Moves, slots: int | None) -> None:
+        side = self._side_stream() if len(moves.recall_ids_N) else None
+        for place, layer in enumerate(self._layers):
+            before = sum(buffer.nbytes for buffer in layer.buffers)
+            self._save(place)
+            self._prepare(place, moves, slots, side, order)
+            with nullcontext() if side is None else torch.cuda.stream(side):
+                layer.change()
+            self._sent(layer, side)
+            if layer.device.type == "cpu" and sum(each.nbytes for each in layer.buffers) < before:
+                return_free_pages()  # or what leaves would still be there beside its copy
+
+    def _save(self, place: int) -> None:
+        """Writes one layer of what leaves to the store."""
+        assert self._way_back is not None
+        layer, leaving, size = self._layers[place], self._way_back.leaving, self._at_once()
+        layer.wait()
+        for begin in range(0, len(leaving.ids_N), size):
+            part = slice(begin, begin + size)
+            states = layer.frames(leaving.rows_N[part], leaving.frames_N[part])
+            self.store.write(leaving.ids_N[part], place, *states)
+
+    def _prepare(
+        self,
+        place: int,
+        moves: Moves,
+        slots: int | None,
+        side: torch.cuda.Stream | None,
+        order: Order | None = None,
+    ) -> None:
+        layer = self._layers[place]
+        layer.wait()
+        if side is not None:
+            for buffer in layer.buffers:
+                buffer.record_stream(side)
+        with nullcontext() if side is None else torch.cuda.stream(side):
+            layer.rearranged(moves, slots, self._coming(moves, place), order)
+
+    def _sent(self, layer: LookaheadLayer, side: torch.cuda.Stream | None) -> None:
+        """The next use of the layer waits for what was sent on the side."""
+        if side is None:
+            return
+        layer.ready = side.record_event()
+        for buffer in layer.buffers:
+            buffer.record_stream(torch.cuda.current_stream(layer.device))
+
+    def _coming(self, moves: Moves, place: int) -> Iterator[Coming]:
+        """What comes back into a layer, in parts of `STAGED_BYTES`."""
+        assert bool((moves.recall_ids_N >= 0).all()), "a chunk is neither here nor there"
+        size, device = self._at_once(), self._layers[place].device
+        for begin in range(0, len(moves.recall_ids_N), size):
+            part = slice(begin, begin + size)
+            states = self.store.gather(moves.recall_ids_N[part], place)
+            states = states.to(device, non_blocking=True)
+            yield moves.recall_rows_N[part], moves.recall_targets_N[part], states
+
+    def _at_once(self) -> int:
+        """Chunks of one layer that are copied together."""
+        return max(1, STAGED_BYTES * len(self._layers) // self.shape().nbytes)
+
+    def _moved_bytes(self, moves: Moves, rows: int) -> Tensor:
+        return torch.bincount(moves.recall_rows_N, minlength=rows) * self.shape().nbytes
 
     def _side_stream(self) -> torch.cuda.Stream | None:
         """A stream for transfers, behind what was computed so far; None on the CPU."""

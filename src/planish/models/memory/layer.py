@@ -6,7 +6,7 @@ a chunk, N chunks to be moved.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -14,9 +14,12 @@ from torch import Tensor
 from transformers.cache_utils import CacheLayerMixin
 
 from planish.errors import BadInput
-from planish.models.memory.layout import Layout, Moves
+from planish.models.memory.layout import Layout, Moves, Order
 
-__all__ = ["Listener", "LookaheadLayer"]
+__all__ = ["Coming", "Listener", "LookaheadLayer"]
+
+Coming = tuple[Tensor, Tensor, Tensor]
+"""Frames from the store: rows_N, frames_N, and keys and values (2, N, K, T, D) on the device."""
 
 
 class Listener(Protocol):
@@ -47,6 +50,7 @@ class LookaheadLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         buffers: all slots of keys and of values, those not in use too; none before the first
             token. `keys` and `values` are views of the slots in use.
         ready: recorded behind a transfer that is under way; the next use waits for it.
+        own: its order, where a move has reached this layer and not yet all others.
     """
 
     is_sliding = False
@@ -59,6 +63,8 @@ class LookaheadLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         self.length = 0
         self.buffers: list[Tensor] = []
         self.ready: torch.cuda.Event | None = None
+        self.own: Order | None = None
+        self._change: tuple[Callable[[], list[Tensor]], Order | None] | None = None
 
     # ---- what transformers asks for
 
@@ -104,16 +110,21 @@ class LookaheadLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
 
     def reset(self) -> None:
         """Forgets everything."""
-        self.keys = self.values = self.ready = None
+        self.keys = self.values = self.ready = self.own = self._change = None
         self.buffers = []
         self.is_initialized, self.length = False, 0
 
     # ---- what the cache asks for
 
     @property
+    def order(self) -> Order:
+        """What lies where in this layer."""
+        return self.layout.order if self.own is None else self.own
+
+    @property
     def num_used(self) -> int:
         """Slots in use, the same in every row."""
-        return self.length + self.layout.offset
+        return self.length + self.order.offset
 
     def used(self) -> tuple[Tensor, Tensor]:
         """Views of the slots in use: keys and values (B, K, S, D)."""
@@ -123,6 +134,11 @@ class LookaheadLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     def show(self) -> None:
         """Brings `keys` and `values` up to date."""
         self.keys, self.values = self.used()
+
+    def show_if_ready(self) -> None:
+        """As `show`, unless a transfer is under way."""
+        if self.ready is None:
+            self.show()
 
     def wait(self) -> None:
         """Lets the current stream wait for a transfer that is under way."""
@@ -136,25 +152,68 @@ class LookaheadLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         return [self._framed(buffer)[rows_N, frames_N] for buffer in self.buffers[:parts]]
 
     def rearranged(
-        self, moves: Moves, slots: int | None, recalled: Tensor | None
-    ) -> Callable[[], None]:
-        """Makes ready a new layout: nothing changes before the result is called.
+        self, moves: Moves, slots: int | None, recalled: Iterable[Coming], own: Order | None = None
+    ) -> None:
+        """Makes ready a new order: nothing changes before `change`.
 
         Args:
             moves: what goes where.
             slots: of new buffers; None: the old ones are used again.
-            recalled: keys and values (2, N, K, T, D) of the frames that come back, on the device.
+            recalled: the frames that come back. New buffers take them one by one.
+            own: the new order, where the other layers do not have it yet; None: the layout's.
         """
-        parts = [
-            self._rearranged(buffer, moves, slots, None if recalled is None else recalled[part])
-            for part, buffer in enumerate(self.buffers)
-        ]
+        # What moves is read before anything is written: old and new places may overlap.
+        before, after, count = moves.tail
+        tails = [old[:, :, before : before + count] for old in self.buffers]
+        moving = [(moves.rows_N, moves.sources_N, moves.targets_N)]
+        new = self.buffers
+        if slots is None:
+            tails = [tail.clone() for tail in tails]
+        else:
+            # Zeros: slots that a row does not use are masked, but they must be numbers.
+            new = [old.new_zeros(*old.shape[:2], slots, old.shape[3]) for old in self.buffers]
+            moving.append((moves.kept_rows_N, moves.kept_frames_N, moves.kept_frames_N))
 
-        def change() -> None:
-            self.keys = self.values = None
-            self.buffers = [part() for part in parts]
+        def write(rows_N: Tensor, targets_N: Tensor, states: Sequence[Tensor]) -> None:
+            for buffer, part in zip(new, states, strict=True):
+                self._framed(buffer)[rows_N, targets_N] = part
 
-        return change
+        def arriving() -> Iterator[tuple[Tensor, Tensor, Sequence[Tensor]]]:
+            for rows_N, sources_N, targets_N in moving:
+                if len(rows_N):
+                    states = self.frames(rows_N, sources_N)
+                    yield rows_N.to(self.device), targets_N.to(self.device), states
+            for rows_N, targets_N, coming in recalled:
+                yield rows_N.to(self.device), targets_N.to(self.device), tuple(coming)
+
+        writes = []
+        if slots is None:
+            writes = list(arriving())
+        else:  # nobody sees them yet
+            for each in arriving():
+                write(*each)
+
+        def change() -> list[Tensor]:
+            for each in writes:
+                write(*each)
+            for buffer, tail in zip(new, tails, strict=True):
+                buffer[:, :, after : after + count] = tail
+            return new
+
+        self._change = change, own
+
+    def change(self) -> None:
+        """Carries out what was made ready, if anything was. An interrupted one may be repeated."""
+        if self._change is None:
+            return
+        change, own = self._change
+        self.keys = self.values = None
+        self.buffers = change()
+        self.own, self._change = own, None
+
+    def drop_change(self) -> None:
+        """What was made ready is not carried out."""
+        self._change = None
 
     def change_rows(self, indices_B: Tensor) -> None:
         """Row i is from now on what row `indices[i]` was."""
@@ -169,42 +228,6 @@ class LookaheadLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
             else:
                 self.buffers[part] = buffer.index_select(0, indices_B)
         self.show()
-
-    def _rearranged(
-        self, old: Tensor, moves: Moves, slots: int | None, coming: Tensor | None
-    ) -> Callable[[], Tensor]:
-        device, new = old.device, old
-        # What moves is read before anything is written: old and new places may overlap.
-        before, after, count = moves.tail
-        tail = old[:, :, before : before + count]
-        moving = [(moves.rows_N, moves.sources_N, moves.targets_N)]
-        if slots is not None:
-            # Zeros: slots that a row does not use are masked, but they must be numbers.
-            new = old.new_zeros(*old.shape[:2], slots, old.shape[3])
-            moving.append((moves.kept_rows_N, moves.kept_frames_N, moves.kept_frames_N))
-        else:
-            tail = tail.clone()
-        source, target = self._framed(old), self._framed(new)
-        writes = []
-        for rows_N, sources_N, targets_N in moving:
-            if len(rows_N):
-                rows_N = rows_N.to(device)
-                states = source[rows_N, sources_N.to(device)]
-                writes.append((rows_N, targets_N.to(device), states))
-        if coming is not None:
-            rows_N = moves.recall_rows_N.to(device)
-            writes.append((rows_N, moves.recall_targets_N.to(device), coming))
-
-        def write() -> Tensor:
-            for rows_N, targets_N, states in writes:
-                target[rows_N, targets_N] = states
-            new[:, :, after : after + count] = tail
-            return new
-
-        if slots is None:
-            return write
-        write()  # what was only read is free again before the next layer's turn
-        return lambda: new
 
     def _framed(self, buffer: Tensor) -> Tensor:
         """The same memory as (B, F, K, T, D)."""
@@ -226,6 +249,6 @@ class LookaheadLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         layout, listener = self.layout, self.layout.listener
         last = self.length // layout.chunk_tokens
         if last > first and listener is not None:
-            begin = first * layout.chunk_tokens + layout.offset
-            end = last * layout.chunk_tokens + layout.offset
+            begin = first * layout.chunk_tokens + self.order.offset
+            end = last * layout.chunk_tokens + self.order.offset
             listener.chunks(self.index, self.buffers[0][:, :, begin:end], first)

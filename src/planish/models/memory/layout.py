@@ -21,30 +21,26 @@ from torch import Tensor
 if TYPE_CHECKING:
     from planish.models.memory.layer import Listener
 
-__all__ = ["Layout", "Moves", "packed", "planned"]
+__all__ = ["Layout", "Moves", "Order", "packed", "planned"]
 
 
 def _no_frames(rows: int = 0) -> Tensor:
     return torch.zeros(rows, 0, dtype=torch.int64)
 
 
-@dataclass
-class Layout:
-    """What lies where, the same in all memory layers.
+@dataclass(frozen=True, eq=False)
+class Order:
+    """What lies where.
 
     Attributes:
         chunk_tokens: tokens of a chunk, slots of a frame.
-        spare: slots to be kept free behind the tail when a buffer is made.
         frames_BF: the chunk in each frame before the tail, -1 where there is none.
         tail_chunk: the chunk that the tail begins with.
-        listener: told of complete chunks.
     """
 
     chunk_tokens: int
-    spare: int
     frames_BF: Tensor = field(default_factory=_no_frames)
     tail_chunk: int = 0
-    listener: Listener | None = None
 
     @property
     def num_frames(self) -> int:
@@ -61,14 +57,6 @@ class Layout:
         """Whether every index is its own slot: nothing is evicted, masks are transformers' own."""
         return self.num_frames == 0 and self.tail_chunk == 0
 
-    def put_in_order(self, rows: int) -> None:
-        """All is tail."""
-        self.frames_BF, self.tail_chunk = _no_frames(rows), 0
-
-    def slots(self, num_frames: int) -> int:
-        """Slots of a buffer for so many frames, the unfinished chunk and what may be appended."""
-        return (num_frames + 1 + -(-self.spare // self.chunk_tokens)) * self.chunk_tokens
-
     def frame_of(self, rows: int, num_chunks: int) -> Tensor:
         """Where each chunk lies, -1 where it does not: shape (B, C)."""
         # One place more, for what frames hold that is none of these chunks.
@@ -80,6 +68,46 @@ class Layout:
         tail_C = torch.arange(self.tail_chunk, num_chunks)
         where_BC[:, self.tail_chunk : num_chunks] = tail_C - self.tail_chunk + self.num_frames
         return where_BC[:, :num_chunks]
+
+    def tail_slot(self, length: int) -> int:
+        """First slot of the unfinished chunk behind so many tokens."""
+        return length // self.chunk_tokens * self.chunk_tokens + self.offset
+
+
+class Layout:
+    """What all memory layers share.
+
+    Args:
+        chunk_tokens: tokens of a chunk, slots of a frame.
+        spare: slots to be kept free behind the tail when a buffer is made.
+        listener: told of complete chunks.
+
+    Attributes:
+        order: the same in all of them, except in the middle of a move.
+    """
+
+    def __init__(self, chunk_tokens: int, spare: int, listener: Listener | None = None) -> None:
+        self.chunk_tokens, self.spare, self.listener = chunk_tokens, spare, listener
+        self.order = Order(chunk_tokens)
+
+    def in_order(self, rows: int) -> Order:
+        """All is tail."""
+        return Order(self.chunk_tokens, _no_frames(rows))
+
+    def slots(self, num_frames: int) -> int:
+        """Slots of a buffer for so many frames, the unfinished chunk and what may be appended."""
+        return (num_frames + 1 + -(-self.spare // self.chunk_tokens)) * self.chunk_tokens
+
+    def new_slots(self, there: int, num_frames: int, more: int) -> int | None:
+        """Slots of new buffers, or None where the old ones are neither too small nor too large.
+
+        Args:
+            there: slots of the old ones.
+            num_frames: that they would have to hold.
+            more: tokens that they would have to hold besides.
+        """
+        wanted, least = self.slots(num_frames), (num_frames + 1) * self.chunk_tokens + more
+        return None if least <= there <= wanted * 5 // 4 else wanted
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ChunkScorer", "FollowsCache", "IndexerScorer", "Moment"]
 
+TURNED_TOKENS = 2048
+"""Tokens whose keys are turned back at once: copies in float32 are several times the keys."""
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -122,8 +125,6 @@ class IndexerScorer:
         """Makes the records of new chunks from their keys, turned back to position 0."""
         if layer not in self._names:
             return
-        from planish.models.memory.digests import pool
-
         rows, length, tokens = len(keys_BKLD), keys_BKLD.shape[2], self._chunk_tokens
         padding_B = torch.zeros(rows, dtype=torch.int64)
         if self._cache is not None and len(self._cache.padding_B):
@@ -131,12 +132,23 @@ class IndexerScorer:
         begin = first_chunk * tokens
         index_L = torch.arange(begin, begin + length)
         positions_BL = (index_L - padding_B[:, None]).to(keys_BKLD.device)
-        flat_BKLD = self._backbone.rotate(layer, keys_BKLD, positions_BL.clamp(min=0), inverse=True)
-        pooling = self.indexer.config.pooling
-        features_BCF = pool(flat_BKLD, positions_BL >= 0, tokens, pooling)
+        size = max(1, TURNED_TOKENS // (rows * tokens)) * tokens
+        parts = [slice(place, place + size) for place in range(0, length, size)]
+        features_BCF = torch.cat(
+            [self._features(layer, keys_BKLD[:, :, part], positions_BL[:, part]) for part in parts],
+            dim=1,
+        )
         starts_BC = positions_BL[:, ::tokens].clamp(min=0)
         records_BC = self.indexer.compress(self._names[layer], features_BCF, starts_BC)
         self._records.setdefault(layer, _Growing()).write(records_BC, first_chunk)
+
+    def _features(self, layer: int, keys_BKLD: Tensor, positions_BL: Tensor) -> Tensor:
+        """Of whole chunks: shape (B, C, F)."""
+        from planish.models.memory.digests import pool
+
+        flat_BKLD = self._backbone.rotate(layer, keys_BKLD, positions_BL.clamp(min=0), inverse=True)
+        pooling = self.indexer.config.pooling
+        return pool(flat_BKLD, positions_BL >= 0, self._chunk_tokens, pooling)
 
     @torch.no_grad()
     def score(self, moment: Moment) -> Tensor:

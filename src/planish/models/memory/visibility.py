@@ -30,6 +30,7 @@ class Visibility:
         self._layout = layout
         self.padding_B = torch.zeros(0, dtype=torch.int64)
         self._holes_BL: Tensor | None = None
+        self._known = layout.order
         self._index_BS: Tensor | None = None
         self._partial = False
 
@@ -61,14 +62,15 @@ class Visibility:
 
     def needs_mask(self, queries: int) -> bool:
         """Whether any of the new tokens must not see one of the slots."""
+        self._follow()
         return queries > 1 or self._partial or self._holes_BL is not None
 
     def mask(self, length: int, queries: int, rows: int, device: torch.device) -> Tensor:
         """Bool (B, 1, Q, S): each new token sees the resident set, and the tail up to itself."""
-        layout, end = self._layout, length + queries
-        begin = layout.tail_chunk * layout.chunk_tokens
+        order, end = self._layout.order, length + queries
+        begin = order.tail_chunk * order.chunk_tokens
         index_BS = torch.arange(begin, end, device=device).expand(rows, -1)
-        if layout.num_frames:
+        if order.num_frames:
             index_BS = torch.cat([self._frame_index(device), index_BS], dim=1)
         # A slot that holds nothing has index -1, which is before any row's first token.
         seen_BS = index_BS >= self.padding(rows).to(device)[:, None]
@@ -79,15 +81,6 @@ class Visibility:
             seen_BS = seen_BS & ~(holes_BS & (index_BS < known))
         query_Q = torch.arange(length, end, device=device)
         return (seen_BS[:, None] & (index_BS[:, None] <= query_Q[:, None]))[:, None]
-
-    def layout_changed(self) -> None:
-        """Chunks lie elsewhere now."""
-        layout = self._layout
-        self._index_BS = None
-        padding_B1 = self.padding(len(layout.frames_BF))[:, None]
-        starts_BF = layout.frames_BF * layout.chunk_tokens
-        tail = layout.tail_chunk * layout.chunk_tokens
-        self._partial = bool((starts_BF < padding_B1).any()) or bool((padding_B1 > tail).any())
 
     def change_rows(self, indices_B: Tensor) -> None:
         """Row i is from now on what row `indices[i]` was; the layout's rows too."""
@@ -103,10 +96,22 @@ class Visibility:
             self._holes_BL = self._holes_BL[:, :length] if length else None
         self.padding_B = self.padding_B.clamp(max=length)
 
+    def _follow(self) -> None:
+        """Chunks may lie elsewhere than when it was last asked."""
+        order = self._layout.order
+        if order is self._known:
+            return
+        padding_B1 = self.padding(len(order.frames_BF))[:, None]
+        starts_BF = order.frames_BF * order.chunk_tokens
+        tail = order.tail_chunk * order.chunk_tokens
+        self._partial = bool((starts_BF < padding_B1).any()) or bool((padding_B1 > tail).any())
+        self._index_BS, self._known = None, order
+
     def _frame_index(self, device: torch.device) -> Tensor:
         """Index of each slot before the tail, -1 where it holds nothing: shape (B, S)."""
+        self._follow()
         if self._index_BS is None:
-            frames_BF1 = self._layout.frames_BF[:, :, None]
+            frames_BF1 = self._layout.order.frames_BF[:, :, None]
             tokens = self._layout.chunk_tokens
             index_BFT = frames_BF1 * tokens + torch.arange(tokens)
             self._index_BS = index_BFT.masked_fill(frames_BF1 < 0, -1).flatten(1).to(device)

@@ -26,7 +26,7 @@ Predictions, fixed before any program of the "report" split was looked at:
 The split "report" was measured on every second program of each category, and once more on all of
 it when weights had been fitted anew with the evidence of places. It was not wholly
 unseen: the demonstration shows 35 of its programs, and these were seen while weights were fitted
-anew, before the rule about repairs of format was written. 75 of the 107 searches were cut at 10 s.
+anew, before the rule about repairs of format was written. 75 of the 107 searches were cut short.
 
 With `--injected` programs of the split "report" are made by injection instead, which nobody
 labelled by hand: the label is what the injector meant to do. They are measured apart, by the
@@ -163,6 +163,13 @@ def interval(answers: Sequence[Answer], figure: Callable[[Sequence[Answer]], flo
         return "none"
     low, high = np.percentile(draws, [2.5, 97.5])
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def cut_short(rows: Sequence[Row]) -> str:
+    """How many searches were, and by what; rows of earlier versions do not tell."""
+    short = [row.search.cut for row in rows if not row.search.complete]
+    told = [f"{count} {how}" for how, count in Counter(short).most_common() if how]
+    return f"{len(short)} ({', '.join(told)})" if told else str(len(short))
 
 
 def by_category(answers: Sequence[Answer]) -> str:
@@ -395,7 +402,7 @@ def _told(
         f"of the split train (cross-validated there: {meta['cross_validation']}). "
         f"Threshold "
         f"{THRESHOLD}; dials of `Config.tiny()`; searches cut short: "
-        f"{sum(not row.search.complete for row in report)}; repaired by one change: "
+        f"{cut_short(report)}; repaired by one change: "
         f"{sum(bool(row.search.repairs) for row in report)}.",
     ]
     parts += [_figures(name, group) for name, group in groups.items()]
@@ -453,7 +460,7 @@ def _measure_injected(tasks: Mapping[str, CodeTask], chosen: argparse.Namespace)
         f"{f', of which at most {chosen.most} of a category were drawn' if chosen.most else ''}. "
         "The package's weights; threshold "
         f"{THRESHOLD}; dials of `Config.tiny()`; searches cut short: "
-        f"{sum(not row.search.complete for row in rows)}; repaired by one change: "
+        f"{cut_short(rows)}; repaired by one change: "
         f"{sum(bool(row.search.repairs) for row in rows)}.",
         _figures("injected", answers := ruled(rows, tasks)),
         "## By injector\n",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,19 @@ def test_a_bench_that_was_cut_off_is_refused_with_its_line(tmp_path: Path, cut: 
     with pytest.raises(BadInput, match=rf"{PAIRS}:[23]: broken JSON") as caught:
         read_bench(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_in_place_of_a_picture_does_not_hold_a_run_up(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, 1)
+    (path := tmp_path / bench.pairs[0].raw.file).unlink()
+    os.mkfifo(path)
+    with pytest.raises(BadInput, match="not a plain file"):
+        read_bench(tmp_path).path(bench.pairs[0].raw)
+
+
+def test_a_name_that_leads_out_is_told_by_line_and_a_long_one_is_short(tmp_path: Path) -> None:
+    make_bench(tmp_path, 2)
+    rewrite(tmp_path, {"raw.file": "../" * 1000}, line=1)
+    with pytest.raises(BadInput, match=r"pairs\.jsonl:2: ") as caught:
+        read_bench(tmp_path)
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))

@@ -287,6 +287,16 @@ def test_pictures_that_are_gone_or_damaged_are_drawn_again(tmp_path: Path) -> No
     assert contents(tmp_path) == before
 
 
+def test_a_folder_in_place_of_a_picture_is_told_and_left(tmp_path: Path) -> None:
+    plan = small_plan()
+    build_bench(tmp_path, plan, QUIET, workers=1)
+    (path := tmp_path / read_bench(tmp_path).pairs[0].raw.file).unlink()
+    path.mkdir()
+    with pytest.raises(BadInput, match=r"Is a directory; put it out of the way"):
+        Site.open(tmp_path, plan)
+    assert path.is_dir()
+
+
 def test_a_killed_process_loses_nothing_and_workers_change_nothing(tmp_path: Path) -> None:
     words = [
         sys.executable, "-m", "planish.cli", "vfaith", "build", "--num", "12", "--size", "256",

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import io
+import os
 import pickle
 import struct
 import threading
@@ -213,6 +214,19 @@ def test_a_missing_file_or_a_folder_is_one_line(tmp_path: Path) -> None:
     for path in (tmp_path / "no.png", tmp_path):
         with pytest.raises(BadInput, match="check the path"):
             open_image(path)
+
+
+def test_what_has_no_end_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe.png")
+    for path in (pipe, Path("/dev/zero")):
+        with pytest.raises(BadInput, match="not a plain file"):
+            open_image(path)
+        with pytest.raises(BadInput, match="not a plain file"):
+            open_mask(path, (4, 4))
+    monkeypatch.setattr(images, "_LARGEST", 10)
+    (large := tmp_path / "large.png").write_bytes(bytes(11))
+    with pytest.raises(BadInput, match="File too large"):
+        open_image(large)
 
 
 def mask(tmp_path: Path, image: Image.Image, name: str = "mask.png", **options: Any) -> Path:

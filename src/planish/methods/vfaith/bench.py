@@ -44,6 +44,7 @@ __all__ = [
 PAIRS, TABLE, REJECTED, BUILD = "pairs.jsonl", "pairs.parquet", "rejected.jsonl", "build.json"
 
 _MEND = "give the planish vfaith build command of this bench again: it mends what is damaged"
+_SHOWN = 80  # characters of a file's name
 _LATELY = 64  # pairs, or files, that are still known when they are asked for again
 
 
@@ -173,9 +174,11 @@ class Bench:
             return self.folder / name
         known = name, sha256
         if known not in self._checked:
+            from planish.methods.vfaith.images import read_bytes
+
             path = inside(self.folder, name)
             try:
-                found = hashlib.sha256(path.read_bytes()).hexdigest()
+                found = hashlib.sha256(read_bytes(path)).hexdigest()
             except OSError as error:
                 raise BadInput(error.strerror or str(error), where=str(path), fix=_MEND) from None
             if found != sha256:
@@ -194,25 +197,29 @@ class Bench:
         return replace(self, looked_at=True)
 
 
-def inside(folder: Path, name: str) -> Path:
+def inside(folder: Path, name: str, line: int | None = None) -> Path:
     """A file of the folder, links followed.
+
+    Args:
+        line: of the list of pairs that names it, for messages.
 
     Raises:
         BadInput: the name leads out of the folder, round in circles, or is none.
     """
-    path, where = folder / name, str(folder / PAIRS)
+    path, where = folder / name, str(folder / PAIRS) + ("" if line is None else f":{line}")
+    shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
     try:
         led_out = not leads_inside(folder, name)
     except (ValueError, OSError, RuntimeError) as error:
         why = str(getattr(error, "strerror", None) or error).partition("\n")[0]
         raise BadInput(
-            f"the file name {name!r} is none that can be ({ascii(why)[1:-1]})",
+            f"the file name {shown!r} is none that can be ({ascii(why)[1:-1]})",
             where=where,
             fix="names are relative to the bench's folder",
         ) from None
     if led_out:
         raise BadInput(
-            f"the file name {name!r} leads out of the bench",
+            f"the file name {shown!r} leads out of the bench",
             where=where,
             fix="names are relative to the bench's folder",
         )
@@ -266,7 +273,11 @@ def _checked_ids(folder: Path, path: Path) -> Iterator[str]:
         try:
             pair = EditPair.model_validate(value)
         except ValidationError as error:
-            raise BadInput(f"not an EditPair: {explain(error)}", where=f"{path}:{line}") from None
+            raise BadInput(
+                f"not an EditPair: {explain(error).removeprefix('Value error, ')}",
+                where=f"{path}:{line}",
+                fix="mend the line; a bench of another version is built again",
+            ) from None
         if not pair.passed:
             raise BadInput(
                 f"pair {pair.pair_id!r} did not pass its gates ({', '.join(pair.codes)})",
@@ -274,7 +285,7 @@ def _checked_ids(folder: Path, path: Path) -> Iterator[str]:
                 fix=f"move it to {REJECTED}",
             )
         for name in _files(pair):
-            inside(folder, name)
+            inside(folder, name, line)
         yield pair.pair_id
 
 

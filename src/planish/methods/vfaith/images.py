@@ -13,7 +13,10 @@ memory. Formats that run other programs or hold pages (EPS, PDF) are not opened 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import os
+import stat
 import struct
 import warnings
 import zlib
@@ -41,6 +44,7 @@ __all__ = [
     "keep",
     "open_image",
     "open_mask",
+    "read_bytes",
     "write_bytes",
 ]
 
@@ -64,6 +68,7 @@ _LEVEL = 3  # of zlib: a third of the default's time, and files 3 % larger on ph
 _UP = 2  # the PNG filter that predicts a byte from the one above
 _COLOURS = {(): 0, (3,): 2, (4,): 6}  # PNG's colour types: grey, RGB, RGB with alpha
 _SUFFIX = ".png"
+_LARGEST = 1 << 30  # bytes: twice what the most pixels take with 16 bits and no compression
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ def open_image(path: Path) -> Loaded:
     Raises:
         BadInput: no such file, or as `decode`.
     """
-    return decode(_read(path), str(path))
+    return decode(_bytes_of(path), str(path))
 
 
 def decode(data: bytes, where: str) -> Loaded:
@@ -147,7 +152,7 @@ def open_mask(path: Path, size: tuple[int, int]) -> Editable:
             which mean the opposite to other tools; all or nothing editable.
     """
     where = str(path)
-    data = _read(path)
+    data = _bytes_of(path)
     if data[:3] == b"\xff\xd8\xff":
         raise BadInput(
             "a JPEG mask is blurred, and nothing in it is quite black", where=where,
@@ -257,9 +262,24 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = False) -> None:
         out.write(data)
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """A whole file, as anybody may have named it: a pipe or a device has no end, and is not opened.
+
+    Raises:
+        OSError: it cannot be read, is no plain file, or is larger than any picture.
+        ValueError: no file can have this name.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
+    if found.st_size > _LARGEST:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return path.read_bytes()
+
+
+def _bytes_of(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except (OSError, ValueError) as error:
         raise BadInput(
             getattr(error, "strerror", None) or str(error), where=str(path), fix="check the path"

@@ -39,7 +39,7 @@ from planish.methods.vfaith.building.pairs import (
 )
 from planish.methods.vfaith.data import LETTERS, Check, EditPair, Perception, Source, Subset
 from planish.methods.vfaith.editing.contract import EditResult
-from planish.methods.vfaith.images import Loaded, open_image, open_mask
+from planish.methods.vfaith.images import Loaded, open_image, open_mask, read_bytes
 from planish.methods.vfaith.method import ordered
 from planish.methods.vfaith.verifying.gates import Bools
 from planish.methods.vfaith.verifying.witnesses import Case
@@ -346,7 +346,7 @@ def _placebo(desk: Desk, entry: Entry, picture: Loaded, seed: int) -> Edited | N
 
 def _given(entry: Entry, name: str) -> EditResult:
     """A picture that somebody edited, as if an editor had sent it."""
-    data = entry.file(name).read_bytes()
+    data = read_bytes(entry.file(name))
     return EditResult(
         image=data,
         backend=GIVEN,

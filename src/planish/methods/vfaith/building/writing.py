@@ -28,6 +28,7 @@ from planish.methods.vfaith.bench import BUILD, PAIRS, REJECTED, TABLE, inside
 from planish.methods.vfaith.building.plan import Plan
 from planish.methods.vfaith.building.table import write_table
 from planish.methods.vfaith.data import EditPair
+from planish.methods.vfaith.images import read_bytes
 from planish.methods.vfaith.verifying.witnesses import GATE
 from planish.records import BadInput, explain, read_jsonl, read_records, write_text
 from planish.runs import LineFile, mend
@@ -249,9 +250,13 @@ def _is_whole(folder: Path, pair: EditPair) -> bool:
     for name, sha256 in (*files, (pair.cue.mask, pair.cue.mask_sha256)):
         path = inside(folder, name)
         try:
-            fine = hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+            fine = hashlib.sha256(read_bytes(path)).hexdigest() == sha256
         except FileNotFoundError:
             fine = False
+        except OSError as error:  # a folder or a pipe in its place is nobody's to remove
+            raise BadInput(
+                error.strerror or str(error), where=str(path), fix="put it out of the way"
+            ) from None
         if not fine:
             path.unlink(missing_ok=True)  # one of the same length would be taken for whole
             whole = False

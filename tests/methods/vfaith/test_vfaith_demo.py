@@ -39,6 +39,7 @@ def test_the_demo_of_the_room_vfaith(every_demo: dict[str, Any]) -> None:
     # A tie at this budget of training, and 200 pairs too few for the words; both are told.
     assert missed <= {"seeing_over_habit-60", "words"}
     page = Path(every_demo["report"]).read_text()
+    assert "strongest habit: right on both pictures" in page
     assert "Claims, fixed before looking" in page
     assert "data:image/png;base64" in page
 
@@ -70,7 +71,9 @@ def test_claims_do_not_hold_where_nothing_bears_them_out(tmp_path: Path) -> None
             )
         )
     results = results_of(bench, sheets, Config.tiny())
-    told = {each.key: each.held for each in claims(results, Numbers())}
+    every = claims(results, Numbers())
+    assert max(len(each.text) for each in every) <= 62  # with the number 100 columns
+    told = {each.key: each.held for each in every}
     assert told["outside"] is False
     assert not any(told[key] for key in ("blind_stuck", "saw_not_used", "net_drop", "pairs_tell"))
     forward = differing(results, SEEING, PLANTED[0], "pair_acc")

@@ -162,6 +162,20 @@ def test_the_page_holds_its_pictures_and_fetches_nothing(page, bench, runs, caps
         ElementTree.fromstring(drawing)
 
 
+def test_no_pair_is_shown_twice_and_pictures_come_before_long_tables(page, bench, runs, capsys):
+    made = [
+        make_run(runs, bench, f"planted:{name}", choose)
+        for name, choose in (("a", faithful), ("b", stubborn), *((c, faithful) for c in "cdefgh"))
+    ]
+    found = scored(runs, capsys, *made)
+    text = (runs.parent / found["report"]).read_text("utf-8")
+    assert len(re.findall(r'<image href="data:image/png', text)) == 2  # one pair, both pictures
+    assert text.index(">Pictures<") < text.index(">Model less model<")
+    assert "PairAcc of each model less each other" in text  # 28 rows are folded away
+    assert "p, Holm" in text
+    assert "PairAcc: right on both pictures" in text
+
+
 def test_a_picture_that_is_gone_costs_one_picture(page, runs, capsys, tmp_path):
     held = make_bench(tmp_path / "bench", 2)
     run = make_run(runs, held)

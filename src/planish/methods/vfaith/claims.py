@@ -131,7 +131,7 @@ def _reasons(results: Results) -> Iterator[Claim]:
     )  # fmt: skip
     told = differing(results, HABITS[-1], SEEING, "delta_net")
     yield Claim(
-        "net_drop", "beyond what a placebo costs, an edit costs the habit more than the seeing",
+        "net_drop", "an edit costs the habit more than the seeing, net of a placebo",
         "habit-97 - seeing, Delta_net", told, told.low is not None and told.low > 0,
     )  # fmt: skip
     yield from _guesses(groups)
@@ -140,7 +140,7 @@ def _reasons(results: Results) -> Iterator[Claim]:
 def _guesses(groups: dict[str, Group]) -> Iterator[Claim]:
     told = groups[PLANTED[-1]]["pair_acc"]
     yield Claim(
-        "guess", f"a guesser is right on both as often as chance has it, 1 in {OPTIONS**2}",
+        "guess", f"a guesser is right on both as chance has it, 1 in {OPTIONS**2}",
         "random: both right", told, _holds(told, 1 / OPTIONS**2),
     )  # fmt: skip
 

@@ -29,7 +29,7 @@ from planish.methods.vfaith.data import ARMS, Response
 from planish.methods.vfaith.running.planted import load_model
 from planish.methods.vfaith.running.records import calls_of, respond
 from planish.methods.vfaith.scoring.pages import build_report
-from planish.methods.vfaith.scoring.records import ModelScore
+from planish.methods.vfaith.scoring.records import METRICS, ModelScore
 from planish.methods.vfaith.scoring.score import results_of
 from planish.methods.vfaith.scoring.sheets import read_sheet
 from planish.methods.vfaith.scoring.tables import Results
@@ -37,7 +37,7 @@ from planish.models.base import Steps
 from planish.parallel import one_thread
 from planish.runs import Run
 from planish.runs.console import Screen, command
-from planish.stats import Claim, claim_rows, tally, verdict
+from planish.stats import Claim, Estimate, claim_rows, tally, verdict
 
 if TYPE_CHECKING:
     from planish.methods.vfaith.building.counting import Numbers
@@ -143,13 +143,23 @@ def _show(screen: Screen, results: Results, numbers: Numbers, told: Sequence[Cla
 
 
 def _report(run: Run, results: Results, numbers: Numbers, told: Sequence[Claim]) -> Report:
-    report: Report = build_report(results, run)
-    report.section("Claims, fixed before looking", f"{_CLAIM}\n\n{_LIMITS}")
-    report.table(
-        ("claim", "compared", "number", "held"),
-        claim_rows(told),
-    )
+    def opening(page: Report) -> None:
+        page.numbers(_headline(results))
+        page.section("Claims, fixed before looking", f"{_CLAIM}\n\n{verdict(told)}\n\n{_LIMITS}")
+        page.table(("claim", "compared", "number", "held"), claim_rows(told))
+
+    report: Report = build_report(results, run, opening)
     return report
+
+
+def _headline(results: Results) -> dict[str, Estimate]:
+    """The one who looks beside the strongest habit: less apart on raw pictures than on pairs."""
+    by_label = {found.label: found.overall for found in results.scores}
+    return {
+        f"{who}: {METRICS[name]}": by_label[label][name]
+        for who, label in (("learned to look", SEEING), ("strongest habit", HABITS[-1]))
+        for name in ("acc_raw", "pair_acc")
+    }
 
 
 def _summary(results: Results, numbers: Numbers, told: Sequence[Claim]) -> dict[str, Any]:

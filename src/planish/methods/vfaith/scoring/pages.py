@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +42,7 @@ __all__ = ["build_report", "show", "write_report"]
 
 _NARROW, _WIDE = 13, 20  # characters of a line of a model's name on the screen
 _LINES = 3
+_FEW = 20  # rows of a table that stands open on the page
 _PLOTTED = ("pair_acc", "delta_net", "gated_unfaithfulness")
 _TINY = ("embedded:", "planted:")
 
@@ -173,8 +174,14 @@ def write_report(run: Run, results: Results) -> Path:
     return run.report_path
 
 
-def build_report(results: Results, run: Run | None = None) -> Any:
-    """The page before it is written, for pages that hold several."""
+def build_report(
+    results: Results, run: Run | None = None, opening: Callable[[Any], None] | None = None
+) -> Any:
+    """The page before it is written, for pages that hold several.
+
+    Args:
+        opening: what it begins with, in place of the best model's numbers.
+    """
     from planish.runs.report import Report
 
     best = results.scores[0]
@@ -186,12 +193,15 @@ def build_report(results: Results, run: Run | None = None) -> Any:
         run=run,
         tiny=any(score.model.startswith(_TINY) for score in results.scores),
     )
-    page.numbers(
-        {
-            f"{best.label}: {METRICS[name]}": shown(best, best.overall, name)
-            for name in ("pair_acc", "acc_raw", "acc_edited", *_PLOTTED[1:])
-        }
-    )
+    if opening is not None:
+        opening(page)
+    else:
+        page.numbers(
+            {
+                f"{best.label}: {METRICS[name]}": shown(best, best.overall, name)
+                for name in ("pair_acc", "acc_raw", "acc_edited", *_PLOTTED[1:])
+            }
+        )
     lines = [*(f"**{line}**" for line in results.warnings), *sentences(results)]
     if line := exclusions(results):
         lines.append(line)
@@ -200,9 +210,9 @@ def build_report(results: Results, run: Run | None = None) -> Any:
     for some in ((0, 1, 4, 7, 8), (0, 2, 3, 5, 6)):  # side by side they would not fit the page
         page.table([columns[at] for at in some], [[_plain(row[at]) for at in some] for row in rows])
     _add_plots(page, results)
-    _add_pairs(page, results)
     page.section("Pictures", "The frame is where the edit was allowed to change pixels.")
     _add_pictures(page, results)
+    _add_pairs(page, results)
     _add_failures(page, results)
     _add_raters(page, results)
     _add_everything(page, results)
@@ -238,14 +248,24 @@ def _add_pairs(page: Any, results: Results) -> None:
             "On the pairs that both answered. The test is exact McNemar on being right on both "
             "pictures, adjusted by Holm over the table.",
         )
-        page.table(columns, rows)
+        _fitted(page, "each model less each other", columns, rows)
     page.section(
         "By subset",
         "; ".join(f"{name}: {meaning}" for name, meaning in SUBSETS.items())
         + ". b pairs were right on the raw picture only, c on the edited one only. Small subsets "
         "cannot rank models: look at the intervals.",
     )
-    page.table(*by_subset(results))
+    _fitted(page, "each model by subset", *by_subset(results))
+
+
+def _fitted(page: Any, what: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Two tables in place of one that would be cut off; folded away where they are long."""
+    for told, some in (("PairAcc", (0, 1, 2, 3, 6, 7)), ("Delta and Delta_net", (0, 1, 4, 5))):
+        names, cells = [columns[at] for at in some], [[row[at] for at in some] for row in rows]
+        if len(rows) <= _FEW:
+            page.table(names, cells)
+        else:
+            page.details(f"{told} of {what}", columns=names, rows=cells)
 
 
 def _add_pictures(page: Any, results: Results) -> None:
@@ -261,7 +281,7 @@ def _add_pictures(page: Any, results: Results) -> None:
 
 def _add_failures(page: Any, results: Results) -> None:
     page.section("By family")
-    page.table(*by_family(results))
+    _fitted(page, "each model by family", *by_family(results))
     for sheet in results.sheets:
         page.details(
             f"what {sheet.label} did, pair by pair",

@@ -42,7 +42,7 @@ class Example(NamedTuple):
 
 
 def choose(results: Results) -> Iterator[Example]:
-    """Of every family a pair that most models followed, and one that most did not.
+    """Of every family a pair that most models followed, and another one that most did not.
 
     Those that did not are, where there are any, right on the raw picture and kept their answer.
     """
@@ -56,9 +56,10 @@ def choose(results: Results) -> Iterator[Example]:
         members = np.flatnonzero(usable & (first.family == family))
         most = members[np.argmax(followed[:, members].sum(axis=0))]
         least = members[np.argmax(kept[:, members].sum(axis=0))]
-        if followed[:, most].any():
+        shown = followed[:, most].any()
+        if shown:
             yield _example(results, int(most), "followed")
-        if kept[:, least].any():
+        if kept[:, least].any() and not (shown and least == most):
             yield _example(results, int(least), "not followed")
 
 

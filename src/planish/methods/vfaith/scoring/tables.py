@@ -246,8 +246,17 @@ def sentences(results: Results) -> Iterator[str]:
             "ranked"
         )
     yield (
-        "RR is over the pairs that a model had right before the edit, so that models are told by "
-        "different pairs: compare them by PairAcc"
+        "PairAcc: right on both pictures, the faithful outcome; Delta_net: how much more often it "
+        "is right on the placebo than on the edited picture, 0 for one who looks"
+    )
+    yield (
+        "unfaithful: of the pairs that it had right before the edit and whose change it sees when "
+        "asked, the share that it answers wrongly all the same"
+    )
+    yield (
+        "RR: of the pairs that were right before the edit and wrong after it, the share with the "
+        "old answer; RR_base: the same of all that were right before it. Both are over other pairs "
+        "for each model: compare models by PairAcc"
     )
 
 

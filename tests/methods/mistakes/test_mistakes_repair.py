@@ -363,6 +363,20 @@ def test_agreement_counts_before_size_and_tests_before_agreement() -> None:
     assert order == (large.repair, less.repair, failing.repair)
 
 
+def test_of_equal_repairs_a_slip_of_the_bound_comes_first() -> None:
+    changes = [("0 <= n <= 9", after) for after in ("0 <= n != 9", "0 <= n == 9", "0 <= n < 9")]
+    found = [
+        Found(told(operator="comparator", before=old, after=new, diff=new)) for old, new in changes
+    ]
+    assert [each.after for each in ranked(found, {})] == [
+        "0 <= n < 9",
+        "0 <= n != 9",
+        "0 <= n == 9",
+    ]
+    better = Found(told(operator="comparator", before="a < b", after="a > b", agreement=10))
+    assert ranked([*found, better], {})[0] == better.repair
+
+
 def test_the_suspicious_line_and_what_many_speak_for_come_first() -> None:
     near, far = Found(told(line=3)), Found(told(line=4))
     assert ranked([far, near], {3: 1.0})[0] == near.repair

@@ -250,6 +250,34 @@ def test_the_overview_links_every_failure(tmp_path):
     assert "One &lt;b&gt;note" in page
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("n > 9", "n  >=\n 9", "mended in line 2: n &gt; 9 → n &gt;= 9"),
+        ("n > 9", "n" * 61, "mended in line 2 (guard added)"),
+        ("print(n)", "", "mended in line 2 (guard added)"),
+    ],
+)
+def test_the_overview_tells_what_mends_a_program(tmp_path, before, after, told):
+    repair = Repair(
+        operator="guard_added",
+        categories=("CE",),
+        role="condition",
+        line=2,
+        before=before,
+        after=after,
+        diff="",
+        passes_tests=True,
+        agreement=1,
+        inputs=1,
+    )
+    mended = case("t/0", 0, "CE").model_copy(update={"search": Search(repairs=(repair,), tried=1)})
+    tasks = {"t/0": TASK.model_copy(update={"task_id": "t/0"})}
+    with Run.create("mistakes", "x", {}, root=tmp_path) as run:
+        write_report(run, Findings([mended], 1), tasks, "rules", [])
+    assert told in run.report_path.read_text()
+
+
 def test_the_same_findings_give_the_same_page():
     told = case(repairs=[repair_of(3)])
     assert failure_page(told, TASK) == failure_page(told, TASK)

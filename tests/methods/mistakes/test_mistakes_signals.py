@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -249,3 +252,37 @@ def test_a_change_of_how_a_value_is_written_mends_values_that_only_look_differen
     assert strength(found(failing, search=other), "format repair", "MOFE") == 0.0
     wrong = [seen([1], "Ada", "Bo")]
     assert strength(found(wrong, search=stripped), "format repair", "MOFE") == 0.0
+
+
+IN_ANOTHER_PROCESS = """
+from planish.methods.mistakes.data import CodeTask, Observation, Seen
+from planish.methods.mistakes.ruling.behaving import behaviour
+from planish.tasks.sandbox.contract import CallResult
+from planish.tasks.sandbox.values import dumps
+
+asked = [([3, 1, 2], [3, 1]), ([5, 6], [6, 5]), ([1, 2, 3], [0, 1, 2])]
+calls = [CallResult(arguments=dumps(()), status="value", value=dumps(got)) for _, got in asked]
+failing = tuple(
+    Seen(expected=dumps(right), call=call)
+    for (right, _), call in zip(asked, calls, strict=True)
+)
+task = CodeTask(task_id="t", entry_point="f", prompt="", reference="")
+seen = Observation(key="k", status="wrong_value", failing=failing, passing=())
+for each in behaviour(task, "", seen):
+    print(each.rule, each.category, each.note)
+"""
+
+
+def test_evidence_comes_in_one_order_whatever_text_is_hashed_to() -> None:
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", IN_ANOTHER_PROCESS],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in range(4)
+    }
+    assert len(told) == 1
+    assert told.pop().count("relation") >= 3

@@ -85,6 +85,10 @@ def test_without_a_record_there_is_no_agreement(capsys, tmp_path, one_box):
     write_jsonl(files[1], [{"task_id": "middle", "solution": "def middle(w):\n    return w[0]\n"}])
     found = told(capsys, tmp_path, *given(files))
     assert (found["agreement"], found["num_recorded"], found["num_passed"]) == (None, 0, 0)
+    page = (tmp_path / found["report"]).read_text()
+    assert "Disagreements" not in page
+    assert "How runs failed" in page
+    assert "AssertionError" in page
 
 
 def test_odd_code_stops_nothing(capsys, tmp_path, one_box):

@@ -334,8 +334,9 @@ def _report(run: Run, found: _Found, told: Sequence[Claim]) -> Report:
     )
     page.numbers(
         {"macro-F1": macro_f1(found.named), "coverage": coverage(found.named)}
-        | guesses(found.named)
+        | {f"named rightly, {name}": share for name, share in guesses(found.named).items()}
     )
+    page.section("Categories", "Of five mistakes each: how many are named as the label says.")
     page.table(_BY_CATEGORY, by_category(found.named))
     page.section("Reasons", "Each planted defect is one of the six; worlds have nothing to find.")
     page.table(_EFFECTS, _effects(found), align="llll")

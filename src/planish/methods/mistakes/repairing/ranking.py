@@ -13,6 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from planish.methods.mistakes.data import Category, Repair
 from planish.methods.mistakes.repairing.diffs import size
@@ -83,7 +84,19 @@ def ranked(found: Sequence[Found], suspicion: Mapping[int, float]) -> tuple[Repa
             repair.diff,
         )
 
-    return tuple(each.repair for each in sorted(found, key=order))
+    alike = groupby(sorted(found, key=order), lambda each: (*order(each)[:-1], _kind(each)))
+    return tuple(
+        each.repair for _, group in alike for each in sorted(group, key=lambda one: not _slip(one))
+    )
+
+
+def _kind(found: Found) -> tuple[str, tuple[Category, ...]]:
+    return found.repair.operator, found.repair.categories
+
+
+def _slip(found: Found) -> bool:
+    """Whether only a bound is counted in or out, `<` for `<=`: of equal repairs what was meant."""
+    return found.repair.before.replace("=", "") == found.repair.after.replace("=", "")
 
 
 def consensus(found: Sequence[Found]) -> dict[Category, float]:

@@ -132,7 +132,7 @@ def _relations(pairs: Sequence[_Pair], whole: int) -> Iterator[Evidence]:
             # Text that is only written in another way is also longer, shorter or in another order.
             found = [each for each in found if each.kind == "normaliser"]
         simple = [each for each in found if _is_simple(each)]
-        for kind in {each.kind for each in simple}:
+        for kind in dict.fromkeys(each.kind for each in simple):
             counts[kind] += 1
             first.setdefault(kind, (next(each for each in simple if each.kind == kind), pair))
     best: dict[Category, Evidence] = {}

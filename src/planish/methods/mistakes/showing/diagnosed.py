@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Findings", "mended_by", "show", "sure", "write_report"]
 
+_SHORT = 60  # characters of a change that are told in a line
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -284,13 +286,22 @@ def _add_links(page: Report, findings: Findings, pages: Mapping[str, Any]) -> No
             continue
         page.section(f"{name} ({len(cases)})")
         for case in sorted(cases, key=lambda case: (-_confidence(case), case.run.key)):
-            mended = ", mended by one change" if case.search.repairs else ""
+            mended = f", mended in {_change(case)}" if case.search.repairs else ""
             often = f", {len(case.copies)} runs" if len(case.copies) > 1 else ""
             text = (
                 f"{case.run.task_id}, run {case.run.run}: {_headline(case)}, "
                 f"{case.observation.status}{mended}{often}"
             )
-            page.link(visible(text, 160), pages[case.run.key])
+            page.link(visible(text, 240), pages[case.run.key])
+
+
+def _change(case: Diagnosed) -> str:
+    """Where the best repair changes what, on one line."""
+    best = case.search.repairs[0]
+    old, new = (" ".join(text.split()) for text in (best.before, best.after))
+    if not old or not new or max(len(old), len(new)) > _SHORT:
+        return f"line {best.line} ({best.operator.replace('_', ' ')})"
+    return f"line {best.line}: {old} → {new}"
 
 
 def _headline(case: Diagnosed) -> str:

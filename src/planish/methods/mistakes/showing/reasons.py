@@ -115,7 +115,7 @@ def show(screen: Screen, findings: Findings) -> None:
         held = [each for each in findings.reports if each.task_id == task and each.holds]
         effects = "; ".join(f"{each.reason} {effect_of(each)}" for each in held)
         rows.append((task, verdict(findings, task), effects))
-    screen.table(("task", "reasons", "effect"), rows, text=True)
+    screen.table(("task", "reasons", "pass rate, edit less placebo"), rows, text=True)
 
 
 def write_report(

@@ -27,6 +27,7 @@ LISTED = 200
 """Disagreements that a summary lists; records.jsonl holds every run."""
 
 _WORST = 20  # tasks with most failures that the page lists
+_FIRST = 50  # failed runs that the page lists
 _CUT = 200  # characters of a message in a table
 
 MEANINGS = {
@@ -177,9 +178,10 @@ def write_report(run: Run, verified: Verified, tasks: str, runs: str) -> None:
 
     page = Report(title(verified), f"{runs}, run again under the tests of {tasks}", run=run)
     numbers = verified.numbers()
+    compared = {"agreement": numbers["agreement"]} if verified.compared else {}
     page.numbers(
-        {
-            "agreement": numbers["agreement"],
+        compared
+        | {
             "runs": numbers["num_runs"],
             "passed": numbers["num_passed"],
             "coverage": numbers["coverage"],
@@ -188,22 +190,23 @@ def write_report(run: Run, verified: Verified, tasks: str, runs: str) -> None:
         }
     )
     add_failures(page, verified)
-    page.section("Disagreements", "Runs of which something else was recorded.")
-    rows = [
-        (
-            visible(run.task_id),
-            visible(run.model),
-            run.run,
-            _word(run.recorded_pass),
-            *_found(verified, run),
-        )
-        for run in verified.disagreements
-    ]
-    if rows:
-        columns = ("task", "model", "run", "recorded", "found", "why")
-        page.table(columns, rows[:LISTED])
-    else:
-        page.text("None." if verified.compared else "Nothing was recorded.")
+    if verified.compared:
+        page.section("Disagreements", "Runs of which something else was recorded.")
+        rows = [
+            (
+                visible(run.task_id),
+                visible(run.model),
+                run.run,
+                _word(run.recorded_pass),
+                *_found(verified, run),
+            )
+            for run in verified.disagreements
+        ]
+        if rows:
+            columns = ("task", "model", "run", "recorded", "found", "why")
+            page.table(columns, rows[:LISTED])
+        else:
+            page.text("None.")
     page.save(run.report_path)
 
 
@@ -217,6 +220,13 @@ def add_failures(page: Report, verified: Verified) -> None:
         page.section("Tasks that fail most", f"{len(worst)} tasks have failed runs.")
         rows_of_tasks = [(visible(task), *rest) for task, *rest in worst[:_WORST]]
         page.table(("task", "failed", "runs", "how"), rows_of_tasks)
+        failed = [run for run in verified.runs if verified.score(run) == 0]
+        page.section("How runs failed", f"The first {min(_FIRST, len(failed))} of {len(failed)}.")
+        listed = [
+            (visible(run.task_id), visible(run.model), run.run, *_found(verified, run))
+            for run in failed[:_FIRST]
+        ]
+        page.table(("task", "model", "run", "found", "why"), listed)
 
 
 def _found(verified: Verified, run: RunRecord) -> tuple[str, str]:

@@ -127,14 +127,23 @@ def recent(size: Size, budget: Budget, rows: int, chunks: int) -> Tensor:
     return keep_BC
 
 
-def fill(cache: Any, size: Size, length: int, *, rows: int = 1, budget: Budget | None = None):
-    """Writes a history; with a budget it is evicted on the way."""
-    if not isinstance(cache, LookaheadCache):
+def fill(
+    cache: Any,
+    size: Size,
+    length: int,
+    *,
+    rows: int = 1,
+    budget: Budget | None = None,
+    at_once: bool = False,
+):
+    """Writes a history; with a budget it is evicted on the way, unless all is written at once."""
+    if at_once or not isinstance(cache, LookaheadCache):
         for layer in range(size.layers):
             whole = [
                 torch.cat(each, 2) for each in zip(*pieces(size, length, layer, rows), strict=True)
             ]
             cache.update(*whole, layer)
+            del whole
         return
     for parts in zip(
         *(pieces(size, length, layer, rows) for layer in range(size.layers)), strict=True
@@ -207,6 +216,7 @@ def begun(
     *,
     rows: int = 1,
     store: HostStore | None = None,
+    at_once: bool = False,
 ) -> Iterator[Arm]:
     """An arm behind a history of `length` tokens.
 
@@ -214,6 +224,7 @@ def begun(
         name: one of `ARMS`.
         model: of this arm alone if it is "lookahead": a session takes no other cache.
         store: of the chunks that are not on the device.
+        at_once: the history is dense until the first decision, as behind a prompt.
     """
     token_B1 = torch.full((rows, 1), 7, device=size.device)
     with ExitStack() as stack, torch.inference_mode():
@@ -235,7 +246,7 @@ def begun(
             lookahead(model, scorer, budget, store=store, chunk_tokens=tokens)
         )
         cache = LookaheadCache(backbone, **kept, listener=scorer)
-        fill(cache, size, length, rows=rows, budget=budget)
+        fill(cache, size, length, rows=rows, budget=budget, at_once=at_once)
         yield Arm(name, model, cache, token_B1, session)
 
 

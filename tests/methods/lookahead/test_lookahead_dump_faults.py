@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shlex
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from planish.cli import main
 from planish.methods.lookahead.config import Dumping
 from planish.methods.lookahead.dumping import folder as folders
-from planish.methods.lookahead.dumping import reading
+from planish.methods.lookahead.dumping import places, reading
 from planish.methods.lookahead.dumping.folder import PROJECTIONS, Dump
 from planish.methods.lookahead.dumping.places import check_place
 from planish.methods.lookahead.dumping.reading import items_of_file
@@ -152,3 +153,21 @@ def test_an_id_with_half_a_character_is_told_by_its_line(tmp_path: Path) -> None
     path = _lines(tmp_path, GOOD, '{"id": "a\\udc80", "text": "x"}')
     with pytest.raises(BadInput, match=r"documents\.jsonl:2: holds half of a character"):
         list(items_of_file(path, "train", None))
+
+
+@pytest.mark.parametrize("stage", ["dump", "train"])
+def test_a_disk_that_takes_no_file_is_told_before_the_work(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read_only(dir: Path) -> Any:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(places.tempfile, "TemporaryFile", read_only)
+    source = {"dump": ("--model", "embedded:recall", "--task", "recall:ruler:128")}
+    words = source.get(stage, ("--dump", str(tmp_path / "dump")))
+    with pytest.raises(SystemExit) as ended:
+        main(["lookahead", stage, *words, "--out", str(tmp_path / "new" / "out")])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert f"{tmp_path} cannot be written; name a new folder" in " ".join(told.split())
+    assert not (tmp_path / "new").exists()

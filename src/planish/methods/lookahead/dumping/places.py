@@ -6,6 +6,7 @@ check_place(Path("dump"), goes_on=False)
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from planish.methods.lookahead.data import DUMP
@@ -44,8 +45,13 @@ def check_parent(folder: Path) -> None:
         BadInput: what is there of its path is no folder, or nothing can be written into it.
     """
     nearest = next(path for path in folder.absolute().parents if os.path.lexists(path))
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        why = "cannot be written" if nearest.is_dir() else "is no folder"
+    why = "" if nearest.is_dir() else "is no folder"
+    try:  # permissions are not all that can forbid it
+        if not why:
+            tempfile.TemporaryFile(dir=nearest).close()
+    except OSError:
+        why = "cannot be written"
+    if why:
         raise BadInput(f"{nearest} {why}", where=f"--out {folder}", fix=_ANOTHER)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
 
 from planish.methods.cowork.method import (
     FEW,
@@ -124,6 +125,23 @@ def test_the_worst_cell_comes_first_and_early_only_what_is_sure() -> None:
     assert regressed(deltas, 10) == ["b", "d", "a"]
     assert regressed(deltas, 10, surely=True) == ["a"]
     assert not surely_below([-100.0] * (FEW - 1), 0)
+
+
+def test_a_loss_is_sure_where_students_test_says_so() -> None:
+    luck = random.Random(0)
+    said = []
+    for count in (8, 24, 72) * 100:
+        values = [luck.gauss(-4, 8) for _ in range(count)]
+        said.append(surely_below(values, 0))
+        p = ttest_1samp(values, 0, alternative="less").pvalue
+        assert said[-1] == (p < 0.01)
+    assert 0.1 < np.mean(said) < 0.9
+
+
+def test_few_scores_a_soup_apart_are_no_sure_loss() -> None:
+    unlucky = [0.0, -20.0, 0.0, -20.0, 0.0, -20.0, 0.0, -20.0]  # by 2.6 standard errors
+    assert not surely_below(unlucky, 0)
+    assert surely_below(unlucky * 2, 0)
 
 
 def test_the_objective_has_a_price_for_time_and_size() -> None:

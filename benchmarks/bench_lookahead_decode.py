@@ -166,6 +166,7 @@ def measure_memory(size: Size, length: int, name: str, steps: int) -> dict[str, 
         # A warm process: what a first forward pass takes is taken before anything is counted.
         with torch.inference_mode():
             model(input_ids=torch.full((1, 1), 7))
+        return_free_pages()  # what earlier work left free would go in the middle, and hide a peak
         before = resident_bytes()["VmRSS"]
         kind, prompt = name.partition(",")[0], "prompt" in name
         arm = stack.enter_context(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from planish.methods.lookahead.building import build
+from planish.methods.lookahead.building import build, main
 from planish.models.memory.indexer import MemoryIndexer
 
 _PARTS = (("recall:lookup:384", 6, 18), ("recall:study:384", 6, 18))
@@ -39,3 +39,13 @@ def test_a_build_that_was_stopped_goes_on_with_the_dumps_that_are_there(
     assert again["training"] == whole["training"]
     assert json.loads((tmp_path / "out" / "build.json").read_text())["sha256"] == digests
     MemoryIndexer.from_pretrained(tmp_path / "out")
+
+
+def test_a_place_for_dumps_that_cannot_be_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert main(["--out", str(tmp_path / "out"), "--work", str(tmp_path / "file" / "work")]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "file is no folder; name a new folder" in told
+    assert not (tmp_path / "out").exists()

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+from planish.errors import BadInput
 from planish.methods.lookahead.config import Dumping, Training
 from planish.records import write_text
 
@@ -118,7 +119,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of documents and weights")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    build(options.out, seed=options.seed, work=options.work)
+    try:
+        build(options.out, seed=options.seed, work=options.work)
+    except BadInput as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     return 0
 
 

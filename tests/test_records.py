@@ -29,8 +29,12 @@ scalars = st.none() | st.booleans() | st.integers() | texts
 objects = st.dictionaries(st.text(alphabet=string.ascii_letters, min_size=1, max_size=5), scalars)
 
 
-@given(rows=st.lists(objects, max_size=5), zipped=st.booleans())
-def test_what_is_written_is_read(tmp_path_factory, rows, zipped):
+@given(
+    rows=st.lists(objects, max_size=5),
+    zipped=st.booleans(),
+    named=st.sampled_from(["rows.jsonl.gz", "packed.jsonl"]),
+)
+def test_what_is_written_is_read(tmp_path_factory, rows, zipped, named):
     folder = tmp_path_factory.mktemp("jsonl")
     path = folder / "rows.jsonl"
     # Half a surrogate pair is no text: it cannot be written as UTF-8, and is refused whole.
@@ -40,7 +44,7 @@ def test_what_is_written_is_read(tmp_path_factory, rows, zipped):
         assert os.listdir(folder) == []
         return
     if zipped:
-        path = folder / "rows.jsonl.gz"
+        path = folder / named
         path.write_bytes(gzip.compress((folder / "rows.jsonl").read_bytes()))
     assert [row for _, row in read_jsonl(path)] == rows
 

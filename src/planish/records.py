@@ -198,14 +198,19 @@ class Pair(Record):
 R = TypeVar("R", bound=BaseModel)
 
 
-def _open_text(path: Path) -> Any:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")
-    return path.open("rb")
+@contextlib.contextmanager
+def _open_text(path: Path) -> Iterator[Any]:
+    """A file's lines, unpacked where its name or its first two bytes say that it is packed."""
+    with path.open("rb") as file:
+        if path.suffix != ".gz" and not file.peek(2).startswith(b"\x1f\x8b"):
+            yield file
+            return
+        with gzip.open(file, "rb") as unpacked:
+            yield unpacked
 
 
 def read_jsonl(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Reads JSON Lines, plain or `.gz`, as (line number from 1, object). Blank lines are skipped.
+    """Reads JSON Lines, plain or gzip, as (line number from 1, object). Blank lines are skipped.
 
     Raises:
         BadInput: no such file, a folder, not text, broken JSON or a line that is not an object;

@@ -6,12 +6,15 @@ import base64
 import hashlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from planish.errors import BadInput
 from planish.models import image_files
 from planish.models.image_files import data_url, sha256_of
+from planish.models.pictures import open_picture
 
 LONG_AGO = time.time() - 3600
 
@@ -76,3 +79,18 @@ def test_a_large_file_is_not_kept(
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         data_url(str(tmp_path / "a.png"))
+
+
+@pytest.mark.parametrize("read", [data_url, sha256_of])
+def test_what_has_no_end_is_not_read(tmp_path: Path, read: Callable[[str], object]) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe.png")
+    for name in ("/dev/zero", str(pipe)):
+        with pytest.raises(OSError, match="not a plain file"):
+            read(name)
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "pipe.png"])
+def test_a_picture_of_a_message_that_has_no_end_is_told(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(BadInput, match="not a plain file"):
+        open_picture(str(tmp_path / name))

@@ -17,8 +17,9 @@ import os
 import time
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from pathlib import Path
 from typing import TypeVar
+
+from planish.models.pictures import read_bytes
 
 __all__ = ["DataUrl", "data_url", "sha256_of"]
 
@@ -59,7 +60,7 @@ def sha256_of(path: str) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
 @_kept
@@ -70,5 +71,5 @@ def data_url(path: str) -> DataUrl:
         OSError: it cannot be read.
     """
     kind = mimetypes.guess_type(path)[0] or "image/png"
-    coded = base64.b64encode(Path(path).read_bytes()).decode()
+    coded = base64.b64encode(read_bytes(path)).decode()
     return DataUrl(f"data:{kind};base64,{coded}")

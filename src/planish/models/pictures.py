@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import io
+import os
+import stat
 import struct
 import warnings
 import zlib
@@ -34,6 +37,7 @@ __all__ = [
     "decoded",
     "open_picture",
     "picture_bytes",
+    "read_bytes",
     "unreadable",
     "upright",
 ]
@@ -54,6 +58,23 @@ BROKEN = (
 
 _SHOWN = 80
 _SHARP = 1 << 16
+_LARGEST = 1 << 30  # bytes: twice what the most pixels take with 16 bits and no compression
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """A whole file, as anybody may have named it: a pipe or a device has no end, and is not opened.
+
+    Raises:
+        OSError: it cannot be read, is no plain file, or is larger than any picture.
+        ValueError: no file can have this name.
+    """
+    path = Path(path)
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
+    if found.st_size > _LARGEST:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return path.read_bytes()
 
 
 def picture_bytes(picture: str) -> bytes:
@@ -64,7 +85,7 @@ def picture_bytes(picture: str) -> bytes:
     """
     if not picture.startswith("data:"):
         try:
-            return Path(picture).read_bytes()
+            return read_bytes(picture)
         except (OSError, ValueError) as error:
             raise _refused(picture, getattr(error, "strerror", None) or str(error)) from None
     head, comma, body = picture.partition(",")

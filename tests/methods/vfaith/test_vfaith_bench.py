@@ -48,6 +48,7 @@ def test_the_digest_follows_the_pairs(tmp_path: Path) -> None:
         ({"pair_id": "colours-0001"}, "'colours-0001' is also in line 1"),
         ({"edited.gold": "no colour"}, "not among the options"),
         ({"options": ["red", "red"]}, "an option is there twice"),
+        ({"question": " \n"}, "question"),
         ({"checks": [{"gate": "efficacy", "passed": False, "code": "no_change"}]}, "no_change"),
         ({"surprise": 1}, "surprise"),
     ],

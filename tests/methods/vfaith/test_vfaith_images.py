@@ -32,6 +32,7 @@ from planish.methods.vfaith.images import (
     open_mask,
     write_bytes,
 )
+from planish.models import pictures
 from planish.models.pictures import open_picture
 from planish.records import BadInput
 from planish.runs import DiskFull
@@ -223,7 +224,7 @@ def test_what_has_no_end_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
             open_image(path)
         with pytest.raises(BadInput, match="not a plain file"):
             open_mask(path, (4, 4))
-    monkeypatch.setattr(images, "_LARGEST", 10)
+    monkeypatch.setattr(pictures, "_LARGEST", 10)
     (large := tmp_path / "large.png").write_bytes(bytes(11))
     with pytest.raises(BadInput, match="File too large"):
         open_image(large)

@@ -27,6 +27,7 @@ from pydantic import ValidationError
 
 from planish.methods.vfaith.data import EditPair, Picture
 from planish.methods.vfaith.numbered import Numbered
+from planish.models.pictures import read_bytes
 from planish.records import BadInput, explain, read_jsonl
 
 __all__ = [
@@ -174,8 +175,6 @@ class Bench:
             return self.folder / name
         known = name, sha256
         if known not in self._checked:
-            from planish.methods.vfaith.images import read_bytes
-
             path = inside(self.folder, name)
             try:
                 found = hashlib.sha256(read_bytes(path)).hexdigest()

@@ -12,9 +12,9 @@ answered from an old cache.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from planish.records import Record
 
@@ -63,6 +63,8 @@ value of the cue is there, with either picture."""
 Outcome = Literal["correct", "wrong", "unparsed", "error"]
 LETTERS = "ABCDEFGH"
 
+Asked = Annotated[str, StringConstraints(pattern=r"\S")]  # without a word nothing is asked
+
 
 class Picture(Record):
     """A picture of a bench and what is true of it.
@@ -109,7 +111,7 @@ class Cue(Record):
 class Perception(Record):
     """One yes-or-no question about the cue: does the model see it at all?"""
 
-    text: str
+    text: Asked
     gold_raw: Literal["yes", "no"]
     gold_edited: Literal["yes", "no"]
 
@@ -173,7 +175,7 @@ class EditPair(Record):
     family: str
     subset: Subset
     source: Source
-    question: str
+    question: Asked
     options: tuple[str, ...] = Field(min_length=2, max_length=len(LETTERS))
     shuffle_seed: int
     ask: dict[str, JsonValue] | None = None

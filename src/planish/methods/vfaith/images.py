@@ -13,10 +13,7 @@ memory. Formats that run other programs or hold pages (EPS, PDF) are not opened 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
-import os
-import stat
 import struct
 import warnings
 import zlib
@@ -28,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from planish.models.pictures import BROKEN, LONGEST_SIDE, decoded, unreadable, upright
+from planish.models.pictures import BROKEN, LONGEST_SIDE, decoded, read_bytes, unreadable, upright
 from planish.records import BadInput, replacing
 from planish.runs.lines import raise_if_full
 
@@ -44,7 +41,6 @@ __all__ = [
     "keep",
     "open_image",
     "open_mask",
-    "read_bytes",
     "write_bytes",
 ]
 
@@ -68,7 +64,6 @@ _LEVEL = 3  # of zlib: a third of the default's time, and files 3 % larger on ph
 _UP = 2  # the PNG filter that predicts a byte from the one above
 _COLOURS = {(): 0, (3,): 2, (4,): 6}  # PNG's colour types: grey, RGB, RGB with alpha
 _SUFFIX = ".png"
-_LARGEST = 1 << 30  # bytes: twice what the most pixels take with 16 bits and no compression
 
 
 @dataclass(frozen=True)
@@ -260,21 +255,6 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = False) -> None:
     """
     with replacing(path, sync=sync) as out:
         out.write(data)
-
-
-def read_bytes(path: Path) -> bytes:
-    """A whole file, as anybody may have named it: a pipe or a device has no end, and is not opened.
-
-    Raises:
-        OSError: it cannot be read, is no plain file, or is larger than any picture.
-        ValueError: no file can have this name.
-    """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
-        raise OSError(errno.EINVAL, "not a plain file", str(path))
-    if found.st_size > _LARGEST:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
-    return path.read_bytes()
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -39,10 +39,11 @@ from planish.methods.vfaith.building.pairs import (
 )
 from planish.methods.vfaith.data import LETTERS, Check, EditPair, Perception, Source, Subset
 from planish.methods.vfaith.editing.contract import EditResult
-from planish.methods.vfaith.images import Loaded, open_image, open_mask, read_bytes
+from planish.methods.vfaith.images import Loaded, open_image, open_mask
 from planish.methods.vfaith.method import ordered
 from planish.methods.vfaith.verifying.gates import Bools
 from planish.methods.vfaith.verifying.witnesses import Case
+from planish.models.pictures import read_bytes
 from planish.records import BadInput, explain, read_jsonl
 
 __all__ = [

@@ -28,8 +28,8 @@ from planish.methods.vfaith.bench import BUILD, PAIRS, REJECTED, TABLE, inside
 from planish.methods.vfaith.building.plan import Plan
 from planish.methods.vfaith.building.table import write_table
 from planish.methods.vfaith.data import EditPair
-from planish.methods.vfaith.images import read_bytes
 from planish.methods.vfaith.verifying.witnesses import GATE
+from planish.models.pictures import read_bytes
 from planish.records import BadInput, explain, read_jsonl, read_records, write_text
 from planish.runs import LineFile, mend
 from planish.runs.folder import lock

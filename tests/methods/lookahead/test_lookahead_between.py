@@ -210,3 +210,18 @@ def test_a_run_without_needs_says_nothing_of_them():
     turned = Summary([outcome("a1", turned_dense=0, fallbacks=1)])
     assert "1 of 1 requests" in sentences(turned)[0]
     assert "Between two decisions" in report(turned, [], "hf:x").html()
+
+
+def test_a_share_that_paid_for_nothing_and_a_family_that_did_not_run_leave_the_page_whole():
+    refused = [
+        Outcome(
+            task="t", seed=0, document_id=name, length=9, arm="lookahead", fraction=fraction,
+            family=name[0], why="too dear",
+        )
+        for name, fraction in (("a1", 0.05), ("b1", 0.05), ("b1", 0.1))
+    ]  # fmt: skip
+    summary = Summary([*refused, outcome("a1", by_distance=((2, 4, 4), (4, 4, 1)))])
+    page = report(summary, [], "hf:x").html()
+    assert "lookahead by family, at 10 % of the bytes" in page
+    assert "lookahead by family, at 5 % of the bytes" not in page
+    assert "25.0 % of 4" in page

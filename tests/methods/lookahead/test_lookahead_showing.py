@@ -180,6 +180,38 @@ def test_an_indexer_pays_for_its_records_and_is_held_to_its_bytes(
     assert "trained on chunks of 8 tokens" in refused(capsys, *other)
 
 
+def test_the_usual_shares_of_a_short_context_are_told_and_get_their_page(capsys, tmp_path):
+    """At 512 words the smallest share buys the indexer nothing."""
+    code, out, err = call(
+        capsys, "--model", "embedded:recall", "--task", "recall:niah_multikey_1:512",
+        "--examples", 2, "--arms", "lookahead,dense", "--runs", tmp_path / "runs",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "at 5 % of the bytes" in out
+    assert "cannot pay its digests" in out
+    [page] = (tmp_path / "runs" / "lookahead").glob("*/report.html")
+    assert "Between two decisions" in page.read_text()
+
+
+@pytest.mark.parametrize("json_too", [False, True])
+def test_a_page_that_cannot_be_made_hides_no_number(
+    capsys, monkeypatch, checkpoint, tmp_path, json_too
+):
+    def broken(*_, **__):
+        raise ValueError("no page today")
+
+    monkeypatch.setattr("planish.methods.lookahead.showing.report", broken)
+    given = typed(checkpoint, tmp_path, "--no-quality", arms="recency,dense")
+    with pytest.raises(ValueError, match="no page today"):
+        main(["lookahead", "evaluate", *map(str, given), *(["--json"] if json_too else [])])
+    out = capsys.readouterr().out
+    if json_too:
+        assert "accuracy_dense" in json.loads(out)
+    else:
+        assert "at 40 % of the bytes" in out
+        assert "report " not in out
+
+
 def test_bad_input_is_one_line(capsys, checkpoint, tmp_path):
     runs = ("--runs", tmp_path / "runs")
     model, task = ("--model", f"hf:{checkpoint}"), ("--task", "recall:vt:96")

@@ -6,7 +6,7 @@ table(page, summary)        needs kept by distance from the last decision, and f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,9 @@ What stays is chosen once in a window; a topic that changes within it finds what
 def told(summary: Summary, fraction: float) -> Iterator[str]:
     """What ours does from one decision to the next, where a window is long enough to tell."""
     start = f"at {100 * fraction:g} %: {OURS}"
-    known = [each for each in _distances(summary, OURS, fraction) if each[1]]
+    found = summary.by_distance(OURS, fraction)
+    spans = _spans([end for end, *_ in found])
+    known = [(span, *rest) for span, (_, *rest) in zip(spans, found, strict=True) if rest[0]]
     if len(known) > 1:
         (near, *first), (far, *last) = known[0], known[-1]
         missed, late = summary.late(OURS, fraction)
@@ -56,7 +58,8 @@ def table(page: Report, summary: Summary) -> None:
         for arm, fraction in summary.cells()
         if arm != DENSE and _requests(summary, arm, fraction)
     ]
-    ends = [name for name, *_ in _distances(summary, *cells[0])] if cells else []
+    # What an arm could not pay for has no distances, and a family may have none at a share.
+    ends = sorted({end for cell in cells for end, *_ in summary.by_distance(*cell)})
     if not ends and not any(summary.turned_dense(*cell) for cell in cells):
         return
     rows = []
@@ -65,19 +68,25 @@ def table(page: Report, summary: Summary) -> None:
         turned = summary.turned_dense(*cell)
         rows.append(
             (
-                cell[0], f"{100 * cell[1]:g} %", *_kept(summary, *cell), f"{late} of {missed}",
+                cell[0], f"{100 * cell[1]:g} %", *_kept(summary, ends, *cell), f"{late} of {missed}",
                 f"{len(turned)} of {_requests(summary, *cell)}",
                 median(turned) if turned else None,
             )
         )  # fmt: skip
     page.section("Between two decisions", _HOW)
-    columns = ("arm", "share", *ends, "late", "turned dense", "after tokens")
+    spans = _spans(ends)
+    columns = ("arm", "share", *spans, "late", "turned dense", "after tokens")
     page.table(columns, rows, "Needs kept, by tokens behind the last decision.")
-    for fraction in summary.fractions if ends and OURS in summary.arms else ():
+    for arm, fraction in cells if ends else ():
+        if arm != OURS:
+            continue
         page.details(
             f"{OURS} by family, at {100 * fraction:g} % of the bytes",
-            columns=("family", *ends),
-            rows=[(family, *_kept(summary, OURS, fraction, family)) for family in summary.families],
+            columns=("family", *spans),
+            rows=[
+                (family, *_kept(summary, ends, OURS, fraction, family))
+                for family in summary.families
+            ],
         )
 
 
@@ -86,21 +95,26 @@ def _requests(summary: Summary, arm: str, fraction: float) -> int:
     return sum(each.steps > 0 for each in summary.cell(arm, fraction))
 
 
-def _distances(
-    summary: Summary, arm: str, fraction: float, family: str | None = None
-) -> list[tuple[str, int, int]]:
-    """Distances in words, needs, and those that were kept."""
-    found, begin = [], 1
-    for end, needs, kept in summary.by_distance(arm, fraction, family):
-        found.append((f"{begin} to {end}" if begin < end else str(end), needs, kept))
-        begin = end + 1
-    return found
+def _spans(ends: Sequence[int]) -> list[str]:
+    """Distances in words.
 
-
-def _kept(summary: Summary, arm: str, fraction: float, family: str | None = None) -> list[str]:
+    >>> _spans([16, 32, 33])
+    ['1 to 16', '17 to 32', '33']
+    """
+    begins = [1, *(end + 1 for end in ends[:-1])]
     return [
-        _share(needs, kept) if needs else "no needs"
-        for _, needs, kept in _distances(summary, arm, fraction, family)
+        f"{begin} to {end}" if begin < end else str(end)
+        for begin, end in zip(begins, ends, strict=False)
+    ]
+
+
+def _kept(
+    summary: Summary, ends: Sequence[int], arm: str, fraction: float, family: str | None = None
+) -> list[str]:
+    """A cell for each distance, also where the arm did not run."""
+    counts = {end: rest for end, *rest in summary.by_distance(arm, fraction, family)}
+    return [
+        _share(*counts[end]) if end in counts and counts[end][0] else "no needs" for end in ends
     ]
 
 

@@ -309,10 +309,13 @@ def _close(plan: Plan, made: Run, screen: Screen) -> int:
         screen.close(numbers, run=made.path)
         return 1
     made.finish(**numbers)
-    tiny = plan.model.startswith("embedded:")
-    report(summary, traces, plan.model, run=made, tiny=tiny).save(made.report_path)
     show(screen, summary)
-    screen.close(numbers, run=made.path, report=made.report_path, then=[_then(plan, made.path)])
+    tiny, page = plan.model.startswith("embedded:"), ""
+    try:
+        report(summary, traces, plan.model, run=made, tiny=tiny).save(made.report_path)
+        page = str(made.report_path)
+    finally:  # a page that cannot be made hides no number, with --json either
+        screen.close(numbers, run=made.path, report=page, then=[_then(plan, made.path)])
     return 0
 
 

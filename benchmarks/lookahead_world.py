@@ -145,6 +145,7 @@ def fill(
             cache.update(*whole, layer)
             del whole
         return
+    cache.prepared = budget is not None  # no pass is run: what was evicted stays away
     for parts in zip(
         *(pieces(size, length, layer, rows) for layer in range(size.layers)), strict=True
     ):
@@ -152,6 +153,7 @@ def fill(
             cache.update(keys, values, layer)
         if budget is not None:
             cache.apply(recent(size, budget, rows, cache.num_chunks))
+    cache.prepared = False
 
 
 Spent = tuple[float, float]

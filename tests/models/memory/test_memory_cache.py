@@ -39,6 +39,7 @@ class Twin:
     ) -> None:
         self.generator = torch.Generator().manual_seed(0)
         self.cache = LookaheadCache(backbone, chunk_tokens=CHUNK, budget=BUDGET, **options)
+        self.cache.prepared = True  # nothing is attended to, what is evicted stays away
         self.whole = torch.zeros(LAYERS, 2, rows, HEADS, 0, WIDTH)
         self.padding = padding or [0] * rows
 

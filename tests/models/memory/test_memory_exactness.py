@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import DynamicCache
 
 from planish.models.memory.attach import Session, lookahead
 from planish.models.memory.budget import Budget
@@ -198,6 +200,71 @@ def test_a_row_of_a_batch_is_the_row_alone(model: Any) -> None:
         assert torch.equal(alone.ids_BL[0], both.ids_BL[row, padding:])
         difference = alone.logits_BLV[0, -13:] - both.logits_BLV[row, -13:]
         assert float(difference.abs().max()) < EXACT
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("queries", [1, 6])
+def test_outside_its_session_a_cache_is_dense(model: Any, queries: int) -> None:
+    """Transformers makes the masks there, and they know of no absent chunk."""
+    cache, more = evicted_cache(model), prompts(2, queries, seed=1)
+    mask_BL = torch.ones(2, cache.length + queries, dtype=torch.int64)
+    mask_BL[1, :13] = 0
+    twin = dense_copy(model, cache)
+    given = {"attention_mask": mask_BL, "position_ids": mask_BL.cumsum(1)[:, -queries:] - 1}
+    expected = model(more, past_key_values=twin, **given).logits
+    found = model(more, past_key_values=cache, **given).logits
+    assert float((found - expected).abs().max()) < EXACT
+    assert cache.in_order
+    assert int(cache.moved_B.min()) > 0
+
+
+def test_generation_goes_on_outside_its_session_as_a_dense_one(model: Any) -> None:
+    cache, more = evicted_cache(model, rows=1), prompts(1, 6, seed=1)
+    twin = dense_copy(model, cache)
+    longer = torch.cat([prompts(1, cache.length), more], dim=1)
+    plain: dict[str, Any] = {"max_new_tokens": 8, "do_sample": False}
+    expected = model.generate(**whole(longer), past_key_values=twin, **plain)
+    found = model.generate(**whole(longer), past_key_values=cache, **plain)
+    assert torch.equal(found, expected)
+
+
+def test_behind_a_pass_that_broke_off_a_cache_is_dense_outside(model: Any) -> None:
+    def broken(*_: Any) -> None:
+        raise ArithmeticError
+
+    cache = evicted_cache(model, rows=1)
+    handle = model.get_decoder().layers[0].register_forward_pre_hook(broken)
+    with lookahead(model, Chance(), TIGHT, chunk_tokens=CHUNK), pytest.raises(ArithmeticError):
+        model(prompts(1, 1), past_key_values=cache)
+    handle.remove()
+    assert not cache.in_order
+    model(prompts(1, 1), past_key_values=cache)
+    assert cache.in_order
+
+
+def evicted_cache(model: Any, rows: int = 2) -> Any:
+    """Of a session that is over, with chunks on the host."""
+    with lookahead(model, Chance(), TIGHT, chunk_tokens=CHUNK):
+        turn = model.generate(
+            **padded(*(0, 13)[:rows]),
+            max_new_tokens=12,
+            do_sample=False,
+            return_dict_in_generate=True,
+        )
+    cache = turn.past_key_values
+    assert not bool(cache.resident_BC.all(1).any())
+    return cache
+
+
+def dense_copy(model: Any, cache: Any) -> DynamicCache:
+    """What the cache holds, on the device and on the host, in a cache of transformers."""
+    twin = DynamicCache(config=model.config)
+    for layer, other in enumerate(cache.layers):
+        if layer in cache.backbone.memory_layers:
+            twin.update(*(states.clone() for states in cache.full(layer)), layer)
+        else:
+            twin.layers[layer] = copy.deepcopy(other)
+    return twin
 
 
 def session_cache(seen: Watched) -> Any:

@@ -34,6 +34,7 @@ class Moved:
     def __init__(self, backbone: Backbone, step: str, store: HostStore | None = None) -> None:
         budget = Budget(recent_tokens=8, interval=4, dense_queries=4)
         self.cache = LookaheadCache(backbone, chunk_tokens=CHUNK, budget=budget, store=store)
+        self.cache.prepared = True  # nothing is attended to, what is evicted stays away
         self.cache.see_padding(torch.arange(42) >= torch.tensor([[0], [5]]), 2)
         self.generator = torch.Generator().manual_seed(0)
         self.whole = torch.zeros(LAYERS, 2, 2, HEADS, 0, WIDTH)

@@ -108,6 +108,7 @@ class Session:
             self._adopt(cache)
         mask_BL = kwargs.get("attention_mask")
         self._read_padding(cache, mask_BL, rows, queries)
+        cache.prepared = True
         if queries > self.budget.dense_queries:
             cache.recall_all()
             self._waiting = True
@@ -127,7 +128,10 @@ class Session:
 
     def after(self) -> None:
         """Decides anew, if it is time."""
-        if self._due and self.cache is not None:
+        if self.cache is None:
+            return
+        self.cache.prepared = False
+        if self._due:
             self._due = False
             self._decide(self.cache)
 
@@ -135,7 +139,10 @@ class Session:
 
     def leave(self) -> None:
         """Nobody listens to the cache any more."""
-        if self.cache is not None and self.cache.listener is self.scorer:
+        if self.cache is None:
+            return
+        self.cache.prepared = False  # also where a pass was cut short
+        if self.cache.listener is self.scorer:
             self.cache.listener = None
 
     def _adopt(self, cache: LookaheadCache) -> None:

@@ -4,12 +4,14 @@ host.
     cache = LookaheadCache(Backbone.of(model), chunk_tokens=64, budget=Budget())
     model(ids_BT, past_key_values=cache)          # dense, as with a DynamicCache
     cache.apply(keep_BC)                          # evicts and recalls
+    cache.prepared = True                         # the mask is made here:
     model(next_B1, past_key_values=cache, attention_mask=...)   # see `attach`, which does all this
 
 All memory layers of a row hold the same chunks; sliding-window layers are transformers' own. While
 nothing is evicted it is a `DynamicCache`, masks included. Afterwards lengths stay logical, and
 `mask` says which slot each new token may see. Nothing is ever lost: what is dropped from the
-device was written to the store before.
+device was written to the store before. A pass that no session prepares gets everything back first,
+because transformers' own masks know of no absent chunk.
 
 Shape suffixes: B rows, T tokens, L history, C chunks, K key/value heads, D head width, S slots,
 F frames, Q queries, N chunks to be moved.
@@ -51,6 +53,8 @@ class LookaheadCache(Cache):
         dense_B: on the host, rows that are never evicted from again.
         moved_B: on the host, bytes that the last `apply` or `recall_all` copied to the device.
         recording: tokens may be taken back, as in assisted decoding.
+        prepared: whoever runs the next pass gives it masks of what is resident. Else the pass is
+            one over the whole history.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class LookaheadCache(Cache):
         super().__init__(layers=layers)
         self._others: list[Any] = [each for each in layers if isinstance(each, DynamicLayer)]
         self._hosted = Hosted(self.store, self._memory, self._layout)
+        self.prepared = False
         self._forget()
 
     def _forget(self) -> None:
@@ -196,9 +201,16 @@ class LookaheadCache(Cache):
         device = self._memory[0].device if self.num_rows else torch.device("cpu")
         return self._visibility.mask(self.length, query_length, rows, device)
 
+    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
+        """See `Cache`. Where transformers makes the mask, everything has to be there."""
+        self._complete()
+        sizes: tuple[int, int] = super().get_mask_sizes(query_length, layer_idx)
+        return sizes
+
     def update(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """See `Cache`."""
         self._hosted.settle()
+        self._complete()
         return super().update(*args, **kwargs)
 
     # ---- eviction and recall
@@ -320,6 +332,10 @@ class LookaheadCache(Cache):
             self.listener.reset()
 
     # ---- within
+
+    def _complete(self) -> None:
+        if not (self.prepared or self.in_order):
+            self.recall_all()
 
     def _frame_of(self) -> Tensor:
         rows, chunks = self.num_rows, self.num_chunks

@@ -35,7 +35,9 @@ def told(summary: Summary, fraction: float) -> Iterator[str]:
     start = f"at {100 * fraction:g} %: {OURS}"
     found = summary.by_distance(OURS, fraction)
     spans = _spans([end for end, *_ in found])
-    known = [(span, *rest) for span, (_, *rest) in zip(spans, found, strict=True) if rest[0]]
+    known = [
+        (span, needs, kept) for span, (_, needs, kept) in zip(spans, found, strict=True) if needs
+    ]
     if len(known) > 1:
         (near, *first), (far, *last) = known[0], known[-1]
         missed, late = summary.late(OURS, fraction)
@@ -68,8 +70,8 @@ def table(page: Report, summary: Summary) -> None:
         turned = summary.turned_dense(*cell)
         rows.append(
             (
-                cell[0], f"{100 * cell[1]:g} %", *_kept(summary, ends, *cell), f"{late} of {missed}",
-                f"{len(turned)} of {_requests(summary, *cell)}",
+                cell[0], f"{100 * cell[1]:g} %", *_kept(summary, ends, *cell),
+                f"{late} of {missed}", f"{len(turned)} of {_requests(summary, *cell)}",
                 median(turned) if turned else None,
             )
         )  # fmt: skip
@@ -112,10 +114,9 @@ def _kept(
     summary: Summary, ends: Sequence[int], arm: str, fraction: float, family: str | None = None
 ) -> list[str]:
     """A cell for each distance, also where the arm did not run."""
-    counts = {end: rest for end, *rest in summary.by_distance(arm, fraction, family)}
-    return [
-        _share(*counts[end]) if end in counts and counts[end][0] else "no needs" for end in ends
-    ]
+    counts = {end: (n, kept) for end, n, kept in summary.by_distance(arm, fraction, family)}
+    found = [counts.get(end, (0, 0)) for end in ends]
+    return [_share(needs, kept) if needs else "no needs" for needs, kept in found]
 
 
 def _share(needs: int, kept: int) -> str:

@@ -10,10 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from planish.methods.lookahead.data import RECORDS, Header
 from planish.methods.lookahead.dumping.attending import Text, projections, sample, stretches
-from planish.methods.lookahead.dumping.folder import Dump, Shard, Writer
+from planish.methods.lookahead.dumping.folder import PROJECTIONS, Dump, Shard, Writer
 from planish.methods.lookahead.dumping.needs import needs_of
 from planish.methods.lookahead.labels import Limits, Rule, label
 from planish.methods.lookahead.running.dump import dump, spread
@@ -246,6 +247,57 @@ def test_two_writers_do_not_share_a_folder(tmp_path: Path) -> None:
         Writer(tmp_path, _header())
 
 
+@pytest.mark.parametrize(
+    "damage", ["gone", "empty", "cut", "longer", "zeros", "another", "stranger"]
+)
+def test_a_document_whose_file_was_damaged_leaves_the_dump(tmp_path: Path, damage: str) -> None:
+    with Writer(tmp_path, _header()) as writer:
+        for name in ("a", "b", "c"):
+            writer.add(_shard(name))
+    found = Dump(tmp_path)
+    path, other = (tmp_path / each.file for each in found.documents[:2])
+    raw = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    elif damage == "another":
+        save_file(_shard("a", num=4).tensors, path)
+    elif damage == "stranger":
+        save_file({"hidden.l1": torch.zeros(5, 32)}, path)
+    else:
+        kinds = {"empty": b"", "cut": raw[:-1], "longer": raw + b"x", "zeros": bytes(len(raw))}
+        path.write_bytes(kinds[damage])
+    kept = other.read_bytes()
+    with pytest.raises(BadInput, match="another backbone"):
+        Writer(tmp_path, _header(backbone={"weights": "other"}))
+    with Writer(tmp_path, _header()) as writer:
+        assert writer.repaired == [
+            "1 of 3 documents were damaged or lost and are taken anew: "
+            + path.relative_to(tmp_path).as_posix()
+        ]
+        assert writer.done == {"b", "c"}
+        assert not path.exists()
+        assert [each.id for each in Dump(tmp_path).documents] == ["b", "c"]
+        writer.add(_shard("a"))
+        taken = writer.bytes
+    assert other.read_bytes() == kept
+    assert [each.id for each in Dump(tmp_path).documents] == ["b", "c", "a"]
+    assert taken == sum(each.stat().st_size for each in tmp_path.rglob("*") if each.is_file())
+    with Writer(tmp_path, _header()) as writer:
+        assert not writer.repaired
+
+
+def test_a_file_that_cannot_be_read_now_is_kept(tmp_path: Path) -> None:
+    with Writer(tmp_path, _header()) as writer:
+        writer.add(_shard("a"))
+    path = tmp_path / Dump(tmp_path).documents[0].file
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(path.name)  # around in a circle
+    with pytest.raises(BadInput, match="cannot be read"):
+        Writer(tmp_path, _header())
+    assert len(Dump(tmp_path).documents) == 1
+    assert path.is_symlink()
+
+
 def test_damage_is_told_by_its_place(tmp_path: Path) -> None:
     with Writer(tmp_path, _header()) as writer:
         writer.add(_shard("a"))
@@ -340,6 +392,31 @@ def test_the_command_dumps_and_goes_on(
     assert found.header.layers == (0, 1)
     first = found.documents[0]
     assert first.length > first.prompt >= 60
+
+
+def test_the_command_heals_what_was_damaged_or_lost(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _documents(tmp_path / "documents.jsonl")
+    assert _run(checkpoint, tmp_path, limit=6) == 0
+    before = json.loads(capsys.readouterr().out)["documents"]
+    found = Dump(tmp_path / "dump")
+    shards = {each.id: found.tensors(each) for each in found.documents}
+    first, second = (tmp_path / "dump" / each.file for each in found.documents[:2])
+    first.write_bytes(first.read_bytes()[:-1])
+    second.unlink()
+    (tmp_path / "dump" / PROJECTIONS).write_bytes(b"half")
+    assert _run(checkpoint, tmp_path, limit=6, resume=True) == 0
+    said = capsys.readouterr()
+    told = json.loads(said.out)
+    assert (told["documents_before"], told["documents"]) == (before - 2, before)
+    assert f"2 of {before} documents were damaged or lost and are taken anew" in said.err
+    again = Dump(tmp_path / "dump")
+    assert again.projections()
+    for document in again.documents:
+        tensors = again.tensors(document)
+        assert tensors.keys() == shards[document.id].keys()
+        assert all(torch.equal(tensors[name], shards[document.id][name]) for name in tensors)
 
 
 def test_the_command_stops_at_its_cap_and_keeps_what_is_there(

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import ValidationError
 
 from planish.methods.lookahead.data import DUMP, RECORDS, DumpRecord, Header, file_name, layer_name
+from planish.methods.lookahead.dumping.healing import healed, is_whole
 from planish.records import BadInput, write_text
 from planish.runs.folder import lock
 from planish.runs.lines import LineFile, raise_if_full
@@ -109,7 +110,9 @@ class Dump:
                 return {name: file.get_tensor(name) for name in wanted}
         except (OSError, SafetensorError) as error:
             raise BadInput(
-                f"cannot be read ({error})", where=str(path), fix="remove the dump and make it anew"
+                f"cannot be read ({error})",
+                where=str(path),
+                fix="dump once more with --resume: it takes this document anew",
             ) from None
 
     def sampled(self, document: Document, tensors: Mapping[str, Tensor] | None = None) -> Sampled:
@@ -148,7 +151,9 @@ class Dump:
             return load_file(path) if path.is_file() else {}
         except (OSError, SafetensorError) as error:
             raise BadInput(
-                f"cannot be read ({error})", where=str(path), fix="dump anew, or use --init random"
+                f"cannot be read ({error})",
+                where=str(path),
+                fix="dump once more with --resume, or use --init random",
             ) from None
 
 
@@ -162,7 +167,7 @@ class Writer:
     Attributes:
         done: ids of the documents that are there.
         bytes: what the folder holds.
-        repaired: what an earlier end had left behind, one line each.
+        repaired: what was not whole and is taken anew, one line each.
 
     Raises:
         BadInput: the folder holds another dump, or is in use.
@@ -181,16 +186,19 @@ class Writer:
 
     def _settle(self) -> None:
         documents, end = read_documents(self.folder)
+        projections = self.folder / PROJECTIONS
         if documents:
             _check_same(read_header(self.folder), self.header, self.folder)
-        else:  # they may be another backbone's
-            (self.folder / PROJECTIONS).unlink(missing_ok=True)
+        if not documents or not is_whole(projections):  # they may be another backbone's
+            projections.unlink(missing_ok=True)
         write_text(self.folder / DUMP, self.header.model_dump_json(indent=2) + "\n")
         records = self.folder / RECORDS
         if records.exists() and (torn := records.stat().st_size - end):
             with records.open("r+b") as file:
                 file.truncate(end)
             self.repaired.append(f"{RECORDS}: removed a document that was not whole ({torn} bytes)")
+        documents, told = healed(self.folder, documents)
+        self.repaired.extend(told)
         known = {document.file for document in documents}
         for path in sorted((self.folder / DOCUMENTS).iterdir()):
             # Only what a dump writes: what somebody else put here stays.

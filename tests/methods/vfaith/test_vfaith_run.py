@@ -1,18 +1,22 @@
 """`planish vfaith run` as it is typed: what it keeps, what it never does twice, what it refuses."""
 
 import hashlib
+import io
 import itertools
 import json
 import shlex
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from planish.cli import main
 from planish.methods.vfaith.data import ARMS, Response
@@ -644,3 +648,92 @@ def test_help_does_not_wait_for_torch():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def _png_chunk(kind, data):
+    sum_ = zlib.crc32(data, zlib.crc32(kind))
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", sum_)
+
+
+def _file(form, mode="RGB", **options):
+    stream = io.BytesIO()
+    Image.new(mode, (64, 64)).save(stream, form, **options)
+    return stream.getvalue()
+
+
+def _giant():
+    head = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(60_001))), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(*each) for each in chunks)
+
+
+def _deep():
+    head = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(8 * 49))), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(*each) for each in chunks)
+
+
+def _turned():
+    exif = Image.Exif()
+    exif[274] = 6
+    return _file("PNG", exif=exif)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (lambda good: b"hello", "no PNG file"),
+        (lambda good: good[: len(good) // 2], "cut off"),
+        (lambda good: good[:-12], "cut off"),
+        (lambda good: good[:200] + bytes([good[200] ^ 1]) + good[201:], "damaged"),
+        (lambda good: _giant(), "too many pixels"),
+        (lambda good: _file("JPEG", "CMYK"), "no PNG file"),
+        (lambda good: _file("PNG", "L"), "no colours"),
+        (lambda good: _file("PNG", "RGBA"), "transparent"),
+        (lambda good: _turned(), "EXIF"),
+        (lambda good: _deep(), "not RGB of 8 bits"),
+    ],
+)
+def test_what_no_model_should_be_sent_is_refused_before_the_run_begins(
+    capsys, runs, monkeypatch, tmp_path, data, why
+):
+    """A hand-made bench names its files by their true hash: what they hold is looked at."""
+    own = make_bench(tmp_path / "own", 2)
+    model = faulty(monkeypatch, own)
+    pair = own.pairs[-1]
+    bad = data((own.folder / pair.edited.file).read_bytes())
+    (own.folder / pair.edited.file).write_bytes(bad)
+    picture = pair.edited.model_copy(update={"sha256": hashlib.sha256(bad).hexdigest()})
+    write_jsonl(
+        own.folder / "pairs.jsonl", [own.pairs[0], pair.model_copy(update={"edited": picture})]
+    )
+    line = refused(capsys, "--model", "x", "--bench", own.folder, *runs)
+    assert why in line
+    assert pair.edited.file in line
+    assert not model.asked
+    assert not runs[1].exists()
+
+
+def test_a_picture_that_is_swapped_during_a_run_is_not_sent(
+    capsys, runs, plain, monkeypatch, tmp_path
+):
+    own = make_bench(tmp_path / "own", 3)
+    last = own.folder / own.pairs[-1].raw.file
+    good = last.read_bytes()
+    monkeypatch.setattr(asking, "CHUNK", 6)
+
+    def swap(model, key):
+        if len(model.asked) == 1:
+            last.write_bytes((own.folder / own.pairs[0].raw.file).read_bytes())
+
+    faulty(monkeypatch, own, swap)
+    words = ("--model", "x", "--bench", own.folder, *runs)
+    line = refused(capsys, *words, "--json")
+    assert f"{last}" in line
+    assert "changed while it was in use" in line
+    folder = only_run(runs)
+    sent = {reply.pair_id for reply in responses(folder).values()}
+    assert own.pairs[-1].pair_id not in sent
+    last.write_bytes(good)
+    faulty(monkeypatch, own)
+    assert told(capsys, "--resume", folder, *runs)["coverage"] == 1

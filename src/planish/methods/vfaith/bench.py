@@ -26,7 +26,9 @@ from typing import Self, overload
 from pydantic import ValidationError
 
 from planish.methods.vfaith.data import EditPair, Picture
+from planish.methods.vfaith.images import check_png
 from planish.methods.vfaith.numbered import Numbered
+from planish.models.image_files import sha256_of
 from planish.models.pictures import read_bytes
 from planish.records import BadInput, explain, read_jsonl
 
@@ -150,7 +152,7 @@ class Bench:
         folder: of the bench.
         pairs: in the file's order, see `Pairs`.
         digest: SHA-256 of `pairs.jsonl`, shortened; it holds the hashes of all pictures.
-        looked_at: every file was checked before, and none is read again for that.
+        looked_at: every file was checked before; only its hash is compared again.
     """
 
     folder: Path
@@ -158,6 +160,9 @@ class Bench:
     digest: str
     looked_at: bool = False
     _checked: OrderedDict[tuple[str, str], Path] = field(
+        default_factory=OrderedDict, repr=False, compare=False
+    )
+    _sizes: OrderedDict[tuple[str, str], tuple[int, int]] = field(
         default_factory=OrderedDict, repr=False, compare=False
     )
 
@@ -169,10 +174,23 @@ class Bench:
         """
         return self.file(picture.file, picture.sha256)
 
+    def size(self, picture: Picture) -> tuple[int, int]:
+        """Width and height of a picture that can be sent; looked at lately, it is not again.
+
+        Raises:
+            BadInput: as `path`, or what the file holds is no plain RGB as PNG.
+        """
+        path, known = self.path(picture), (picture.file, picture.sha256)
+        if known not in self._sizes:
+            self._sizes[known] = check_png(read_bytes(path), str(path))
+            while len(self._sizes) > _LATELY:
+                self._sizes.popitem(last=False)
+        return self._sizes[known]
+
     def file(self, name: str, sha256: str) -> Path:
         """As `path`, for any file of the bench; what was hashed lately is not hashed again."""
         if self.looked_at:
-            return self.folder / name
+            return self._still(name, sha256)
         known = name, sha256
         if known not in self._checked:
             path = inside(self.folder, name)
@@ -191,8 +209,19 @@ class Bench:
                 self._checked.popitem(last=False)
         return self._checked[known]
 
+    def _still(self, name: str, sha256: str) -> Path:
+        """A file that was looked at before, on its way to a model: it may have been swapped."""
+        path = self.folder / name
+        try:
+            found = sha256_of(str(path))  # kept for the cache's key, which asks for it next
+        except OSError as error:
+            raise BadInput(error.strerror or str(error), where=str(path), fix=_MEND) from None
+        if found != sha256:
+            raise BadInput("the file was changed while it was in use", where=str(path), fix=_MEND)
+        return path
+
     def trusted(self) -> Self:
-        """The same, whose pictures the caller has checked one by one."""
+        """The same, whose pictures the caller has looked at; none is decoded again."""
         return replace(self, looked_at=True)
 
 

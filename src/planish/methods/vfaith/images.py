@@ -36,6 +36,7 @@ __all__ = [
     "FLAGS",
     "LONGEST_SIDE",
     "Loaded",
+    "check_png",
     "decode",
     "encode",
     "keep",
@@ -64,6 +65,7 @@ _LEVEL = 3  # of zlib: a third of the default's time, and files 3 % larger on ph
 _UP = 2  # the PNG filter that predicts a byte from the one above
 _COLOURS = {(): 0, (3,): 2, (4,): 6}  # PNG's colour types: grey, RGB, RGB with alpha
 _SUFFIX = ".png"
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,52 @@ def decode(data: bytes, where: str) -> Loaded:
         raise unreadable(where, error) from None
     pixels = np.array(upright(image, where), dtype=np.uint8)
     return Loaded(pixels, tuple(sorted(flags)))
+
+
+def check_png(data: bytes, where: str) -> tuple[int, int]:
+    """Width and height of a picture that any model may be sent as it is.
+
+    That is what a bench holds: a whole PNG file, RGB of 8 bits, that nobody has to turn.
+
+    Raises:
+        BadInput: it is anything else, such as a JPEG under a PNG's name, or is cut off.
+    """
+    if not data.startswith(_PNG):
+        raise _unsendable("no PNG file, whatever its name says", where)
+    _check_whole(data, where)
+    image = decoded(data, where, ("PNG",))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = [FLAGS[flag] for flag in sorted(_flags(image))]
+    if found:
+        raise _unsendable(f"not plain RGB ({found[0]})", where)
+    if data[12:16] != b"IHDR" or (data[24], data[25]) != (8, _COLOURS[3,]):
+        raise _unsendable("not RGB of 8 bits", where)
+    return image.size
+
+
+def _check_whole(data: bytes, where: str) -> None:
+    """Every part is there with its sum, to the last one: Pillow opens a file without its end."""
+    at, kind = len(_PNG), b""
+    while kind != b"IEND":
+        if len(data) < at + 12:
+            raise _unsendable("cut off", where)
+        (length,), kind = struct.unpack(">I", data[at : at + 4]), data[at + 4 : at + 8]
+        end = at + 8 + length
+        told = data[end : end + 4]
+        if len(told) < 4:
+            raise _unsendable("cut off", where)
+        if struct.pack(">I", zlib.crc32(memoryview(data)[at + 4 : end])) != told:
+            raise _unsendable("damaged", where)
+        at = end + 4
+
+
+def _unsendable(why: str, where: str) -> BadInput:
+    return BadInput(
+        f"the picture is {why}",
+        where=where,
+        fix="a bench holds whole PNG files, RGB of 8 bits: save it as one, and its hash with it",
+    )
 
 
 def _flags(image: Image.Image) -> Iterator[str]:
@@ -208,7 +256,7 @@ def encode(image: Image.Image | npt.NDArray[Any]) -> bytes:
     np.subtract(lines[1:], lines[:-1], out=filtered[1:, 1:])  # modulo 256, as the format has it
     head = struct.pack(">IIBBBBB", width, height, 8, colours, 0, 0, 0)
     chunks = (b"IHDR", head), (b"IDAT", zlib.compress(filtered.tobytes(), _LEVEL)), (b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
+    return _PNG + b"".join(_chunk(kind, data) for kind, data in chunks)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -200,7 +200,7 @@ def _checked(bench: Bench, calls: Calls, screen: Screen) -> Iterator[str]:
         prompt(*call)
         picture = picture_of(call.pair, call.arm)
         if picture is not None:
-            bench.path(picture)
+            bench.size(picture)
         asked.add(call.arm)
         yield call.name
     for arm in calls.arms:

@@ -265,6 +265,30 @@ def test_samples_are_numbered_and_completions_go_after_the_prompt(tmp_path):
     assert [(run.model, run.run) for run in numbered] == [("m", 0), ("n", 0), ("m", 1)]
 
 
+@pytest.mark.parametrize(
+    ("prompt", "completion", "code"),
+    [
+        ('def grow(x):\n    """More."""', "    return 1\n", "{0}\n{1}"),
+        # glued to the docstring it would be a subscript of it, and Python would take it
+        ('def grow(x):\n    """More."""', "    [a, b] = [x, 1]\n    return a\n", "{0}\n{1}"),
+        ('def grow(x):\n    """More."""', "return 1\n", "{0}\n    {1}"),
+        ('def grow(x):\n    """More."""', "\n    return 1\n", "{0}{1}"),
+        ("def grow(x):\n    # one more", "    return 1\n", "{0}\n{1}"),
+        ("def grow(x):\n    ", "return 1\n", "{0}{1}"),
+        ("def grow(x):\n    return", " x + 1\n", "{0}{1}"),
+        ('def grow(x):\n    """More."""', "    return (\n", "{0}\n{1}"),
+    ],
+)
+def test_a_completion_of_a_stripped_prompt_gets_a_line_of_its_own(
+    tmp_path, prompt, completion, code
+):
+    task = load_tasks(str(lines(tmp_path / "t.jsonl", OURS)))[0]
+    task = task.model_copy(update={"prompt": prompt})
+    row = {"task_id": task.task_id, "completion": completion}
+    (run,) = load_runs(lines(tmp_path / "s.jsonl", row), [task])
+    assert run.code == code.format(prompt, completion)
+
+
 def sample(base, plus, code="def far(a, b):\n    return 3\n", **more):
     return {"solution": code, "base_status": base, "plus_status": plus} | more
 
@@ -536,7 +560,12 @@ def shared():
     pytest.skip("the shared tasks are not here")
 
 
-def test_every_shared_reference_is_mended_and_every_run_is_read(shared):
+def completion_of(task):
+    body = task.reference[len(task.prompt.rstrip()) :].removeprefix("\n")
+    return {"task_id": task.task_id, "completion": body}
+
+
+def test_every_shared_reference_is_mended_and_every_run_is_read(tmp_path, shared):
     tasks = load_tasks(str(shared / "humaneval_tasks.jsonl.gz"))
     assert len(tasks) == 164
     assert [task.task_id for task in tasks if support_of(task)] == [
@@ -546,6 +575,8 @@ def test_every_shared_reference_is_mended_and_every_run_is_read(shared):
         body = task.reference[len(task.prompt.rstrip()) :]
         assert code_of(f"```python\n{task.reference}```", task).strip() == task.reference.strip()
         assert code_of(body, task).strip() == task.reference.strip()
+        (run,) = load_runs(lines(tmp_path / "s.jsonl", completion_of(task)), [task])
+        assert run.code.strip() == task.reference.strip()
     runs = load_runs(shared / "recorded_runs_a.jsonl.gz", tasks)
     assert len(runs) == 1640
     assert sum(not run.recorded_pass for run in runs) == 378

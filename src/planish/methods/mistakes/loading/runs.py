@@ -5,9 +5,9 @@
     {"task_id": "HumanEval/0", "solution": "def f(x): ..."}
 
 The second and third are samples as HumanEval and EvalPlus write them: a completion goes after the
-prompt, and a solution stands alone. EvalPlus' results of them are read as well
-(`..._eval_results.json`), and what CoderEval takes: {"_id": ..., "generate_results": [...]}. A line
-without "run" gets its place among those of its task and model.
+prompt (on a line of its own where that was stripped), and a solution stands alone. EvalPlus'
+results of them are read as well (`..._eval_results.json`), and what CoderEval takes: {"_id": ...,
+"generate_results": [...]}. A line without "run" gets its place among those of its task and model.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from planish.methods.mistakes.data import CodeTask, RunRecord
 from planish.methods.mistakes.loading.fields import Line
 from planish.methods.mistakes.loading.replies import code_of
 from planish.methods.mistakes.loading.rows import rows
+from planish.methods.mistakes.loading.tasks import completed
 from planish.records import explain
 
 __all__ = ["load_runs"]
@@ -96,7 +97,7 @@ def _run(line: Line, task: CodeTask, counted: Counter[tuple[str, str]]) -> RunRe
     elif "```" in text or "~~~" in text:
         code = code_of(text, task)
     else:
-        code = task.prompt + text
+        code = completed(task.prompt, text)
     run = line.whole("run", default=place)
     recorded = _recorded(line, task)
     return RunRecord(task_id=task.task_id, model=model, run=run, code=code, recorded_pass=recorded)

@@ -13,7 +13,7 @@ import warnings
 
 from planish.tasks.sandbox.tame import parsed
 
-__all__ = ["bindings", "defined", "free_names", "parse", "tree_text", "without"]
+__all__ = ["bindings", "compiles", "defined", "free_names", "parse", "tree_text", "without"]
 
 _BUILTINS = frozenset(dir(builtins))
 
@@ -24,6 +24,19 @@ def parse(source: str) -> ast.Module | None:
         return parsed(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
         return None
+
+
+def compiles(source: str) -> bool:
+    """Whether Python takes it: `return` outside of a function has a tree, and is refused."""
+    if parse(source) is None:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            compile(source, "source", "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
+            return False
+    return True
 
 
 def tree_text(source: str) -> str:

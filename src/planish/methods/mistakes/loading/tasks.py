@@ -25,11 +25,11 @@ from planish.methods.mistakes.loading.codereval import from_codereval
 from planish.methods.mistakes.loading.evalplus import from_evalplus
 from planish.methods.mistakes.loading.fields import Line
 from planish.methods.mistakes.loading.rows import rows
-from planish.methods.mistakes.loading.sources import defined, parse
+from planish.methods.mistakes.loading.sources import compiles, defined, parse
 from planish.records import explain
 from planish.tasks.sandbox.values import loads
 
-__all__ = ["OWN", "load_tasks", "mended", "place_of"]
+__all__ = ["OWN", "completed", "load_tasks", "mended", "place_of"]
 
 OWN: Mapping[str, Literal["plain", "projects"] | None] = {
     "own": None,
@@ -149,6 +149,20 @@ def mended(reference: str, prompt: str) -> str:
     body = reference[len(beginning) :].strip()
     whole = f"{beginning}\n    {body}\n"
     return reference if parse(whole) is None else whole
+
+
+def completed(prompt: str, completion: str) -> str:
+    """A completion after its prompt, on a line of its own where the prompt was stripped.
+
+    A prompt that ends in the middle of a line, and means to, is completed there.
+    """
+    glued = prompt + completion
+    last = prompt.rpartition("\n")[2]
+    if not last.strip() or completion.startswith(("\n", "\r")):
+        return glued
+    apart = f"{prompt}\n{completion}"
+    found = (each for each in (apart, mended(glued, prompt), glued) if compiles(each))
+    return next(found, apart)
 
 
 # ---- what every task must hold ---------------------------------------------------------------

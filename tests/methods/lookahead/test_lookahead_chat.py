@@ -107,9 +107,12 @@ def test_what_is_evicted_waits_in_the_file_that_the_model_names(made, tmp_path):
     with Conversation.over(load(name), LONG) as conversation:
         conversation.max_tokens = 16
         conversation.ask(QUESTIONS[0])
-        assert file.stat().st_size > 0
+        assert not file.exists()  # its name is gone, the file is not
+        store = conversation.cache.store
+        assert os.fstat(store._file).st_size > 0
         assert conversation.cache.bytes_per_row()[0].host > 0
-    assert not file.exists()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(store._file)
 
 
 def test_a_turn_for_which_the_host_has_no_room_is_told_and_the_conversation_goes_on(

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from planish.models.cache import CachedModel
 from planish.models.load import _parse, load
-from planish.models.memory import loading
+from planish.models.memory import loading, store
 from planish.models.memory.loading import (
     MemoryOptions,
     indexer_path,
@@ -80,17 +81,26 @@ def test_sampled_replies_of_a_memory_can_be_drawn_again(made):
     assert [c.text for c in first[0]] == [c.text for c in second[0]]
 
 
-def test_what_is_evicted_waits_in_a_file_and_changes_neither_reply_nor_name(made, tmp_path):
+def test_what_is_evicted_waits_in_a_file_and_changes_neither_reply_nor_name(
+    made, tmp_path, monkeypatch
+):
+    files, make = [], store._make_file
+    monkeypatch.setattr(store, "_make_file", lambda path: files.append(make(path)) or files[-1])
     folder, indexer = made
     spec, path = f"hf:{folder}?lookahead={indexer}&{TIGHT}", tmp_path / "kv.bin"
     plain, filed = load(spec), load(f"{spec}&host_file={path}&host_gigabytes=0.5")
     assert not path.exists()
     assert (filed.name, filed.revision) == (plain.name, plain.revision)
     seen = []
-    filed.memory.on_window = lambda window: seen.append((window.bytes.host, path.stat().st_size))
-    for _ in range(2):  # each session makes it anew
-        assert replies(filed) == replies(plain)
+
+    def note(window):
         assert not path.exists()
+        seen.append((window.bytes.host, os.fstat(files[-1]).st_size))
+
+    filed.memory.on_window = note
+    assert replies(filed) == replies(plain)
+    assert len(files) > 1  # each session makes it anew
+    assert not path.exists()
     assert all(0 < host <= size for host, size in seen)
     small = load(f"{spec}&host_gigabytes=1e-6")
     with pytest.raises(BadInput, match="exceed the cap of 1,000 bytes"):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,7 +55,42 @@ def test_blocks_come_back_bit_for_bit_over_several_pools(
     for layer, each in enumerate(given):
         assert torch.equal(store.gather(ids[order], layer), each[:, order])
     store.close()
-    assert not (tmp_path / "kv.bin").exists()
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_process_that_is_killed_leaves_no_file_and_the_next_one_makes_it(tmp_path: Path) -> None:
+    path = tmp_path / "kv.bin"
+    script = (
+        "import sys, torch\n"
+        "from planish.models.memory.store import BlockShape, HostStore\n"
+        f"store = HostStore(path={str(path)!r})\n"
+        "store.bind(BlockShape(2, 2, 4, 8, torch.float32))\n"
+        "ids = store.reserve(5)\n"
+        "store.write(ids, 0, *torch.ones(2, 5, 2, 4, 8))\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not any(tmp_path.iterdir())
+    HostStore(path=path).close()
+
+
+def test_a_store_that_goes_gives_its_room_back(tmp_path: Path) -> None:
+    store = made("file", tmp_path)
+    store.reserve(5)
+    file = store._file
+    assert file is not None
+    assert os.fstat(file).st_size >= store.allocated_bytes
+    del store
+    gc.collect()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file)
 
 
 def test_a_file_holds_bfloat16(tmp_path: Path) -> None:
@@ -91,7 +130,8 @@ def test_a_full_disk_is_bad_input_and_leaves_the_file_as_it_was(
     store = made("file", tmp_path)
     ids, each = store.reserve(64), states(64)
     store.write(ids, 0, each[0], each[1])
-    size = os.path.getsize(tmp_path / "kv.bin")
+    assert store._file is not None
+    size = os.fstat(store._file).st_size
 
     def full(file: int, begin: int, nbytes: int) -> None:
         os.ftruncate(file, begin + nbytes // 2)
@@ -100,7 +140,7 @@ def test_a_full_disk_is_bad_input_and_leaves_the_file_as_it_was(
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(BadInput, match="has no room"):
         store.reserve(1)
-    assert os.path.getsize(tmp_path / "kv.bin") == size
+    assert os.fstat(store._file).st_size == size
     assert torch.equal(store.gather(ids, 0), each)
     assert store.num_blocks == 64
     store.close()

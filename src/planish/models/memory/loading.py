@@ -86,7 +86,7 @@ class HostOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     host_file: str | None = Field(
-        None, min_length=1, description="A file to be made on a fast disk, and removed again."
+        None, min_length=1, description="A file to be made on a fast disk; nothing of it stays."
     )
     host_gigabytes: float | None = Field(
         None, gt=0, le=1e6, description="Never more than this, in memory or in the file."

@@ -1,7 +1,7 @@
 """Where keys and values wait that are not on the device: in memory, or in a mapped file.
 
     store = HostStore(max_bytes=8 << 30)                   # memory; pinned beside a GPU
-    store = HostStore(max_bytes=64 << 30, path="kv.bin")   # a file, removed at the end
+    store = HostStore(max_bytes=64 << 30, path="kv.bin")   # a file, which has no name once made
 
 A block holds one chunk of all memory layers. The store grows by doubling, in pools, so that
 nothing is ever copied to grow. Blocks are counted by reference: beams share what they have in
@@ -56,8 +56,9 @@ class HostStore:
 
     Args:
         max_bytes: never to be exceeded; None: whatever there is.
-        path: a file to be made and mapped, on a fast disk; None: in memory. The file is removed
-            by `close`, or when the store goes.
+        path: a file to be made and mapped, on a fast disk; None: in memory. It loses its name as
+            soon as it is open, so that a process that is killed leaves nothing behind; its room on
+            the disk is free again with `close`, or when the store goes.
 
     Raises:
         BadInput: the file is already there, or cannot be made.
@@ -79,7 +80,7 @@ class HostStore:
         self._close: Callable[[], object] = lambda: None
         if self.path is not None:
             self._file = _make_file(self.path)
-            self._close = weakref.finalize(self, _remove_file, self._file, self.path)
+            self._close = weakref.finalize(self, os.close, self._file)
 
     # ---- what it holds
 
@@ -118,7 +119,7 @@ class HostStore:
         self._shape, self._pinned = shape, pinned
 
     def close(self) -> None:
-        """Lets everything go; the file, if there is one, is removed."""
+        """Lets everything go, and the room on the disk, where there is a file."""
         self._pools, self._maps, self._closed = [], [], True
         self._count_N = self._free_N = torch.zeros(0, dtype=torch.int64)
         self._close()
@@ -280,16 +281,14 @@ def _extend(file: int, begin: int, nbytes: int) -> None:
 
 
 def _make_file(path: Path) -> int:
+    """A new file without a name: it is gone with the process, however that ends."""
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        path.unlink(missing_ok=True)
+        return file
     except FileExistsError:
         raise BadInput("it is already there", where=str(path), fix="name a new file") from None
     except OSError as error:
         raise BadInput(
             f"cannot be made: {error.strerror}", where=str(path), fix="name a file on a disk"
         ) from error
-
-
-def _remove_file(file: int, path: Path) -> None:
-    os.close(file)
-    path.unlink(missing_ok=True)

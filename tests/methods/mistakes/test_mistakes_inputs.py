@@ -276,3 +276,18 @@ def test_a_task_whose_strategy_cannot_be_read_is_bad_input(box: Sandbox) -> None
     wrong = task("doubled").model_copy(update={"strategy": ({"kind": "lists"},)})
     with pytest.raises(BadInput, match="lists"):
         draw(wrong, 5, 0, box, LIMITS)
+
+
+def test_a_slow_reference_has_the_time_of_its_task(box: Sandbox) -> None:
+    """Not that of any program, in which it would answer nothing."""
+    slow = CodeTask(
+        task_id="slow",
+        entry_point="f",
+        prompt="",
+        reference="import time\n\n\ndef f(n):\n    time.sleep(0.3)\n    return n\n",
+        tests="def check(candidate):\n    assert candidate(6) == 6\n",
+        strategy=({"kind": "integer", "min": 0, "max": 8},),
+    )
+    short, long = (LIMITS.model_copy(update={"seconds": each}) for each in (0.4, 20.0))
+    assert draw_many([slow], 4, 0, box, short)[0].calls == ()
+    assert len(draw_many([slow], 4, 0, box, lambda task: long)[0].calls) == 4

@@ -98,6 +98,22 @@ def test_tokens_and_calls_are_those_of_the_server(server, box, cases):
     assert (told.calls, told.tokens) == (len(rows), prompts + words)
 
 
+def test_what_an_agent_runs_has_the_time_of_its_task(server, box, cases):
+    """Four times what a slow reference takes, as everything else has."""
+    allowed = []
+
+    class Watched:
+        def run(self, jobs):
+            allowed.extend(job.limits.seconds for job in jobs)
+            return box.run(jobs)
+
+    model = load(f"openai:careful@{server.url}")
+    long = LIMITS.model_copy(update={"seconds": 9.5})
+    (told,) = load_detector("react", model, Watched(), DIALS, lambda task: long).detect(cases[:1])
+    assert told.ranked == (("IOM", 0.9),)
+    assert set(allowed) == {9.5}
+
+
 def test_a_clumsy_agent_is_told_what_is_wrong(server, box, cases):
     (told,) = detector(load(f"openai:clumsy@{server.url}"), box).detect(cases[:1])
     assert told.ranked == (("IOM", 0.9),)

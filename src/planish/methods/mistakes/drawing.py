@@ -20,7 +20,7 @@ from typing import Any
 
 from planish.methods.mistakes.data import CodeTask
 from planish.methods.mistakes.inferring import holding, infer
-from planish.methods.mistakes.jobs import Box, call_job, test_job
+from planish.methods.mistakes.jobs import Box, LimitsOf, call_job, for_each, test_job
 from planish.methods.mistakes.kinds import Strategy, kinds_of
 from planish.methods.mistakes.varying import vary
 from planish.tasks.sandbox.contract import CallResult, ExecResult, Job, Limits
@@ -61,7 +61,7 @@ def draw(task: CodeTask, number: int, seed: int, box: Box, limits: Limits) -> tu
 
 
 def draw_many(
-    tasks: Sequence[CodeTask], number: int, seed: int, box: Box, limits: Limits
+    tasks: Sequence[CodeTask], number: int, seed: int, box: Box, limits: Limits | LimitsOf
 ) -> list[Drawn]:
     """At most so many inputs of each task; the same for the same task, number and seed.
 
@@ -69,7 +69,7 @@ def draw_many(
         number: of inputs; the tests' own take at most half of them where more can be drawn.
         seed: of what is drawn.
         box: an open sandbox.
-        limits: of the whole of a task's calls at once.
+        limits: of the whole of a task's calls at once, for all tasks or for each.
 
     Returns:
         One for each task. Fewer inputs, or none, where the task has no more that meet its
@@ -92,9 +92,10 @@ def draw_many(
 
 
 def allowed(
-    pairs: Sequence[tuple[CodeTask, Sequence[str]]], box: Box, limits: Limits
+    pairs: Sequence[tuple[CodeTask, Sequence[str]]], box: Box, limits: Limits | LimitsOf
 ) -> list[list[CallResult]]:
     """The reference's calls on those inputs that a caller may ask, each with a value."""
+    of = for_each(limits)
     checks = [
         Job(
             key=f"precondition of {task.task_id}",
@@ -103,7 +104,7 @@ def allowed(
             inputs=tuple(inputs),
             files=task.files,
             module="precondition_of_the_task.py",
-            limits=limits,
+            limits=of(task),
         )
         if task.precondition and inputs
         else None
@@ -114,7 +115,7 @@ def allowed(
     for (task, inputs), check in zip(pairs, checks, strict=True):
         if check is not None:
             inputs = [call.arguments for call in next(answers) if _yes(call)]
-        jobs.append(reference_job(task, inputs, limits) if inputs else None)
+        jobs.append(reference_job(task, inputs, of(task)) if inputs else None)
     values = iter(call_all(box, [job for job in jobs if job is not None]))
     return [
         [] if job is None else [call for call in next(values) if call.status == "value"]
@@ -266,12 +267,14 @@ class _Pool:
         return fits
 
 
-def _asked(pools: Sequence[_Pool], box: Box, limits: Limits) -> None:
+def _asked(pools: Sequence[_Pool], box: Box, limits: Limits | LimitsOf) -> None:
     """Starts every pool with the inputs that the task's tests use."""
     testing = [pool for pool in pools if pool.task.tests]
+    of = for_each(limits)
     jobs = [
-        test_job(pool.task, pool.task.reference, pool.task.task_id, limits) for pool in testing
-    ]  # fmt: skip
+        test_job(pool.task, pool.task.reference, pool.task.task_id, of(pool.task))
+        for pool in testing
+    ]
     used = {
         id(pool): [call.arguments for call in result.per_input]
         for pool, result in zip(testing, box.run(jobs), strict=True)

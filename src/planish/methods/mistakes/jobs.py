@@ -23,11 +23,13 @@ from planish.tasks.sandbox.values import loads, same
 
 __all__ = [
     "Box",
+    "LimitsOf",
     "References",
     "agree",
     "call_job",
     "check_references",
     "entry_of",
+    "for_each",
     "support_of",
     "test_job",
 ]
@@ -135,6 +137,14 @@ def agree(left: str, right: str, tolerance: float = 0.0) -> bool:
 
 
 # ---- references ------------------------------------------------------------------------------
+
+LimitsOf = Callable[[CodeTask], Limits]
+"""What one run of a task's may use, such as `References.limits`."""
+
+
+def for_each(limits: Limits | LimitsOf) -> LimitsOf:
+    """The limits of each task, where one may be given for all."""
+    return limits if callable(limits) else lambda task: limits
 
 
 @dataclass(frozen=True)

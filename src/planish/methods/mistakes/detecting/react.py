@@ -31,7 +31,7 @@ from planish.methods.mistakes.detecting.reading import (
     without_thinking,
 )
 from planish.methods.mistakes.detecting.tools import DESCRIPTIONS, Refused, Running, Tools
-from planish.methods.mistakes.jobs import Box
+from planish.methods.mistakes.jobs import Box, LimitsOf, for_each
 from planish.models.base import LanguageModel
 from planish.records import Chat, Completion, Message
 from planish.tasks.sandbox.contract import ExecResult, Limits
@@ -54,7 +54,7 @@ class ReactDetector:
         box: an open sandbox.
         dials: `calls`, `tokens` and `detect_max_tokens` bound each episode.
         threshold: confidence below which it abstains.
-        limits: of one run.
+        limits: of one run, of all tasks or of each.
     """
 
     name = "react"
@@ -66,9 +66,10 @@ class ReactDetector:
         dials: Detecting,
         *,
         threshold: float = 0.45,
-        limits: Limits = Limits(),  # noqa: B008 - frozen
+        limits: Limits | LimitsOf = Limits(),  # noqa: B008 - frozen
     ) -> None:
-        self.box, self.dials, self.threshold, self.limits = box, dials, threshold, limits
+        self.box, self.dials, self.threshold = box, dials, threshold
+        self.limits = for_each(limits)
         self.asker = Asker(model, max_tokens=dials.detect_max_tokens, stop=_STOP)
 
     def detect(self, cases: Sequence[Failed], progress: Progress | None = None) -> list[Diagnosis]:
@@ -93,7 +94,7 @@ class ReactDetector:
         dials = self.dials
         budget = Budget(calls=dials.calls, tokens=dials.tokens, reply=dials.detect_max_tokens)
         chat = prompts.agent(case, DESCRIPTIONS)
-        return _Episode(case, Tools(case, self.limits), budget, self.threshold, chat)
+        return _Episode(case, Tools(case, self.limits(case.task)), budget, self.threshold, chat)
 
     def _run(self, steps: Sequence[Running]) -> list[ExecResult]:
         jobs = [

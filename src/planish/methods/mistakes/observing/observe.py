@@ -114,7 +114,7 @@ def _prepare(tasks: Sequence[CodeTask], box: Box, number: int, seed: int, known:
     known.references = check_references(
         fresh, box, known.references.base, known=known.references.results
     )
-    drawn = draw_many(fresh, number, seed, box, known.references.base)
+    drawn = draw_many(fresh, number, seed, box, known.references.limits)
     for task, each in zip(fresh, drawn, strict=True):
         known.drawn[task.task_id] = each
         known.answers.add(task, each.calls)

@@ -15,7 +15,7 @@ from typing import Any
 
 from planish.methods.mistakes.data import CodeTask, Seen
 from planish.methods.mistakes.drawing import allowed, call_all
-from planish.methods.mistakes.jobs import Box, call_job
+from planish.methods.mistakes.jobs import Box, LimitsOf, call_job
 from planish.methods.mistakes.observing.comparing import Leniency, manner, verdict
 from planish.methods.mistakes.observing.simpler import simpler, size
 from planish.tasks.sandbox.contract import CallResult, Limits
@@ -35,11 +35,12 @@ class Answers:
     """What references return, kept for all programs of a task.
 
     Args:
+        limits: of the whole of a task's calls at once, for all tasks or for each.
         known: task and arguments -> the call; None where a caller may not ask.
     """
 
     box: Box
-    limits: Limits
+    limits: Limits | LimitsOf
     known: dict[tuple[str, str], CallResult | None] = field(default_factory=dict)
 
     def add(self, task: CodeTask, calls: Sequence[CallResult]) -> None:

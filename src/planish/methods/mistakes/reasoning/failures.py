@@ -97,7 +97,7 @@ def look(
     seed: int = 0,
 ) -> list[Failures]:
     """Runs references and failed code on the tests' inputs and on drawn ones, all tasks at once."""
-    drawn = draw_many([task for task, _ in tasks], INPUTS, seed, box, references.base)
+    drawn = draw_many([task for task, _ in tasks], INPUTS, seed, box, references.limits)
     calls = [_calls(each.calls) for each in drawn]
     shown = reference_values(
         [(task, _shown_inputs(task, task.prompt)) for task, _ in tasks], box, references

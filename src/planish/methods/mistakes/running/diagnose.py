@@ -221,7 +221,7 @@ def _carry_out(
         chosen = queue[: plan.limit]
         used = dict.fromkeys(each.run.task_id for each in chosen)
         references = _references([tasks[name] for name in used], made, box, plan, screen)
-        speaker = speaking(plan, model, made, box, tasks, stack, screen)
+        speaker = speaking(plan, model, made, box, tasks, references, stack, screen)
         at_once = plan.detector == "rules"
         work = Work(plan, plan.seed, made, box, tasks, references, screen, speaker, at_once, right)
         work.run(chosen)

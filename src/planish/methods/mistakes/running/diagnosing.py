@@ -106,7 +106,7 @@ class Work:
     cases: dict[str, Diagnosed] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.known = Known(self.references, Answers(self.box, self.references.base))
+        self.known = Known(self.references, Answers(self.box, self.references.limits))
 
     def run(self, queue: Sequence[Queued]) -> None:
         """Diagnoses whatever is not finished; what the sandbox failed at is tried again."""

@@ -1,6 +1,6 @@
 """The detector of a plan, as the work on the programs calls it.
 
-speak = speaking(plan, model, run, box, tasks, stack, screen)
+speak = speaking(plan, model, run, box, tasks, references, stack, screen)
 speak(cases, step)          a diagnosis for each, in order
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from planish.methods.mistakes.data import CodeTask, Diagnosed, Diagnosis
+from planish.methods.mistakes.jobs import References
 from planish.methods.mistakes.running.diagnosing import Speaker
 from planish.runs import Run
 from planish.runs.console import Screen
@@ -28,6 +29,7 @@ def speaking(
     made: Run,
     box: Sandbox,
     tasks: Mapping[str, CodeTask],
+    references: References,
     stack: contextlib.ExitStack,
     screen: Screen,
 ) -> Speaker:
@@ -35,7 +37,7 @@ def speaking(
 
     Args:
         model: what the detector asks, closed by the stack with every reply kept; None: none.
-        tasks: by their ids.
+        tasks: by their ids; references: of all of them, which tell how long a run may take.
     """
     from planish.judges.resumable import kept
     from planish.methods.mistakes.detecting.base import Failed
@@ -44,7 +46,7 @@ def speaking(
     if model is not None:
         replies = plan.cache or made.artifact("replies.jsonl")
         model = stack.enter_context(kept(model, replies, screen))
-    detector = load_detector(plan.detector, model, box, plan)
+    detector = load_detector(plan.detector, model, box, plan, references.limits)
 
     def speak(cases: Sequence[Diagnosed], step: Callable[[], None]) -> list[Diagnosis]:
         told = 0

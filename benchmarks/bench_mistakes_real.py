@@ -35,7 +35,7 @@ from planish.methods.mistakes.loading import load_runs, load_tasks
 from planish.methods.mistakes.loading.sources import tree_text
 from planish.methods.mistakes.ruling.confidence import rank
 from planish.methods.mistakes.ruling.signals import signals
-from planish.stats import cohen_kappa, mean, paired_bootstrap
+from planish.stats import Estimate, cohen_kappa, ratio
 from support import write_result
 
 READERS = Path(__file__).with_name("readers")
@@ -153,12 +153,26 @@ class Readings:
         return [at for at in range(READ) if self.a[at] == self.b[at] != NONE]
 
 
-def share(right: Sequence[bool]) -> str:
-    """Of how many that holds, with its interval."""
-    return f"{mean([float(each) for each in right])}, n = {len(right)}"
+def by_task(values: Sequence[float], tasks: Sequence[str]) -> Estimate:
+    """Mean over programs, with an interval over the tasks that they were written for."""
+    sums, counts = dict.fromkeys(tasks, 0.0), Counter(tasks)
+    for value, task in zip(values, tasks, strict=True):
+        sums[task] += value
+    return ratio(list(sums.values()), [counts[task] for task in sums])
 
 
-def agreement(told: Sequence[str], readings: Readings) -> list[str]:
+def share(right: Mapping[int, bool], tasks: Sequence[str]) -> str:
+    """Of how many that holds, with its interval.
+
+    Args:
+        right: number of a program -> whether it holds.
+        tasks: of every program, by its number.
+    """
+    held = by_task([float(each) for each in right.values()], [tasks[at] for at in right])
+    return f"{held}, n = {len(right)}"
+
+
+def agreement(told: Sequence[str], readings: Readings, tasks: Sequence[str]) -> list[str]:
     """How well answers go with the readings, in the order of `_ROWS`."""
     a, b, agreed = readings.a, readings.b, readings.agreed
     said = [at for at in range(READ) if told[at] != NONE]
@@ -166,11 +180,11 @@ def agreement(told: Sequence[str], readings: Readings) -> list[str]:
     return [
         str(cohen_kappa([told[at] for at in said], [a[at] for at in said])),
         str(cohen_kappa([told[at] for at in said], [b[at] for at in said])),
-        share([told[at] == a[at] for at in said]),
-        share([told[at] == b[at] for at in said]),
-        share([told[at] == a[at] for at in both]),
-        share([told[at] == a[at] for at in agreed]),
-        share([told[at] in readings.accepted[at] for at in said]),
+        share({at: told[at] == a[at] for at in said}, tasks),
+        share({at: told[at] == b[at] for at in said}, tasks),
+        share({at: told[at] == a[at] for at in both}, tasks),
+        share({at: told[at] == a[at] for at in agreed}, tasks),
+        share({at: told[at] in readings.accepted[at] for at in said}, tasks),
     ]
 
 
@@ -206,15 +220,18 @@ def report(
     }
     told, before = [said_of[case.key] for case in read], [alone[case.key] for case in read]
     common = Counter(a[at] for at in agreed).most_common(1)[0][0]
-    always = share([a[at] == common for at in agreed])
-    rows = zip(_ROWS, agreement(before, readings), agreement(told, readings), strict=True)
+    own = [case.task_id for case in read]
+    same = share({at: a[at] == b[at] for at in range(READ)}, own)
+    always = share({at: a[at] == common for at in agreed}, own)
+    rows = zip(_ROWS, agreement(before, readings, own), agreement(told, readings, own), strict=True)
     names = (*CATEGORIES, NONE)
     every = [found[case.key] for case in cases]
     peers = [at for at in agreed if right.get(read[at].task_id)]
     won = sum(before[at] != a[at] == told[at] for at in peers)
     lost = sum(told[at] != a[at] == before[at] for at in peers)
-    gap = paired_bootstrap(
-        [float(told[at] == a[at]) for at in agreed], [float(before[at] == a[at]) for at in agreed]
+    gap = by_task(
+        [float(told[at] == a[at]) - float(before[at] == a[at]) for at in agreed],
+        [own[at] for at in agreed],
     )
     return "\n\n".join(
         [
@@ -223,9 +240,10 @@ def report(
             f"{sum(bool(each.search.repairs) for each in every)}; "
             f"{sum(not each.search.complete for each in every)} searches were cut short. Of "
             f"{sum(case.task_id in right for case in cases)} some other run of the task passed. "
-            f"{READ} of them were read by two readers.",
+            f"{READ} of them, of {len(set(own))} tasks, were read by two readers. Intervals are "
+            "over tasks, those of kappa over programs.",
             "| agreement | |\n|---|---|\n"
-            f"| the readers with each other | {share([a[at] == b[at] for at in range(READ)])} |\n"
+            f"| the readers with each other | {same} |\n"
             f"| kappa of the readers | {cohen_kappa(a, b)} |\n"
             f"| always {common}, as both readers most often say | {always} |",
             "| agreement, the text laid beside | the reference | the nearest right program |\n"

@@ -13,7 +13,7 @@ from planish.methods.mistakes.running import verify as stage
 from planish.methods.mistakes.running.reading import named, read_failures
 from planish.methods.mistakes.showing.verified import Verified
 from planish.records import BadInput, read_jsonl, write_jsonl
-from planish.runs import read_rows
+from planish.runs import Run, read_rows
 from planish.runs.presets import digest
 from planish.tasks.sandbox import ExecResult, Limits
 from planish.tasks.sandbox.contract import CallResult
@@ -49,8 +49,8 @@ def test_every_run_gets_the_verdict_it_has_to(capsys, tmp_path, files, one_box):
         "syntax": 1,
     }
     assert found["sandbox_level"] in ("bwrap", "unshare")
-    # four references, and the same code of a task once
-    assert len(one_box) == 4 + 12
+    # four references, as many functions that do nothing, and the same code of a task once
+    assert len(one_box) == 4 + 4 + 12
     assert found["programs"] == 12
     assert found["programs_per_second"] > 0
     assert {row.id: row.read(ExecResult).status for row in read_rows(found["run"], "result")} == (
@@ -295,6 +295,36 @@ def test_failures_are_read_from_a_folder(capsys, tmp_path, files, one_box):
         assert {key: each.status for key, each in failures.results.items()} == {
             run.key: programs.STATUS[run.key] for run in failed
         }
+
+
+@pytest.mark.parametrize("after", ["diagnose", "reasons"])
+def test_a_run_that_was_stopped_is_finished_first(
+    capsys, tmp_path, files, one_box, monkeypatch, after
+):
+    keep, kept = stage.Stage._keep, []
+
+    def stopping(self, run, result):
+        if len(kept) == 5:
+            raise KeyboardInterrupt
+        kept.append(run.key)
+        keep(self, run, result)
+
+    monkeypatch.setattr(stage.Stage, "_keep", stopping)
+    assert call(capsys, tmp_path, *given(files))[0] == 130
+    monkeypatch.setattr(stage.Stage, "_keep", keep)
+    next_one = Typed("mistakes", after)
+    words = ("last", *(("--model", "planted:defects") if after == "reasons" else ()))
+    line = next_one.refused(capsys, tmp_path, *words)
+    assert "interrupted: 5 of 13 runs there; finish with `planish mistakes verify --resume " in line
+    (folder,) = (tmp_path / "made" / "mistakes").iterdir()  # nothing was begun
+    text = files[1].read_text()
+    files[1].unlink()
+    assert "interrupted: 5 runs there" in next_one.refused(capsys, tmp_path, folder, *words[1:])
+    with Run.open(folder):
+        assert "5 runs there; wait until it has ended" in next_one.refused(capsys, tmp_path, *words)
+    files[1].write_text(text)
+    told(capsys, tmp_path, "--resume", folder)
+    assert len(read_failures(folder).runs) == 9
 
 
 def test_where_failures_come_from_is_named_by_what_it_holds(capsys, tmp_path, files, one_box):

@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 from planish.errors import BadInput
 from planish.methods.mistakes.data import CodeTask, ReasonReport, RunRecord
-from planish.methods.mistakes.loading import load_tasks
+from planish.methods.mistakes.loading import load_runs, load_tasks
 from planish.methods.mistakes.running.executing import REFERENCE, RESULT, RUN, TASKS
 from planish.runs import read_rows
+from planish.runs.console import command
 from planish.runs.info import read_info
 from planish.runs.options import RUNS
 from planish.runs.presets import digest
-from planish.runs.store import find, list_runs
+from planish.runs.store import StoredRun, find, list_runs
 from planish.tasks.sandbox.contract import ExecResult
 
 __all__ = [
@@ -62,7 +63,7 @@ def read_failures(
         root: folder that holds the runs.
 
     Raises:
-        BadInput: no such run, or one of another stage.
+        BadInput: no such run, one of another stage, or one that has not ended.
     """
     folder = folder_of(source, root)
     known = {task.task_id: task for task in load_tasks(str(folder / "artifacts" / TASKS))}
@@ -114,7 +115,8 @@ def named(
         An absolute path, and the digest of a file; "" of a run folder, which may still grow.
 
     Raises:
-        BadInput: no such run or file, a file without its tasks, or a run together with tasks.
+        BadInput: no such run or file, a file without its tasks, a run together with tasks, or one
+            that has not ended.
     """
     path = Path(source)
     if path.is_file():
@@ -144,23 +146,49 @@ def folder_of(source: str | os.PathLike[str], root: str | os.PathLike[str] = RUN
     """The run folder that a path, a name or "last" stands for.
 
     Raises:
-        BadInput: no such run, or one of another stage.
+        BadInput: no such run, one of another stage, or one that has not ended: what failed in a
+            part of the runs is not what failed.
     """
     if os.fspath(source) == "last":
         for stored in list_runs(root, "mistakes"):
             if stored.info is not None and stored.info.stage in STAGES:
-                return stored.path
+                return _ended(stored)
         raise BadInput(
             f"no run of planish mistakes {' or '.join(STAGES)} is there",
             where=os.fspath(root),
             fix="make one, or give --runs-dir",
         )
-    folder = find(root, source).path
-    info = read_info(folder)
+    stored = find(root, source)
+    info = read_info(stored.path)
     if info.room != "mistakes" or info.stage not in STAGES:
         raise BadInput(
             f"is a run of {info.room} {info.stage}".rstrip(),
-            where=str(folder),
+            where=str(stored.path),
             fix=f"give a run of planish mistakes {' or '.join(STAGES)}",
         )
-    return folder
+    return _ended(stored)
+
+
+def _ended(stored: StoredRun) -> Path:
+    if stored.status == "done":
+        return stored.path
+    there, wanted = len({row.id for row in read_rows(stored.path, RESULT)}), _wanted(stored)
+    count = there if wanted is None else f"{there} of {wanted}"
+    go_on = command(*("planish", "mistakes", read_info(stored.path).stage, "--resume"), stored.path)
+    raise BadInput(
+        f"{stored.status}: {count} runs there",
+        where=str(stored.path),
+        fix="wait until it has ended" if stored.status == "running" else f"finish with `{go_on}`",
+    )
+
+
+def _wanted(stored: StoredRun) -> int | None:
+    """How many runs a folder is to have; None where that cannot be told any more."""
+    config = read_info(stored.path).config
+    try:
+        tasks = load_tasks(str(stored.path / "artifacts" / TASKS))
+        if "samples" in config:
+            return len(tasks) * int(str(config["samples"]))
+        return len(load_runs(str(config["recorded"]), tasks))
+    except (BadInput, KeyError, ValueError):
+        return None  # stopped before it had its tasks, or its file of runs is gone

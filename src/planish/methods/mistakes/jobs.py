@@ -26,6 +26,7 @@ __all__ = [
     "LimitsOf",
     "References",
     "agree",
+    "blind_graders",
     "call_job",
     "check_references",
     "entry_of",
@@ -236,6 +237,28 @@ def check_references(
             raise _refused(task, result, place_of(task.task_id, source))
         found.results[task.task_id] = result
     return found
+
+
+def blind_graders(tasks: Iterable[CodeTask], box: Box, references: References) -> list[str]:
+    """Tasks whose tests let a function through that does nothing: they tell nothing from nothing.
+
+    A function inside a template is not tried, for what stands around it may be what is tested.
+    """
+    tried = [task for task in tasks if not task.template and task.entry_point.isidentifier()]
+    jobs = [
+        test_job(
+            task,
+            f"def {task.entry_point}(*arguments, **named):\n    pass\n",
+            f"{task.task_id}|nothing",
+            references.limits(task),
+        )
+        for task in tried
+    ]
+    return [
+        task.task_id
+        for task, result in zip(tried, box.run(jobs), strict=True)
+        if references.settle(task, result).status == "pass"
+    ]
 
 
 def _refused(task: CodeTask, result: ExecResult, where: str) -> BadInput:

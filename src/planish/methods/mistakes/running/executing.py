@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from planish.methods.mistakes.config import Sandboxing
 from planish.methods.mistakes.data import CodeTask, RunRecord
-from planish.methods.mistakes.jobs import References, check_references, test_job
+from planish.methods.mistakes.jobs import References, blind_graders, check_references, test_job
 from planish.methods.mistakes.loading.tasks import OWN
 from planish.records import to_json, write_jsonl
 from planish.runs import Run, read_rows
@@ -74,15 +74,15 @@ def referenced(
     known: Mapping[str, ExecResult] | None = None,
     source: str = "",
 ) -> References:
-    """`check_references` with a bar.
+    """`check_references` with a bar, and a word about tests that let everything through.
 
     Raises:
         BadInput: as there.
     """
     chosen = list(tasks)
-    todo = sum(task.task_id not in (known or {}) for task in chosen)
-    with screen.progress("references are run", todo) as step:
-        return check_references(
+    fresh = [task for task in chosen if task.task_id not in (known or {})]
+    with screen.progress("references are run", len(fresh)) as step:
+        found = check_references(
             chosen,
             box,
             dials.limits(),
@@ -90,6 +90,13 @@ def referenced(
             source=source,
             progress=lambda *_: step(),
         )
+    if blind := blind_graders(fresh, box, found):
+        screen.note(
+            f"a function that does nothing passes the tests of {len(blind)} of {len(fresh)} tasks "
+            f"({', '.join(blind[:3])}{', ...' if len(blind) > 3 else ''}): what they say of a "
+            "program means nothing"
+        )
+    return found
 
 
 def distinct(runs: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:

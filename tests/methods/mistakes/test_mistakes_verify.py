@@ -142,6 +142,25 @@ def test_a_run_does_not_go_on_with_other_files(capsys, tmp_path, one_box):
     assert "seconds" in refused(capsys, tmp_path, "--resume", "last", "--seconds", "9")
 
 
+@pytest.mark.parametrize(
+    ("stage_name", "option", "most"),
+    [
+        ("verify", "--memory-mb", 1 << 30),
+        ("verify", "--workers", 1024),
+        ("generate", "--samples", 10_000),
+        ("diagnose", "--inputs", 100_000),
+        ("diagnose", "--failing", 1000),
+        ("diagnose", "--mutants", 10_000_000),
+        ("diagnose", "--repair-seconds", 86_400),
+        ("reasons", "--samples", 10_000),
+    ],
+)
+def test_what_no_machine_holds_is_refused(capsys, tmp_path, stage_name, option, most):
+    line = Typed("mistakes", stage_name).refused(capsys, tmp_path, option, most + 1)
+    assert f"{option}: " in line
+    assert f"less than or equal to {most}" in line
+
+
 def test_bad_input_is_one_line_with_file_and_line(capsys, tmp_path, one_box):
     tasks, runs = programs.write(tmp_path, "middle")
     assert "--tasks: is missing" in refused(capsys, tmp_path, "--runs", runs)

@@ -18,6 +18,7 @@ from sandbox_jobs import (
     with_tests,
 )
 
+from planish.errors import BadInput
 from planish.tasks.sandbox import (
     ExecResult,
     Job,
@@ -471,6 +472,26 @@ def test_a_sandbox_that_is_closed_while_a_stream_is_read_leaves_nobody_waiting()
     assert len(rest) == 39
     assert rest[-1].status == "sandbox_error"
     assert "closed" in rest[-1].why
+
+
+def test_workers_that_cannot_begin_are_told_and_those_that_did_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin, begun = threading.Thread.start, []
+
+    def few(thread: threading.Thread) -> None:
+        if len(begun) == 2:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", few)
+    monkeypatch.setattr("planish.tasks.sandbox.host.choose", lambda *_: "fork")
+    job = Job(key="1", code=RIGHT, entry_point="f", tests=TESTS)
+    told = "2 of 5 workers begin, then: can't start new thread; take fewer, --workers"
+    with Sandbox(workers=5) as made, pytest.raises(BadInput, match=told):
+        made.run([job])
+    assert not any(thread.is_alive() for thread in begun)
 
 
 def test_a_slow_reference_raises_the_limit_and_a_fast_one_does_not() -> None:

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field
 
 from planish.records import Sampling
-from planish.tasks.sandbox.contract import Level, Limits
+from planish.tasks.sandbox.contract import MAX_MEMORY_MB, Level, Limits
 
 __all__ = [
     "Config",
@@ -45,8 +45,10 @@ class Sandboxing(_Dials):
         le=600,
         description="For one program; where its reference is slow, four times that.",
     )
-    memory_mb: int = Field(1024, ge=128, description="MiB for one program.")
-    workers: int | None = Field(None, ge=1, description="Programs at once; by default one a core.")
+    memory_mb: int = Field(1024, ge=128, le=MAX_MEMORY_MB, description="MiB for one program.")
+    workers: int | None = Field(
+        None, ge=1, le=1024, description="Programs at once; by default one a core."
+    )
 
     def limits(self) -> Limits:
         """As the sandbox takes them."""
@@ -56,7 +58,7 @@ class Sandboxing(_Dials):
 class Generating(_Dials):
     """How code is asked for."""
 
-    samples: int = Field(5, ge=1, description="Programs for each task.")
+    samples: int = Field(5, ge=1, le=10_000, description="Programs for each task.")
     temperature: float = Field(0.8, ge=0, le=100, description="Of the draws; 0 is greedy.")
     max_tokens: int = Field(1024, ge=1, description="Budget of one program.")
     seed: int = Field(0, ge=0, description="Seed of draws and intervals.")
@@ -86,12 +88,19 @@ class Generating(_Dials):
 class Diagnosing(_Dials):
     """How much is run to find out what is wrong."""
 
-    inputs: int = Field(120, ge=1, description="Inputs on which candidate and reference are run.")
-    failing: int = Field(8, ge=1, description="Failing inputs that are kept, shrunk ones first.")
-    mutants: int = Field(4000, ge=0, description="Changes of one place that are tried at most.")
+    inputs: int = Field(
+        120, ge=1, le=100_000, description="Inputs on which candidate and reference are run."
+    )
+    failing: int = Field(
+        8, ge=1, le=1000, description="Failing inputs that are kept, shrunk ones first."
+    )
+    mutants: int = Field(
+        4000, ge=0, le=10_000_000, description="Changes of one place that are tried at most."
+    )
     repair_seconds: float = Field(
         60.0,
         gt=0,
+        le=86_400,
         description="Work of one search, reckoned in seconds of a core; no clock decides.",
     )
     threshold: float = Field(0.45, ge=0, le=1, description="Below this confidence: abstain.")
@@ -126,7 +135,7 @@ class Detecting(_Dials):
 class Intervening(_Dials):
     """How reasons are tried."""
 
-    samples: int = Field(40, ge=2, description="Programs for each arm.")
+    samples: int = Field(40, ge=2, le=10_000, description="Programs for each arm.")
     alpha: float = Field(0.05, ge=1e-4, lt=1, description="Level after Holm.")
     max_base_rate: float = Field(0.8, gt=0, le=1, description="Above it there is nothing to mend.")
     temperature: float = Field(0.8, ge=0, le=100, description="Of the draws.")

@@ -18,6 +18,7 @@ from planish.records import Record
 
 __all__ = [
     "LEVELS",
+    "MAX_MEMORY_MB",
     "MAX_OUTPUT",
     "MAX_SECONDS",
     "STATUSES",
@@ -56,6 +57,7 @@ CallStatus = Literal["value", "exception", "timeout", "oom", "unknown_type", "no
 
 
 MAX_SECONDS = 86_400
+MAX_MEMORY_MB = 1 << 30
 MAX_OUTPUT = 65_536
 
 
@@ -74,7 +76,7 @@ class Limits(Record):
 
     seconds: float = Field(4.0, gt=0, le=MAX_SECONDS, allow_inf_nan=False)
     call_seconds: float | None = Field(None, gt=0, le=MAX_SECONDS, allow_inf_nan=False)
-    memory_mb: int = Field(1024, ge=64, le=1 << 30)
+    memory_mb: int = Field(1024, ge=64, le=MAX_MEMORY_MB)
     output_bytes: int = Field(MAX_OUTPUT, ge=0, le=MAX_OUTPUT)
     processes: int = Field(32, ge=1, le=1 << 20)
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
+from planish.errors import BadInput
 from planish.tasks.sandbox.contract import ExecResult, Job, Level
 from planish.tasks.sandbox.levels import choose
 from planish.tasks.sandbox.pair import Pair
@@ -243,8 +244,15 @@ class Sandbox:
             while len(self._threads) < self.workers:
                 pair = self._pairs[len(self._threads)]
                 thread = threading.Thread(target=self._serve, args=(pair,), daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    raise BadInput(
+                        f"{len(self._threads)} of {self.workers} workers begin, then: {error}",
+                        where="sandbox",
+                        fix="take fewer, --workers",
+                    ) from None
                 self._threads.append(thread)
-                thread.start()
 
     def _serve(self, pair: Pair) -> None:
         try:

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from planish.cli import main
 from planish.embedded.recall_model import build_tokenizer
+from planish.methods.lookahead.data import TRAINING
 from planish.methods.lookahead.evaluate.outcomes import OUTCOME, TRACE, Outcome, Trace
 from planish.methods.lookahead.evaluate.settings import Settings
 from planish.methods.lookahead.evaluate.summary import Summary
@@ -210,6 +212,45 @@ def test_a_page_that_cannot_be_made_hides_no_number(
     else:
         assert "at 40 % of the bytes" in out
         assert "report " not in out
+
+
+@pytest.fixture
+def trained(checkpoint, indexer, tmp_path):
+    """That indexer, said to have seen what a dump of two documents of the split train holds."""
+    from planish.methods.lookahead.config import Dumping
+    from planish.methods.lookahead.dumping.folder import Dump
+    from planish.methods.lookahead.running.dump import dump
+
+    dials = Dumping(chunk_tokens=8, continuation=0, run_tokens=16, batch_size=2)
+    dump(
+        model=f"hf:{checkpoint}", task="recall:niah_multikey_1:96", out=tmp_path / "dump", limit=2,
+        config=dials, runs=tmp_path / "dumped", json=True,
+    )  # fmt: skip
+    seen = [document.digest for document in Dump(tmp_path / "dump").documents]
+    folder = shutil.copytree(indexer, tmp_path / "trained")
+    (folder / TRAINING).write_text(json.dumps({"train": seen[:1], "validation": seen[1:]}))
+    return folder
+
+
+def test_no_report_is_made_on_what_an_indexer_was_trained_on(capsys, checkpoint, trained, tmp_path):
+    capsys.readouterr()
+    given = typed(checkpoint, tmp_path, "--indexer", trained, "--no-quality", arms="lookahead")
+    code, _, err = call(capsys, *given)
+    assert code == 0, err
+    line = refused(capsys, *given, "--split", "train")
+    assert "the indexer was trained on 1 of these 2 documents" in line
+    assert "--split" in line
+    (trained / TRAINING).write_text("[]")
+    assert "training.json" in refused(capsys, *given)
+
+
+def test_a_document_that_the_shipped_indexer_has_seen_is_refused(capsys, tmp_path):
+    line = refused(
+        capsys, "--model", "embedded:recall", "--task", "recall:lookup:384", "--split", "train",
+        "--examples", 2, "--arms", "lookahead,dense", "--runs", tmp_path / "runs",
+    )  # fmt: skip
+    assert "the indexer was trained on 2 of these 2 documents" in line
+    assert not (tmp_path / "runs").exists()
 
 
 def test_bad_input_is_one_line(capsys, checkpoint, tmp_path):

@@ -32,6 +32,8 @@ from planish.records import Record
 __all__ = [
     "DUMP",
     "RECORDS",
+    "SEEN",
+    "TRAINING",
     "DumpRecord",
     "EvalRecord",
     "Header",
@@ -42,6 +44,10 @@ __all__ = [
 ]
 
 DUMP, RECORDS = "dump.json", "records.jsonl"
+
+TRAINING, SEEN = "training.json", ("train", "validation")
+"""Beside an indexer: how it was trained. Under these two names it lists the documents that it has
+seen, by digest, so that no report is made on them."""
 
 Need = tuple[int, int, int]
 """Index of an answer token, and the span [begin, end) of prompt tokens that it needs."""

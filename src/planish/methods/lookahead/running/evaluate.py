@@ -185,6 +185,8 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
     from planish.judges.resumable import resumable
     from planish.methods.lookahead.evaluate.bench import Bench
     from planish.methods.lookahead.evaluate.documents import documents
+    from planish.methods.lookahead.evaluate.seen import check_unseen
+    from planish.models.memory.loading import indexer_path
     from planish.tasks.load import load_task
 
     tasks = [load_task(name) for name in plan.tasks]
@@ -192,7 +194,6 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
     indexer = None
     if plan.indexer is not None:
         from planish.models.memory.indexer import MemoryIndexer
-        from planish.models.memory.loading import indexer_path
 
         path = indexer_path(plan.indexer)
         indexer = MemoryIndexer.from_pretrained(path)
@@ -215,6 +216,8 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
         max_tokens=plan.max_tokens,
     )
     _check_lengths(found, local)
+    if plan.indexer is not None:
+        check_unseen(found, indexer_path(plan.indexer))
     if folder is None:
         slug = f"evaluate-{plan.model[-28:]}"
         made = Run.create(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from planish.methods.lookahead.config import Training
+from planish.methods.lookahead.data import SEEN, TRAINING
 from planish.methods.lookahead.dumping.places import check_parent
 from planish.parallel import fan_out
 from planish.records import BadInput, Record, write_jsonl, write_text
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["TRAINING", "Layer", "Plan", "train"]
 
 AGAIN = "planish lookahead train --resume"
-TRAINING = "training.json"
-"""Beside an indexer: which documents it has seen, so that no report is made on them."""
-
 LAYER = "layer"
 _FREE = frozenset({"out"})
 _Several = Parameter(consume_multiple=True, negative="", show_default=False)
@@ -314,15 +312,18 @@ def _save(run: Run, plan: Plan, lesson: Lesson, names: list[str]) -> dict[str, A
     out = Path(plan.out)
     indexer.save_pretrained(out)
     seen = {
-        "train": sorted(document.digest for document in lesson.train.documents),
-        "validation": sorted(document.digest for document in lesson.validation.documents),
+        name: sorted(document.digest for document in part.documents)
+        for name, part in zip(SEEN, (lesson.train, lesson.validation), strict=True)
+    }
+    told = {
+        **seen,
         "tasks": sorted({dump.header.task for dump in lesson.where.values()}),
         "layers": list(indexer.layers),
         "mode": mode,
         "labels": {name: getattr(plan, name) for name in _LABELS},
         "quality": quality,
     }
-    write_text(out / TRAINING, dumps(seen, indent=2) + "\n")
+    write_text(out / TRAINING, dumps(told, indent=2) + "\n")
     return {
         "layers": ", ".join(indexer.layers),
         "mode": mode,

@@ -48,6 +48,14 @@ def test_the_digest_follows_the_pairs(tmp_path: Path) -> None:
         ({"pair_id": "colours-0001"}, "'colours-0001' is also in line 1"),
         ({"edited.gold": "no colour"}, "not among the options"),
         ({"options": ["red", "red"]}, "an option is there twice"),
+        ({"options": ["red", "yellow", "blue", "blue "]}, "two of them read alike"),
+        ({"options": ["red", "yellow", "blue", "\ud800"]}, "options"),
+        ({"pair_id": "\ud800"}, "pair_id"),
+        ({"source.licence": "\ud800"}, "licence"),
+        ({"checks": [{"gate": "efficacy", "value": float("nan")}]}, "finite number"),
+        ({"checks": [{"gate": "efficacy", "passed": False}]}, r"its gates \(efficacy\)"),
+        ({"cue.box": [10, 10, 5, 20]}, "box"),
+        ({"cue.box": [-1, 0, 5, 20]}, "box"),
         ({"question": " \n"}, "question"),
         ({"checks": [{"gate": "efficacy", "passed": False, "code": "no_change"}]}, "no_change"),
         ({"surprise": 1}, "surprise"),
@@ -58,11 +66,19 @@ def test_a_bad_line_is_told_with_its_number(
 ) -> None:
     make_bench(tmp_path, 2)
     rewrite(tmp_path, change)
-    where = ":2: " if "pair_id" in change else ""
+    where = ":2: " if change.get("pair_id") == "colours-0001" else ":1: "
     with pytest.raises(BadInput, match=message) as caught:
         read_bench(tmp_path)
     assert where in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("other", ["raw", "placebo"])
+def test_one_picture_cannot_have_two_right_answers(tmp_path: Path, other: str) -> None:
+    picture = getattr(make_bench(tmp_path, 1).pairs[0], other)
+    rewrite(tmp_path, {"edited.file": picture.file, "edited.sha256": picture.sha256})
+    with pytest.raises(BadInput, match=r"pairs.jsonl:1: .*one picture has two right answers"):
+        read_bench(tmp_path)
 
 
 def test_the_answer_must_move(tmp_path: Path) -> None:

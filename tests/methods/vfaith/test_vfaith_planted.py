@@ -185,7 +185,8 @@ class Paper:
             raw=picture("raw", raw),
             edited=picture("edited", edited),
             placebo=picture("placebo", raw),
-            cue={"name": "", "old": "", "new": "", "mask": "", "mask_sha256": "", "box": [0] * 4},
+            cue=dict.fromkeys(("name", "old", "new", "mask", "mask_sha256"), "")
+            | {"box": (0, 0, 1, 1)},
             perception=(Perception(text=f"New {number}?", gold_raw="no", gold_edited="yes"),),
             edit=Edit(
                 backend="", version="", instruction="", request="", deterministic=True,

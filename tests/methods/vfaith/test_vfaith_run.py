@@ -30,7 +30,7 @@ from planish.models.keys import chat_key, reply_key
 from planish.records import Completion, Failure, Sampling, read_jsonl, write_jsonl
 from planish.runs import Run, read_rows
 from planish.runs.folder import is_locked
-from support.pictures import make_bench, make_pair
+from support.pictures import make_bench, make_pair, store
 from support.vision import save_vision
 
 
@@ -737,3 +737,50 @@ def test_a_picture_that_is_swapped_during_a_run_is_not_sent(
     last.write_bytes(good)
     faulty(monkeypatch, own)
     assert told(capsys, "--resume", folder, *runs)["coverage"] == 1
+
+
+@pytest.mark.parametrize(
+    ("mask", "box", "why"),
+    [((64, 64), None, "the mask has 64 x 64 pixels"), (None, (5, 5, 300, 20), "not inside the")],
+)
+def test_a_mask_or_box_that_is_not_of_the_picture_is_refused(
+    capsys, runs, monkeypatch, tmp_path, mask, box, why
+):
+    own = make_bench(tmp_path / "own", 2)
+    model = faulty(monkeypatch, own)
+    pair = own.pairs[-1]
+    changes = {}
+    if mask is not None:
+        painted = Image.new("L", mask)
+        painted.putpixel((3, 3), 255)
+        file, digest = store(own.folder, "masks", painted)
+        changes = {"mask": file, "mask_sha256": digest}
+    if box is not None:
+        changes["box"] = box
+    bad = pair.model_copy(update={"cue": pair.cue.model_copy(update=changes)})
+    write_jsonl(own.folder / "pairs.jsonl", [own.pairs[0], bad])
+    assert why in refused(capsys, "--model", "x", "--bench", own.folder, *runs)
+    assert not model.asked
+
+
+def test_pairs_that_nobody_gated_are_told(capsys, runs, plain, tmp_path):
+    own = make_bench(tmp_path / "own", 3)
+    bare = [pair.model_copy(update={"checks": ()}) for pair in own.pairs[:2]]
+    write_jsonl(own.folder / "pairs.jsonl", [*bare, own.pairs[2]])
+    code, _, err = call(capsys, "--model", "planted:oracle", "--bench", own.folder, *runs)
+    assert code == 0
+    assert "2 of 3 pairs were never gated" in err
+    with pytest.raises(SystemExit):
+        main(["vfaith", "score", "--runs", str(runs[1]), "--resamples", "200", "--json"])
+    (warning,) = json.loads(capsys.readouterr().out)["warnings"]
+    assert "2 of 3 pairs were never gated" in warning
+
+
+def test_families_that_the_tiny_networks_never_learned_are_told(capsys, runs, plain, tmp_path):
+    own = make_bench(tmp_path / "own", 2)
+    write_jsonl(own.folder / "pairs.jsonl", [*own.pairs, make_pair(own.folder, 0, family="clocks")])
+    words = ("--bench", own.folder, *runs)
+    _, _, err = call(capsys, "--model", "embedded:viewer-seeing", *words)
+    assert "1 of 3 pairs are of families that the tiny networks never learned (clocks)" in err
+    _, _, err = call(capsys, "--model", "planted:oracle", *words)
+    assert "never learned" not in err

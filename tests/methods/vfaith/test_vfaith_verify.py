@@ -130,7 +130,7 @@ def worded(number, *, typical=None, place=None, kind="pair"):
     )  # fmt: skip
 
     def picture(name, gold):
-        return Picture(file=f"{name}-{kind}-{number}", sha256="0" * 64, gold=gold)
+        return Picture(file=f"{name}-{kind}-{number}", sha256=name, gold=gold)
 
     return EditPair(
         pair_id=f"{kind}-{number}",

@@ -26,7 +26,7 @@ from typing import Self, overload
 from pydantic import ValidationError
 
 from planish.methods.vfaith.data import EditPair, Picture
-from planish.methods.vfaith.images import check_png
+from planish.methods.vfaith.images import check_png, open_mask
 from planish.methods.vfaith.numbered import Numbered
 from planish.models.image_files import sha256_of
 from planish.models.pictures import read_bytes
@@ -187,6 +187,24 @@ class Bench:
                 self._sizes.popitem(last=False)
         return self._sizes[known]
 
+    def check_cue(self, pair: EditPair, size: tuple[int, int]) -> None:
+        """Mask and box are of the pair's picture.
+
+        Args:
+            size: its width and height.
+
+        Raises:
+            BadInput: they are not, or the mask cannot be used.
+        """
+        open_mask(self.file(pair.cue.mask, pair.cue.mask_sha256), size)
+        _, _, right, bottom = pair.cue.box
+        if right > size[0] or bottom > size[1]:
+            raise BadInput(
+                f"cue.box {list(pair.cue.box)} is not inside the picture of {size[0]} x {size[1]}",
+                where=f"{self.folder / PAIRS}, pair {pair.pair_id}",
+                fix="give left, top, right, bottom of the mask in pixels",
+            )
+
     def file(self, name: str, sha256: str) -> Path:
         """As `path`, for any file of the bench; what was hashed lately is not hashed again."""
         if self.looked_at:
@@ -308,13 +326,18 @@ def _checked_ids(folder: Path, path: Path) -> Iterator[str]:
             ) from None
         if not pair.passed:
             raise BadInput(
-                f"pair {pair.pair_id!r} did not pass its gates ({', '.join(pair.codes)})",
+                f"pair {pair.pair_id!r} did not pass its gates ({', '.join(_failed(pair))})",
                 where=f"{path}:{line}",
                 fix=f"move it to {REJECTED}",
             )
         for name in _files(pair):
             inside(folder, name, line)
         yield pair.pair_id
+
+
+def _failed(pair: EditPair) -> Iterator[str]:
+    """Each failed gate by its code; by its name where it has none."""
+    return (check.code or check.gate for check in pair.checks if not check.passed)
 
 
 def _refuse_twice(path: Path, first: int, later: int) -> None:

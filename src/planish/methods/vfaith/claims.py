@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planish.methods.vfaith.building.counting import Numbers
+from planish.methods.vfaith.cautions import VIEWED
 from planish.methods.vfaith.method import OPTIONS
 from planish.methods.vfaith.scoring.records import Group
 from planish.methods.vfaith.scoring.tables import Results
@@ -28,10 +29,6 @@ PLANTED = (
     "planted:position",
     "planted:random",
 )
-
-VIEWED = ("colours", "counting", "geometry", "maps", "patterns")
-"""Families that the tiny networks learned; the others need letters that 64 pixels a side blur."""
-
 
 _POINTS = 0.05  # from chance that words or looks may give away
 

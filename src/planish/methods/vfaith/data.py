@@ -63,6 +63,9 @@ value of the cue is there, with either picture."""
 Outcome = Literal["correct", "wrong", "unparsed", "error"]
 LETTERS = "ABCDEFGH"
 
+Text = Annotated[str, StringConstraints(pattern=r"")]
+"""Words that can be told and hashed: with any constraint, half a character is refused."""
+
 Asked = Annotated[str, StringConstraints(pattern=r"\S")]  # without a word nothing is asked
 
 
@@ -76,9 +79,9 @@ class Picture(Record):
         scene: what was drawn, with its `family`; None for a photograph.
     """
 
-    file: str
-    sha256: str
-    gold: str
+    file: Text
+    sha256: Text
+    gold: Text
     scene: dict[str, JsonValue] | None = None
 
 
@@ -86,8 +89,8 @@ class Source(Record):
     """Where the raw picture comes from, and under what licence; pairs of one source are one row
     of every interval."""
 
-    id: str
-    licence: str
+    id: Text
+    licence: Text
 
 
 class Cue(Record):
@@ -100,12 +103,19 @@ class Cue(Record):
         box: left, top, right, bottom of the mask in pixels; right and bottom are excluded.
     """
 
-    name: str
-    old: str
-    new: str
-    mask: str
-    mask_sha256: str
+    name: Text
+    old: Text
+    new: Text
+    mask: Text
+    mask_sha256: Text
     box: tuple[int, int, int, int]
+
+    @model_validator(mode="after")
+    def _boxed(self) -> Cue:
+        left, top, right, bottom = self.box
+        if not (0 <= left < right and 0 <= top < bottom):
+            raise ValueError("box is not left, top, right, bottom: it holds no pixel")
+        return self
 
 
 class Perception(Record):
@@ -129,11 +139,11 @@ class Edit(Record):
         native_size: width and height that the editor worked in.
     """
 
-    backend: str
-    version: str
-    instruction: str
+    backend: Text
+    version: Text
+    instruction: Text
     params: dict[str, JsonValue] = Field(default_factory=dict)
-    request: str
+    request: Text
     deterministic: bool
     exact_mask: bool
     native_size: tuple[int, int]
@@ -149,10 +159,10 @@ class Check(Record):
         code: why not, or a flag such as "resampled"; "" where there is nothing to say.
     """
 
-    gate: str
-    value: float | None = None
+    gate: Asked
+    value: Annotated[float, Field(allow_inf_nan=False)] | None = None
     passed: bool = True
-    code: str = ""
+    code: Text = ""
 
 
 class EditPair(Record):
@@ -170,20 +180,20 @@ class EditPair(Record):
         checks: of every gate, in order; a pair that failed one is in no score.
     """
 
-    pair_id: str
+    pair_id: Text
     kind: Kind = "pair"
-    family: str
+    family: Text
     subset: Subset
     source: Source
     question: Asked
-    options: tuple[str, ...] = Field(min_length=2, max_length=len(LETTERS))
+    options: tuple[Asked, ...] = Field(min_length=2, max_length=len(LETTERS))
     shuffle_seed: int
     ask: dict[str, JsonValue] | None = None
     typical: bool | None = None
     raw: Picture
     edited: Picture
     placebo: Picture | None = None
-    placebo_name: str = ""
+    placebo_name: Text = ""
     cue: Cue
     perception: tuple[Perception, ...] = Field((), max_length=64)
     edit: Edit
@@ -191,8 +201,8 @@ class EditPair(Record):
 
     @model_validator(mode="after")
     def _golds(self) -> EditPair:
-        if len(set(self.options)) < len(self.options):
-            raise ValueError("an option is there twice")
+        if len({tuple(option.split()) for option in self.options}) < len(self.options):
+            raise ValueError("an option is there twice, or two of them read alike")
         for name in ("raw", "edited"):
             if getattr(self, name).gold not in self.options:
                 raise ValueError(f"the gold of the {name} picture is not among the options")
@@ -200,7 +210,14 @@ class EditPair(Record):
             raise ValueError("the right answer is the same before and after the edit")
         if self.placebo is not None and self.placebo.gold != self.raw.gold:
             raise ValueError("the placebo changes the right answer")
+        if self.passed and self.edited.sha256 in self._unchanged:
+            raise ValueError("one picture has two right answers: the edit changed nothing")
         return self
+
+    @property
+    def _unchanged(self) -> tuple[str, ...]:
+        """Hashes of the pictures with the raw gold."""
+        return tuple(each.sha256 for each in (self.raw, self.placebo) if each is not None)
 
     @property
     def passed(self) -> bool:

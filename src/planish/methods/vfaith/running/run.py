@@ -20,6 +20,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from planish.methods.vfaith.bench import Bench, read_bench
+from planish.methods.vfaith.cautions import cautions
 from planish.methods.vfaith.config import Asking
 from planish.methods.vfaith.data import ARMS, Arm
 from planish.methods.vfaith.numbered import Numbered, digest_of
@@ -167,6 +168,8 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
         )
     calls = Calls(chosen(bench.pairs, plan.limit), plan.arms)
     names = Numbered(_checked(bench, calls, screen))
+    for line in cautions(calls.pairs, [plan.model]):
+        screen.warn(line)
     bench = bench.trusted()
     model = load_model(plan.model, bench)
     check_not_verifier(bench, plan.model, model.revision)
@@ -196,11 +199,15 @@ def _checked(bench: Bench, calls: Calls, screen: Screen) -> Iterator[str]:
         BadInput: one cannot be used, or there is no call at all.
     """
     asked: set[Arm] = set()
+    last = ""
     for call in calls:
         prompt(*call)
         picture = picture_of(call.pair, call.arm)
         if picture is not None:
-            bench.size(picture)
+            size = bench.size(picture)
+            if call.pair.pair_id != last:
+                last = call.pair.pair_id
+                bench.check_cue(call.pair, size)
         asked.add(call.arm)
         yield call.name
     for arm in calls.arms:

@@ -20,6 +20,7 @@ from cyclopts.validators import Number
 from pydantic import BaseModel, ConfigDict
 
 from planish.methods.vfaith.bench import Bench
+from planish.methods.vfaith.cautions import cautions
 from planish.methods.vfaith.config import Config
 from planish.methods.vfaith.data import Arm
 from planish.methods.vfaith.scoring.metrics import compare_models, score_model
@@ -155,7 +156,8 @@ def results_of(
     own = {sheet.label: num_pairs(sheet) for sheet in sheets}
     common = np.logical_and.reduce([sheet.asked for sheet in sheets])
     raters, why = raters_of(bench)
-    warnings = [*_of_bench(bench), *why, *warnings]
+    warned = cautions(bench.pairs, [sheet.model for sheet in sheets])
+    warnings = [*_of_bench(bench), *warned, *why, *warnings]
     if any((sheet.asked != common).any() for sheet in sheets):
         if not common.any():
             raise BadInput("no pair was asked of all these models", fix="score them one by one")

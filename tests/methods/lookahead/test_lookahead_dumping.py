@@ -242,6 +242,19 @@ def test_another_dump_is_not_gone_on_with(
     assert len(Dump(tmp_path).documents) == 1
 
 
+def test_a_dump_of_less_known_weights_goes_on_and_vouches_for_no_more(tmp_path: Path) -> None:
+    older, newer = {"weights": "abc"}, {"weights": "abc", "states": "def"}
+    for made, gone_on in ((older, newer), (newer, newer)):
+        folder = tmp_path / str(len(made))
+        with Writer(folder, _header(backbone=made)) as writer:
+            writer.add(_shard("a"))
+        with Writer(folder, _header(backbone=gone_on)) as writer:
+            writer.add(_shard("b"))
+        assert Dump(folder).header.backbone == made
+    with pytest.raises(BadInput, match="another backbone"):
+        Writer(tmp_path / "2", _header(backbone=newer | {"states": "other"}))
+
+
 def test_two_writers_do_not_share_a_folder(tmp_path: Path) -> None:
     with Writer(tmp_path, _header()), pytest.raises(BadInput, match="in use"):
         Writer(tmp_path, _header())

@@ -449,6 +449,11 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
     refused("d3 is also among the documents of the report", report=(held,))
     refused("of the split report", dump=(held,))
     refused("differs from .* in backbone", dump=(dump, other))
+    more = [
+        _dump(tmp_path / name, range(5, 7), backbone={"weights": "abc", "states": name})
+        for name in ("one", "two")
+    ]
+    refused("two.* differs from .*one in backbone", dump=(dump, *more))
     refused("l9 was not dumped", layers=("l9",))
     refused("no token of training could be labelled", config=Training(recent_tokens=10_000))
     asked = _DIALS.model_copy(update={"rule": "needs"})

@@ -247,7 +247,47 @@ def test_fingerprint_tells_models_apart() -> None:
     ]
     assert len({str(found) for found in prints}) == len(prints)
     assert prints[0]["weights"] != prints[1]["weights"]
-    assert {key for key in prints[0] if prints[0][key] != prints[1][key]} == {"weights"}
+    assert {key for key in prints[0] if prints[0][key] != prints[1][key]} == {"weights", "states"}
+
+
+def changed(model: Any, *parts: str) -> set[str]:
+    """What a fingerprint tells apart once weights whose names hold one of these are larger."""
+    before = Backbone.of(model).fingerprint()
+    found = [
+        weight
+        for name, weight in model.named_parameters()
+        if any(part in f".{name}" for part in parts)
+    ]
+    assert found
+    with torch.no_grad():
+        for weight in found:
+            weight.mul_(1.3)
+    after = Backbone.of(model).fingerprint()
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize("part", [".embed_tokens.", ".input_layernorm.", ".2.mlp."])
+@pytest.mark.parametrize("name", ["qwen3", "gemma3", "gpt-oss", "phi3"])
+def test_a_fingerprint_sees_all_that_makes_the_hidden_states(name: str, part: str) -> None:
+    assert changed(backbones.build(name), part) == {"states"}
+
+
+def test_a_fingerprint_sees_attention_that_has_no_long_memory() -> None:
+    assert changed(backbones.build("gemma3"), ".2.self_attn.") == {"states"}
+    assert changed(backbones.build("gemma3"), ".3.self_attn.") == {"states", "weights"}
+
+
+def test_a_fingerprint_is_blind_to_what_no_indexer_sees() -> None:
+    assert changed(backbones.build("qwen3"), ".lm_head.", ".model.norm.") == set()
+    model = backbones.build("gemma2", layer_types=["full_attention", "sliding_attention"] * 2)
+    assert changed(model, ".3.mlp.", ".3.self_attn.") == set()
+
+
+def test_a_fingerprint_outlives_a_longer_vocabulary() -> None:
+    model = backbones.build("qwen3", vocab_size=1500)
+    before = Backbone.of(model).fingerprint()
+    model.resize_token_embeddings(1507)
+    assert Backbone.of(model).fingerprint() == before
 
 
 def test_weights_on_no_device_have_no_fingerprint() -> None:

@@ -423,7 +423,13 @@ def test_nothing_and_unknown_modes_cannot_be_joined() -> None:
         _indexer().ensemble({})
 
 
-BACKBONE = {"architecture": "llama", "hidden_size": HIDDEN, "memory_layers": [1, 3], "weights": "a"}
+BACKBONE = {
+    "architecture": "llama",
+    "hidden_size": HIDDEN,
+    "memory_layers": [1, 3],
+    "weights": "a",
+    "states": "c",
+}
 
 
 @pytest.mark.parametrize(
@@ -432,6 +438,7 @@ BACKBONE = {"architecture": "llama", "hidden_size": HIDDEN, "memory_layers": [1,
         ({"architecture": "qwen3"}, 16, r"\(architecture is qwen3, not llama\)"),
         ({"hidden_size": 13}, 16, r"\(hidden_size is 13, not 12\)"),
         ({"weights": "b"}, 16, r"another backbone \(weights differ\)"),
+        ({"states": "b"}, 16, r"another backbone \(weights differ\)"),
         ({"memory_layers": [1]}, 16, r"memory_layers is \[1\], not \[1, 3\]"),
         ({}, 8, "trained on chunks of 16 tokens, not 8"),
     ],
@@ -444,6 +451,13 @@ def test_another_backbone_or_chunk_size_is_refused(
     indexer.check(BACKBONE, 16)
     with pytest.raises(BadInput, match=message):
         indexer.check({**BACKBONE, **change}, chunk_tokens)
+
+
+def test_an_indexer_that_knows_of_attention_weights_alone_is_held_to_these() -> None:
+    older = {name: value for name, value in BACKBONE.items() if name != "states"}
+    _indexer(backbone=older).check(BACKBONE, 16)
+    with pytest.raises(BadInput, match="weights differ"):
+        _indexer(backbone=older).check({**BACKBONE, "weights": "b"}, 16)
 
 
 def test_what_it_is_counts_before_what_it_claims_to_be_made_for() -> None:

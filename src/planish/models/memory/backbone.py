@@ -35,6 +35,7 @@ __all__ = ["Backbone", "entering"]
 # What attention functions get; of anything else we cannot know what it does to the weights.
 _KNOWN_OPTIONS = {"scaling", "softcap", "s_aux", "dropout", "sliding_window", "is_causal"}
 _SAMPLED = 256
+_EMBEDDED = 1024
 _FIX = "use a model with ordinary full-attention layers, such as Llama, Qwen3, Gemma or GPT-OSS"
 
 
@@ -169,11 +170,14 @@ class Backbone:
             yield hidden
 
     def fingerprint(self) -> dict[str, Any]:
-        """What an indexer must agree with: architecture, sizes, layers and a hash of weights.
+        """What an indexer must agree with: architecture, sizes, layers and hashes of weights.
 
-        The hash is over samples of the memory layers' attention weights, rounded to bfloat16:
-        the same weights saved in float32 and in bfloat16 have the same one. Float16 and
-        quantised copies have their own.
+        Hashes are over samples of weights, rounded to bfloat16: the same weights saved in float32
+        and in bfloat16 have the same ones. Float16 and quantised copies have their own. "weights"
+        is of the memory layers' attention; "states" is of all that makes the hidden states there:
+        embeddings, norms, attention and MLPs up to the last memory layer. Indexers and dumps from
+        before it hold the first alone. What comes behind, the last norm and the head, may differ:
+        an indexer never sees it.
 
         Raises:
             BadInput: weights are not in memory, so that they cannot be compared.
@@ -186,7 +190,8 @@ class Backbone:
             "num_heads": self.num_heads,
             "num_kv_heads": self.num_kv_heads,
             "head_dim": self.head_dim,
-            "weights": self._hash(),
+            "weights": self._hash(self._attending()),
+            "states": self._hash(self._below()),
         }
 
     # -- how it was found ---------------------------------------------------------------------
@@ -238,22 +243,36 @@ class Backbone:
     def _refusal(self, what: str) -> BadInput:
         return BadInput(what, where=type(self.model).__name__, fix=_FIX)
 
-    @torch.no_grad()
-    def _hash(self) -> str:
-        digest = hashlib.sha256()
+    def _attending(self) -> Iterator[tuple[str, Tensor]]:
+        """Weights of the memory layers' attention; the names are those of indexers that ship."""
         for layer in self.memory_layers:
             for name, weight in sorted(self.attention(layer).named_parameters()):
-                if weight.is_meta:
-                    raise BadInput(
-                        f"weight {name!r} of layer {layer} is not in memory",
-                        where=type(self.model).__name__,
-                        fix="load the model without offloading to disk",
-                    )
-                flat = weight.detach().reshape(-1)
-                sample = flat[:: max(1, flat.numel() // _SAMPLED)]
-                rounded = sample.to(torch.bfloat16).cpu().contiguous().view(torch.int16)
-                digest.update(f"{layer}.{name}{tuple(weight.shape)}".encode())
-                digest.update(rounded.numpy().tobytes())
+                yield f"{layer}.{name}{tuple(weight.shape)}", weight
+
+    def _below(self) -> Iterator[tuple[str, Tensor]]:
+        """Weights that hidden states of memory layers depend on."""
+        for name, weight in sorted(self.decoder.get_input_embeddings().named_parameters()):
+            # A vocabulary that was made longer is the same one: only its first rows are looked at.
+            yield f"embeddings.{name}{tuple(weight.shape[1:])}", weight[:_EMBEDDED]
+        for layer in range(self.memory_layers[-1] + 1):
+            for name, weight in sorted(self.decoder.layers[layer].named_parameters()):
+                yield f"{layer}.{name}{tuple(weight.shape)}", weight
+
+    @torch.no_grad()
+    def _hash(self, named: Iterable[tuple[str, Tensor]]) -> str:
+        digest = hashlib.sha256()
+        for name, weight in named:
+            if weight.is_meta:
+                raise BadInput(
+                    f"weight {name} is not in memory",
+                    where=type(self.model).__name__,
+                    fix="load the model without offloading to disk",
+                )
+            flat = weight.detach().reshape(-1)
+            sample = flat[:: max(1, flat.numel() // _SAMPLED)]
+            rounded = sample.to(torch.bfloat16).cpu().contiguous().view(torch.int16)
+            digest.update(name.encode())
+            digest.update(rounded.numpy().tobytes())
         return digest.hexdigest()[:16]
 
 

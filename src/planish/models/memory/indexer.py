@@ -199,8 +199,9 @@ class MemoryIndexer(nn.Module):
         known = {**self.config.backbone, "hidden_size": self.config.hidden_size}
         for name, mine in known.items():
             if name in backbone and backbone[name] != mine:
-                what = "weights differ" if name == "weights" else f"{name} is {backbone[name]}"
-                mine = "" if name == "weights" else f", not {mine}"
+                hashed = name in ("weights", "states")
+                what = "weights differ" if hashed else f"{name} is {backbone[name]}"
+                mine = "" if hashed else f", not {mine}"
                 raise BadInput(
                     f"the indexer was made for another backbone ({what}{mine})",
                     where="indexer",

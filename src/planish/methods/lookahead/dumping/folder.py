@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import ValidationError
 
 from planish.methods.lookahead.data import DUMP, RECORDS, DumpRecord, Header, file_name, layer_name
+from planish.methods.lookahead.dumping.heading import check_same, read_header
 from planish.methods.lookahead.dumping.healing import healed, is_whole
 from planish.records import BadInput, write_text
 from planish.runs.folder import lock
@@ -33,14 +34,21 @@ if TYPE_CHECKING:
 
     from planish.methods.lookahead.labels import Sampled
 
-__all__ = ["DOCUMENTS", "PROJECTIONS", "Document", "Dump", "Shard", "Writer", "read_documents"]
+__all__ = [
+    "DOCUMENTS",
+    "PROJECTIONS",
+    "Document",
+    "Dump",
+    "Shard",
+    "Writer",
+    "read_documents",
+    "read_header",
+]
 
 PROJECTIONS = "projections.safetensors"
 DOCUMENTS = "documents"
 _SHARD = re.compile(r"-[0-9a-f]{1,12}\.safetensors$|^\..+\.safetensors\.tmp$")
 # As `data.file_name` and `_write_bytes` name them.
-# Fields of a header that may differ when a dump goes on: they change nothing that is in it.
-_FREE = frozenset({"model", "max_bytes"})
 
 
 @dataclass(frozen=True)
@@ -188,7 +196,10 @@ class Writer:
         documents, end = read_documents(self.folder)
         projections = self.folder / PROJECTIONS
         if documents:
-            _check_same(read_header(self.folder), self.header, self.folder)
+            before = read_header(self.folder)
+            check_same(before, self.header, self.folder)
+            # What is there is vouched for as far as it was then, and no further.
+            self.header = self.header.model_copy(update={"backbone": before.backbone})
         if not documents or not is_whole(projections):  # they may be another backbone's
             projections.unlink(missing_ok=True)
         write_text(self.folder / DUMP, self.header.model_dump_json(indent=2) + "\n")
@@ -303,39 +314,6 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def read_header(folder: Path) -> Header:
-    """What `dump.json` says.
-
-    Raises:
-        BadInput: there is none, or it is no header.
-    """
-    path = folder / DUMP
-    try:
-        return Header.model_validate_json(path.read_bytes())
-    except OSError:
-        raise BadInput(
-            f"no {DUMP} in this folder", where=str(folder), fix="make one: planish lookahead dump"
-        ) from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise BadInput(
-            f"is not a dump of this version ({first['msg']})", where=str(path), fix="dump anew"
-        ) from None
-
-
-def _check_same(before: Header, header: Header, folder: Path) -> None:
-    one, other = before.model_dump(), header.model_dump()
-    for name in sorted(one.keys() - _FREE):
-        if one[name] != other[name]:
-            told = "another backbone" if name == "backbone" else f"{name} = {one[name]}"
-            this = "" if name == "backbone" else f", this is {other[name]}"
-            raise BadInput(
-                f"the dump there is of {told}{this}",
-                where=str(folder),
-                fix="use the same settings or another folder",
-            )
 
 
 def read_documents(folder: Path) -> tuple[tuple[Document, ...], int]:

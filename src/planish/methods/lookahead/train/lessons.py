@@ -9,8 +9,10 @@ The backbone is never loaded.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from torch import Tensor
 from planish.methods.lookahead.config import RANKING, Training
 from planish.methods.lookahead.data import Header
 from planish.methods.lookahead.dumping.folder import Document, Dump
+from planish.methods.lookahead.dumping.heading import same_backbone
 from planish.methods.lookahead.train.bank import (
     Bank,
     Labelled,
@@ -108,17 +111,19 @@ def prepare(dumps: Sequence[Dump], dials: Training, backbone: Any = None) -> Les
 
 def _check_same(dumps: Sequence[Dump], backbone: Any) -> None:
     first = dumps[0].header
-    if backbone is not None and backbone != first.backbone:
+    if backbone is not None and not same_backbone(backbone, first.backbone):
         raise BadInput(
             "the dump is of another backbone than the model",
             where=str(dumps[0].folder),
             fix="dump this model, or name the one that was dumped",
         )
-    for dump in dumps[1:]:
+    # Every two of them: of an older dump less is known, and it may agree with two that do not.
+    for one, dump in combinations(dumps, 2):
         for name in _SAME:
-            if getattr(dump.header, name) != getattr(first, name):
+            same = same_backbone if name == "backbone" else operator.eq
+            if not same(getattr(dump.header, name), getattr(one.header, name)):
                 raise BadInput(
-                    f"differs from {dumps[0].folder} in {name}",
+                    f"differs from {one.folder} in {name}",
                     where=str(dump.folder),
                     fix="train on dumps of one backbone with the same settings",
                 )

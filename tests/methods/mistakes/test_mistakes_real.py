@@ -59,9 +59,8 @@ def test_silence_is_a_miss_where_that_is_asked_and_left_out_elsewhere(bench, mon
     a, b = ["CE", "CE", "IOM", "none"], ["CE", "CE", "MLA", "none"]
     readings = bench.Readings(a, b, [{"CE", "GC"}, {"CE"}, {"IOM", "MLA"}, {"none"}])
     assert readings.agreed == [0, 1]
-    told = dict(
-        zip(bench._ROWS, bench.agreement(["CE", "none", "MLA", "GC"], readings, list("wxyz")), strict=True)
-    )
+    found = bench.agreement(["CE", "none", "MLA", "GC"], readings, list("wxyz"))
+    told = dict(zip(bench._ROWS, found, strict=True))
     assert told["rules with what both readers say"].endswith("n = 1")
     assert told["silence counted as a miss"].startswith("0.500")
     assert told["rules with reader b, there"].startswith("0.667")

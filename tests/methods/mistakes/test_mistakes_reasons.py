@@ -393,6 +393,7 @@ def test_the_stage_finds_the_reason_and_a_resume_asks_nothing(
     assert summary["by_reason"]["EC"] == 1
     assert (summary["tasks"], summary["explained"], summary["none"]) == (1, 1, 0)
     assert summary["coverage"] == 1.0
+    assert summary["sandbox_level"] in ("bwrap", "unshare")
     folder = Path(summary["run"])
     asked = len(model.asked)  # type: ignore[attr-defined]
     page = (folder / "report.html").read_text()
@@ -403,6 +404,8 @@ def test_the_stage_finds_the_reason_and_a_resume_asks_nothing(
     arms = [row.read(Intervention) for row in read_rows(folder, "intervention")]
     samples = [row.read(Sample) for row in read_rows(folder, "sample")]
     assert len(samples) == len(arms) * N == asked
+    assert {each.sandbox_level for each in samples} == {summary["sandbox_level"]}
+    assert f">{summary['sandbox_level']}<" in page
     for arm in arms:
         own = [each for each in samples if (each.reason, each.arm) == (arm.reason, arm.arm)]
         scores = [each.score if each.held_out is None else each.held_out for each in own]

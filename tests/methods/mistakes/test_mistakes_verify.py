@@ -11,11 +11,13 @@ from planish.methods.mistakes.loading import load_tasks
 from planish.methods.mistakes.running import executing
 from planish.methods.mistakes.running import verify as stage
 from planish.methods.mistakes.running.reading import named, read_failures
+from planish.methods.mistakes.showing.reasons import Findings, show
 from planish.methods.mistakes.showing.verified import Verified
 from planish.records import BadInput, read_jsonl, write_jsonl
 from planish.runs import Run, read_rows
+from planish.runs.console import Screen
 from planish.runs.presets import digest
-from planish.tasks.sandbox import ExecResult, Limits
+from planish.tasks.sandbox import ExecResult, Limits, Sandbox
 from planish.tasks.sandbox.contract import CallResult
 from support import programs
 from support.typed import Typed
@@ -159,6 +161,23 @@ def test_what_no_machine_holds_is_refused(capsys, tmp_path, stage_name, option, 
     line = Typed("mistakes", stage_name).refused(capsys, tmp_path, option, most + 1)
     assert f"{option}: " in line
     assert f"less than or equal to {most}" in line
+
+
+def test_code_that_was_run_without_walls_is_told_by_every_stage(capsys, tmp_path, monkeypatch):
+    files = programs.write(tmp_path, "middle")
+    monkeypatch.setattr(
+        "planish.tasks.sandbox.Sandbox", lambda **_: Sandbox(accept="fork", level="fork", workers=1)
+    )
+    words = ("--accept-level", "fork")
+    code, out, err = call(capsys, tmp_path, *given(files), *words)
+    assert (code, "sandbox fork: no walls" in out) == (0, True), err
+    quick = ("--inputs", 5, "--mutants", 5)
+    code, out, err = Typed("mistakes", "diagnose").call(capsys, tmp_path, "last", *quick, *words)
+    assert (code, "sandbox fork: no walls" in out) == (0, True), err
+    show(Screen(), Findings((), (), (), level="fork"))
+    assert "sandbox fork: no walls" in capsys.readouterr().out
+    show(Screen(), Findings((), (), (), level="unshare"))
+    assert "sandbox" not in capsys.readouterr().out
 
 
 def test_bad_input_is_one_line_with_file_and_line(capsys, tmp_path, one_box):

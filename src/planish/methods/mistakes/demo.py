@@ -147,6 +147,7 @@ def demo(*, screen: Screen, seed: int = 0, root: Path = Path("runs")) -> Shown:
             tasks=tuple(each.task_id for each in outcomes),
             reports=sum((each.reports for each in outcomes), ()),
             interventions=sum((each.interventions for each in outcomes), ()),
+            level=box.level,
         )
         explained = tuple(
             Explained(each.task_id, planted.get(each.task_id), findings.holds(each.task_id))

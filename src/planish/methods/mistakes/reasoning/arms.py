@@ -22,7 +22,7 @@ from planish.methods.mistakes.reasoning.failures import Call
 from planish.methods.mistakes.reasoning.planning import ArmPlan, TaskPlan
 from planish.models.base import LanguageModel, Watcher
 from planish.records import Completion, Record, Sampling
-from planish.tasks.sandbox.contract import ExecResult, Job
+from planish.tasks.sandbox.contract import ExecResult, Job, Level
 
 __all__ = ["Outcome", "Sample", "intervene", "sampling_of"]
 
@@ -34,7 +34,7 @@ class Sample(Record):
         sample: its number; seed: of this draw, the same in every arm.
         status: of the tests, or "no_reply"; score: None where nothing can be said.
         held_out: score on inputs that neither prompt nor edit shows; None where it is not asked.
-        code: as it was run.
+        code: as it was run; sandbox_level: in which; None where there was nothing to run.
     """
 
     task_id: str
@@ -46,6 +46,7 @@ class Sample(Record):
     score: float | None
     held_out: float | None = None
     code: str = ""
+    sandbox_level: Level | None = None
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,12 @@ class _Scorer:
             several = plan.task.task_id in self.several
             passed = several and result.score == 1.0
             held[reason] = 1.0 if passed else _on_held_out(made, plan.calls[reason], plan.task)
-        told = {"status": result.status, "score": result.score, "code": code}
+        told = {
+            "status": result.status,
+            "score": result.score,
+            "code": code,
+            "sandbox_level": result.sandbox_level,
+        }
         if arm.reason is not None and held:
             told["held_out"] = held[arm.reason]
         return Sample.model_validate({**known, **told}), held

@@ -15,7 +15,7 @@ leaking edits included, and for each reason its effect.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,7 +25,7 @@ from cyclopts import Parameter
 from planish.methods.mistakes.config import Intervening, Sandboxing
 from planish.methods.mistakes.data import REASONS, CodeTask, Intervention, Reason, ReasonReport
 from planish.methods.mistakes.jobs import References
-from planish.methods.mistakes.reasoning.arms import Outcome, intervene
+from planish.methods.mistakes.reasoning.arms import Outcome, Sample, intervene
 from planish.methods.mistakes.reasoning.edits import Editor, RuleEditor
 from planish.methods.mistakes.reasoning.failures import look
 from planish.methods.mistakes.reasoning.planning import make_plans
@@ -45,6 +45,7 @@ from planish.runs.lines import telling_full
 from planish.runs.options import RUNS, Count, Json
 from planish.runs.presets import Preset, regiven, resolve
 from planish.runs.store import find
+from planish.tasks.sandbox.contract import LEVELS, Level
 
 if TYPE_CHECKING:
     from planish.tasks.sandbox import Sandbox
@@ -339,7 +340,15 @@ def _findings(made: Run, tasks: Sequence[str]) -> Findings:
         tasks=tuple(tasks),
         reports=tuple(each for each in reports.values() if each.task_id in wanted),
         interventions=tuple(each for each in arms.values() if each.task_id in wanted),
+        level=_weakest(made, wanted),
     )
+
+
+def _weakest(made: Run, tasks: Collection[str]) -> Level | None:
+    """The weakest sandbox that a sample of these tasks had."""
+    samples = (row.read(Sample) for row in read_rows(made.path, SAMPLE))
+    found = {sample.sandbox_level for sample in samples if sample.task_id in tasks}
+    return max((level for level in LEVELS if level in found), key=LEVELS.index, default=None)
 
 
 def _notes(stage: _Stage, findings: Findings) -> Iterator[str]:

@@ -28,7 +28,7 @@ from planish.methods.mistakes.data import (
     Repair,
     Search,
 )
-from planish.methods.mistakes.showing.verified import MEANINGS
+from planish.methods.mistakes.showing.verified import MEANINGS, say_walls
 from planish.methods.mistakes.showing.visible import visible
 from planish.stats import Estimate, ratio
 from planish.tasks.sandbox.contract import LEVELS, STATUSES, Level
@@ -180,6 +180,7 @@ def show(screen: Screen, findings: Findings) -> None:
     )
     for why, count in findings.abstentions:
         screen.say(f"abstained on {count}: {visible(why)}")
+    say_walls(screen, findings.level)
 
 
 # ---- the overview ----------------------------------------------------------------------------

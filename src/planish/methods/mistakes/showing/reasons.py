@@ -18,7 +18,9 @@ from planish.methods.mistakes.data import (
     Reason,
     ReasonReport,
 )
+from planish.methods.mistakes.showing.verified import say_walls
 from planish.stats import Estimate
+from planish.tasks.sandbox.contract import Level
 
 if TYPE_CHECKING:
     from planish.runs import Run
@@ -32,11 +34,16 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Findings:
-    """All reports and arms of these tasks."""
+    """All reports and arms of these tasks.
+
+    Args:
+        level: the weakest sandbox that a program had; None where nothing was run.
+    """
 
     tasks: tuple[str, ...]
     reports: tuple[ReasonReport, ...]
     interventions: tuple[Intervention, ...]
+    level: Level | None = None
 
     def holds(self, task_id: str) -> tuple[Reason, ...]:
         """The reasons that hold for a task; () is "none"."""
@@ -77,6 +84,7 @@ class Findings:
             "leaks": len(self.leaks),
             "drawn": self.drawn,
             "coverage": self.scored / self.drawn if self.drawn else None,
+            "sandbox_level": self.level,
         }
 
     def measured(self, task_id: str) -> bool:
@@ -116,6 +124,7 @@ def show(screen: Screen, findings: Findings) -> None:
         effects = "; ".join(f"{each.reason} {effect_of(each)}" for each in held)
         rows.append((task, verdict(findings, task), effects))
     screen.table(("task", "reasons", "pass rate, edit less placebo"), rows, text=True)
+    say_walls(screen, findings.level)
 
 
 def write_report(
@@ -146,6 +155,7 @@ def write_report(
             "explained": numbers["explained"],
             "none": numbers["none"],
             "coverage": numbers["coverage"],
+            "sandbox": numbers["sandbox_level"],
         }
     )
     page.table(("reason", "name", "tried on", "holds for"), findings.rows(), align="llrr")

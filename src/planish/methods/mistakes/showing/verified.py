@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from planish.runs.console import Screen
     from planish.runs.report import Report
 
-__all__ = ["Verified", "add_failures", "write_report"]
+__all__ = ["Verified", "add_failures", "say_walls", "write_report"]
 
 LISTED = 200
 """Disagreements that a summary lists; records.jsonl holds every run."""
@@ -151,6 +151,13 @@ class Verified:
             screen.say(f"and {len(self.disagreements) - 10} more disagree")
         if rate is not None:
             screen.say(f"{self.programs} programs in {self.seconds:.1f} s, {rate:.1f} a second")
+        say_walls(screen, self.level)
+
+
+def say_walls(screen: Screen, level: str | None) -> None:
+    """Tells that code was run without walls, where it was; `--json` names every level."""
+    if level == "fork":
+        screen.say("sandbox fork: no walls, only limits; for code that you trust")
 
 
 def title(verified: Verified) -> str:

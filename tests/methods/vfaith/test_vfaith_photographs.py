@@ -17,7 +17,7 @@ from planish.methods.vfaith.bench import read_bench
 from planish.methods.vfaith.building import filling
 from planish.methods.vfaith.building.build import build_bench, make_plan
 from planish.methods.vfaith.building.filling import fill
-from planish.methods.vfaith.building.photographs import read_photographs
+from planish.methods.vfaith.building.photographs import Photograph, perceived_in, read_photographs
 from planish.methods.vfaith.building.proposing import cues_in, propose, proposed_path
 from planish.methods.vfaith.building.writing import Site
 from planish.methods.vfaith.editing.contract import EditFailed, EditRequest, EditResult, request_key
@@ -227,6 +227,8 @@ def test_a_turned_picture_is_upright_and_says_so(tmp_path: Path) -> None:
         ({"gold_edited": "red"}, "gold_raw and gold_edited are the same"),
         ({"gold_edited": "pink"}, "gold_edited 'pink' is not among the options"),
         ({"options": ["red", "Red", "blue"]}, "an option is there twice"),
+        ({"options": ["red", "Red.", "blue"]}, "more than one option is true: 'red'"),
+        ({"options": ["3", "3.0", "red", "blue"]}, "more than one option is true: '3'"),
         ({"old": "Blue"}, "old and new are the same"),
         ({"mask": "mask.png"}, "give mask or box"),
         ({"box": None}, "give mask or box"),
@@ -393,3 +395,48 @@ def test_a_model_that_says_nothing_of_use(tmp_path: Path) -> None:
 )
 def test_cues_are_found_in_talk(text: str, number: int) -> None:
     assert len(cues_in(text)) == number
+
+
+def photograph(**changes: Any) -> Photograph:
+    return Photograph.model_validate({**LINE, **changes})
+
+
+def test_every_second_photograph_is_asked_about_the_old_value() -> None:
+    found = [perceived_in(photograph(), number) for number in range(64)]
+    golds = [(asked.gold_raw, asked.gold_edited) for (asked,) in found]
+    assert golds.count(("yes", "no")) == golds.count(("no", "yes")) == 32
+    assert {asked.text for (asked,) in found} == {"Is the helmet blue?", "Is the helmet red?"}
+    assert all(("red" in asked.text) == (asked.gold_raw == "yes") for (asked,) in found)
+    for place in range(4):  # of the right answer: its letter tells nothing
+        assert golds[place::4].count(("yes", "no")) == 8
+
+
+def test_questions_about_the_old_value_may_be_listed_and_none_is_made_up() -> None:
+    listed = photograph(perception_old=["Does the helmet look red?"])
+    assert [perceived_in(listed, number)[0].text for number in (0, 1)] == [
+        "Is the helmet blue?", "Does the helmet look red?",
+    ]  # fmt: skip
+    alone = photograph(perception=[], perception_old=["Is it red?"])
+    assert [perceived_in(alone, number)[0].gold_raw for number in (0, 1)] == ["yes", "yes"]
+    for text in ("Is it like the sky?", "Is the helmet blue, or is it red?", "Blue or bluer blue?"):
+        (asked,) = perceived_in(photograph(perception=[text]), 1)
+        assert (asked.text, asked.gold_raw) == (text, "no")
+    assert perceived_in(photograph(perception=[]), 1) == ()
+
+
+def test_a_list_without_placebos_says_what_will_be_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = {**LINE, "id": "b", "placebo": "placebo.png", "placebo_box": list(FAR)}
+    runs = ["--runs", str(tmp_path / "runs")]
+    for lines, told in (
+        ([LINE], "no photograph has a placebo: there will be no Delta_net"),
+        ([LINE, other], "1 of 2 photographs have no placebo: Delta_net will be over the others"),
+        ([other], ""),
+    ):
+        path = listed(tmp_path, *lines)
+        out = tmp_path / f"b{len(told)}"
+        assert main(["vfaith", "build", "--photos", str(path), "--out", str(out), *runs]) == 0
+        err = " ".join(capsys.readouterr().err.split())
+        assert told in err
+        assert told or "placebo" not in err

@@ -249,7 +249,7 @@ def _filled(
 ) -> tuple[Numbers, Filled]:
     from planish.methods.vfaith.building.counting import count
 
-    for note in site.notes:
+    for note in (*site.notes, *_without_placebo(entries)):
         screen.warn(note)
     witnesses = Witnesses(site.folder, models, screen) if models else None
     filled = fill(site, editor, screen, entries=entries, workers=workers, witnesses=witnesses)
@@ -260,6 +260,21 @@ def _filled(
     if site.count():
         site.complete(numbers.as_json() | {"unfilled": filled.empty})
     return numbers, filled
+
+
+def _without_placebo(entries: Sequence[Entry]) -> Iterator[str]:
+    """What photographs without a placebo will not tell, before the first edit is paid for."""
+    bare = sum(entry.photo.placebo_box is None for entry in entries)
+    if bare == len(entries) > 0:
+        yield (
+            "no photograph has a placebo: there will be no Delta_net, and a drop may be no more "
+            "than a harder picture (placebo_box with placebo_instruction or placebo)"
+        )
+    elif bare:
+        yield (
+            f"{bare} of {len(entries)} photographs have no placebo: Delta_net will be over the "
+            "others"
+        )
 
 
 @contextlib.contextmanager

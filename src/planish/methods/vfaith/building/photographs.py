@@ -8,14 +8,17 @@
 In place of `mask` there may be a `box`, [left, top, right, bottom] in pixels of the upright
 picture. `edited` names a picture that somebody edited already; then no editor is asked. Further
 fields: `placebo_box` with `placebo_instruction` or a `placebo` picture; `perception`, yes-or-no
-questions about the new value; `subset`. Pictures lie in the folder of the list or below it. What a
-model proposed has `"confirmed": false` until a person has looked at it, and is refused until then.
+questions about the new value, and `perception_old`, about the old one; `subset`. Pictures lie in
+the folder of the list or below it. What a model proposed has `"confirmed": false` until a person
+has looked at it, and is refused until then.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +45,7 @@ from planish.methods.vfaith.editing.contract import EditResult
 from planish.methods.vfaith.images import Loaded, open_image, open_mask
 from planish.methods.vfaith.method import ordered
 from planish.methods.vfaith.verifying.gates import Bools
+from planish.methods.vfaith.verifying.scene_gates import is_same
 from planish.methods.vfaith.verifying.witnesses import Case
 from planish.models.pictures import read_bytes
 from planish.records import BadInput, explain, read_jsonl
@@ -53,6 +57,7 @@ __all__ = [
     "Photograph",
     "case_of",
     "cue_case",
+    "perceived_in",
     "photo_pair",
     "read_photographs",
 ]
@@ -72,6 +77,8 @@ class Photograph(BaseModel):
     Args:
         image, mask, edited, placebo: files, relative to the list's folder.
         box, placebo_box: left, top, right, bottom in pixels; right and bottom are excluded.
+        perception: yes-or-no questions about the new value, no before the edit and yes after it;
+            perception_old: about the old one. See `perceived_in`.
         confirmed: a person has looked at the cue and its answers.
     """
 
@@ -96,12 +103,16 @@ class Photograph(BaseModel):
     subset: Subset = "RWS"
     edited: Words | None = None
     perception: tuple[Words, ...] = ()
+    perception_old: tuple[Words, ...] = ()
     confirmed: bool = True
 
     @model_validator(mode="after")
     def _sound(self) -> Photograph:
         if len({option.casefold() for option in self.options}) < len(self.options):
             raise ValueError("an option is there twice")
+        for one, two in combinations(self.options, 2):
+            if is_same(one, two):
+                raise ValueError(f"more than one option is true: {one!r} says the same as {two!r}")
         for name in ("gold_raw", "gold_edited"):
             if getattr(self, name) not in self.options:
                 raise ValueError(f"{name} {getattr(self, name)!r} is not among the options")
@@ -324,14 +335,41 @@ def photo_pair(desk: Desk, entry: Entry, before: Check | None = None) -> EditPai
         placebo=None if beside is None else desk.keep(beside.pixels, photo.gold_raw),
         placebo_name=photo.placebo_instruction or "",
         cue=desk.keep_cue(photo.cue, photo.old, photo.new, mask),
-        perception=tuple(
-            Perception(text=text, gold_raw="no", gold_edited="yes") for text in photo.perception
-        ),
+        perception=perceived_in(photo, entry.number),
         edit=edit_record(
             edited.result, photo.instruction, {} if photo.edited else {"seed": seeds[0]}
         ),
         checks=checks,
     )
+
+
+def perceived_in(photo: Photograph, number: int) -> tuple[Perception, ...]:
+    """Whether a viewer sees the cue: about its new value or, in every second pair, its old one.
+
+    Were it always the new one, whoever says yes to everything would be right about every edited
+    picture. A question about the new value is turned into one about the old by its words, where
+    `perception_old` gives none and the new value stands in it once.
+
+    Args:
+        number: of the photograph in its list. It decides, by a rule that goes through all places
+            of the answer, so that the letter does not tell which it is.
+    """
+    turned = tuple(filter(None, (_about_old(photo, text) for text in photo.perception)))
+    old = photo.perception_old or turned
+    is_old = (number + number // len(photo.options)) % 2 == 1
+    if old and (is_old or not photo.perception):
+        return tuple(Perception(text=text, gold_raw="yes", gold_edited="no") for text in old)
+    return tuple(
+        Perception(text=text, gold_raw="no", gold_edited="yes") for text in photo.perception
+    )
+
+
+def _about_old(photo: Photograph, text: str) -> str:
+    """The question with the old value in place of the new one; "" where words do not tell how."""
+    new, old = (rf"(?<!\w){re.escape(value)}(?!\w)" for value in (photo.new, photo.old))
+    if len(re.findall(new, text, re.IGNORECASE)) != 1 or re.search(old, text, re.IGNORECASE):
+        return ""
+    return re.sub(new, lambda _: photo.old, text, flags=re.IGNORECASE)
 
 
 def _placebo(desk: Desk, entry: Entry, picture: Loaded, seed: int) -> Edited | None:

@@ -23,11 +23,13 @@ from planish.methods.vfaith.scenes import Scene
 from planish.methods.vfaith.scenes.base import Ask
 from planish.methods.vfaith.verifying.gates import Bools, Pixels, changed
 
-__all__ = ["PLACEBO_FACTOR", "Rendered", "check_scenes", "region_of"]
+__all__ = ["PLACEBO_FACTOR", "Rendered", "check_scenes", "is_same", "region_of"]
 
 PLACEBO_FACTOR = 4.0
 """Cue or placebo may change so many times the other's pixels: things of one kind in one picture
 differ in size, and a placebo that nobody can see would prove nothing."""
+
+_MARKS = ".,;: "  # behind an answer they say nothing; other marks may: 3!, 5", 5 %
 
 _EDGE = 1  # pixel that a soft edge may reach over a box
 
@@ -65,7 +67,7 @@ def check_scenes(
     if tuple(sorted(options)) == tuple(sorted(YES_NO)):
         true = [_yes_or_no(raw, ask, question, answer) for answer in answers]
     else:
-        true = [[option for option in options if _same(option, answer)] for answer in answers]
+        true = [[option for option in options if is_same(option, answer)] for answer in answers]
     return (
         _region(raw, cue, cue_path, other, other_path),
         _cue(raw, edited, cue_path, answers, (gold_raw, gold_edited), options),
@@ -117,9 +119,9 @@ def _cue(
         code = "other_field"
     elif answers[1] == answers[0]:
         code = "old_present"
-    elif not binary and not _same(answers[0], golds[0]):
+    elif not binary and not is_same(answers[0], golds[0]):
         code = "gold_wrong"
-    elif not binary and not _same(answers[1], golds[1]):
+    elif not binary and not is_same(answers[1], golds[1]):
         code = "new_absent"
     else:
         code = ""
@@ -184,11 +186,12 @@ def _leaves(value: Any, path: tuple[str | int, ...] = ()) -> dict[tuple[str | in
     }
 
 
-def _same(option: str, answer: str) -> bool:
-    """Whether two options say the same: 3 and 3.0 do, "Red" and "red" do."""
-    if option.strip().casefold() == answer.strip().casefold():
+def is_same(option: str, answer: str) -> bool:
+    """Whether two options say the same: 3 and 3.0 do, "Red." and "red" do."""
+    bare = [text.strip().rstrip(_MARKS).casefold() or text for text in (option, answer)]
+    if bare[0] == bare[1]:
         return True
     try:
-        return float(option.replace(",", "")) == float(answer.replace(",", ""))
+        return float(bare[0].replace(",", "")) == float(bare[1].replace(",", ""))
     except ValueError:
         return False

@@ -214,6 +214,25 @@ def test_a_page_that_cannot_be_made_hides_no_number(
         assert "report " not in out
 
 
+def test_arms_that_need_no_indexer_take_chunks_of_any_size(capsys, checkpoint, indexer, tmp_path):
+    """Without a size they take the indexer's, so that they compare with lookahead."""
+    given = typed(
+        checkpoint, tmp_path, "--indexer", indexer, "--no-quality", "--json", arms="quest,dense"
+    )
+    at = given.index("--chunk-tokens")
+    plain = tuple("0.8" if word == "0.4" else word for word in given[:at] + given[at + 2 :])
+    both_keys = 2 * 2 * 2 * 8 * 4  # of a chunk in two layers, of two heads of eight numbers
+    for words, size in ((plain, 8), ((*plain, "--chunk-tokens", 16), 16)):
+        code, out, err = call(capsys, *words)
+        assert code == 0, err
+        found = [each for each in outcomes_of(json.loads(out)["run"]).values() if each.steps]
+        assert {each.arm for each in found} == {"quest", "dense"}
+        for each in found:
+            if each.arm == "quest":
+                reached = (each.length - 1 + each.steps) // size
+                assert each.digest_bytes in (both_keys * reached, both_keys * (reached - 1))
+
+
 @pytest.fixture
 def trained(checkpoint, indexer, tmp_path):
     """That indexer, said to have seen what a dump of two documents of the split train holds."""

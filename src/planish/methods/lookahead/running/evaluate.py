@@ -186,16 +186,15 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
     from planish.methods.lookahead.evaluate.bench import Bench
     from planish.methods.lookahead.evaluate.documents import documents
     from planish.methods.lookahead.evaluate.seen import check_unseen
-    from planish.models.memory.loading import indexer_path
     from planish.tasks.load import load_task
 
     tasks = [load_task(name) for name in plan.tasks]
     local = _load(plan.model)
+    path = _indexer(plan)
     indexer = None
-    if plan.indexer is not None:
+    if path is not None:
         from planish.models.memory.indexer import MemoryIndexer
 
-        path = indexer_path(plan.indexer)
         indexer = MemoryIndexer.from_pretrained(path)
         plan = plan.model_copy(update={"indexer_digest": _digest(path)})
     plan = plan.model_copy(update={"revision": local.revision})
@@ -216,8 +215,8 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
         max_tokens=plan.max_tokens,
     )
     _check_lengths(found, local)
-    if plan.indexer is not None:
-        check_unseen(found, indexer_path(plan.indexer))
+    if path is not None and "lookahead" in plan.arms:
+        check_unseen(found, path)
     if folder is None:
         slug = f"evaluate-{plan.model[-28:]}"
         made = Run.create(
@@ -229,6 +228,15 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
     with made, resumable(made, screen):
         _decode(plan, bench, found, made, screen)
         return _close(plan, made, screen)
+
+
+def _indexer(plan: Plan) -> Path | None:
+    """Where it lies, if it is asked for: by its arm, or for its chunk size where none is told."""
+    from planish.models.memory.loading import indexer_path
+
+    if plan.indexer is None or ("lookahead" not in plan.arms and plan.chunk_tokens is not None):
+        return None
+    return indexer_path(plan.indexer)
 
 
 def _load(spec: str) -> LocalModel:

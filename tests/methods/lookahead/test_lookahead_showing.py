@@ -16,8 +16,15 @@ from planish.methods.lookahead.evaluate.outcomes import OUTCOME, TRACE, Outcome,
 from planish.methods.lookahead.evaluate.settings import Settings
 from planish.methods.lookahead.evaluate.summary import Summary
 from planish.methods.lookahead.running.evaluate import _then, make_plan
-from planish.methods.lookahead.showing import report, residency_figure, sentences, shown_traces
+from planish.methods.lookahead.showing import (
+    report,
+    residency_figure,
+    sentences,
+    show,
+    shown_traces,
+)
 from planish.records import read_jsonl
+from planish.runs.console import Screen
 from planish.runs.rows import read_rows
 
 ARMS = "recency,quest,oracle,dense"
@@ -115,8 +122,32 @@ def test_the_screen_names_arms_and_what_is_next(capsys, checkpoint, tmp_path):
     assert code == 0, err
     assert re.search(r"recency\s", out)
     assert "at 40 % of the bytes" in out
-    assert "allocated" in out
     assert "planish lookahead evaluate" in out
+
+
+def test_a_terminal_of_a_hundred_columns_breaks_no_word_and_no_number(capsys):
+    from rich.console import Console
+
+    told = {
+        "kv_fraction": 1.0, "recall": 1.0, "logit_kl": 6.21e-06, "moved_per_token": 1_234_567.0,
+        "steps": 9,
+    }  # fmt: skip
+    outcomes = [
+        outcome(arm, fraction, f"d{place}", float(place < most)).model_copy(update=told)
+        for arm, fraction, most in (
+            ("lookahead", 0.1, 6), ("last-query", 0.1, 5), ("oracle-task", 0.1, 3),
+            ("dense", 1.0, 7),
+        )
+        for place in range(8)
+    ]  # fmt: skip
+    screen = Screen()
+    screen._out = Console(width=100, highlight=False)
+    show(screen, Summary(outcomes))
+    table = capsys.readouterr().out.partition("at 10 %: ")[0]
+    assert max(map(len, table.splitlines())) <= 100
+    whole = ("oracle-task", "accuracy", "0.750 [0.375, 1.000]", "100.0 %", "<0.001", "1,234,567",
+             "B/token", "fallback", "-0.125")  # fmt: skip
+    assert [word for word in whole if word not in table] == []
 
 
 def test_what_is_next_is_the_same_comparison_with_decisions_twice_as_often():

@@ -56,7 +56,10 @@ What an arm pays for digests it cannot keep in chunks. Oracles look into the fut
 
 
 def show(screen: Screen, summary: Summary) -> None:
-    """One table for each share, and what could not be scored."""
+    """One table for each share, and what could not be scored.
+
+    A hundred columns hold it; what more is measured stands on the page.
+    """
     for fraction in summary.fractions or [1.0]:
         rows = [
             (
@@ -64,19 +67,17 @@ def show(screen: Screen, summary: Summary) -> None:
                 str(summary.accuracy(arm, fraction)),
                 _signed(found) + _of(found, summary) if found else "",
                 _percent(summary.measure("kv_fraction", arm, fraction)),
-                _percent(summary.measure("allocated_fraction", arm, fraction)),
-                _percent(summary.measure("mass_recall", arm, fraction)),
                 _percent(summary.measure("recall", arm, fraction)),
-                _number(summary.measure("logit_kl", arm, fraction)),
-                _number(summary.measure("moved_per_token", arm, fraction), "{:,.0f}"),
+                _nats(summary.measure("logit_kl", arm, fraction)),
+                _bytes(summary.measure("moved_per_token", arm, fraction)),
                 _percent(summary.fallback_rate(arm, fraction)),
             )
             for arm in summary.arms
             for found in [None if arm == DENSE else summary.difference(arm, DENSE, fraction)]
         ]
         columns = (
-            "arm", "accuracy", "minus dense", "KV", "allocated", "attention kept", "needs kept",
-            "KL", "moved B/token", "dense by fallback",
+            "arm", "accuracy", "minus\ndense", "KV", "needs\nkept", "KL", "moved\nB/token",
+            "fallback",
         )  # fmt: skip
         screen.table(columns, rows, title=f"at {100 * fraction:g} % of the bytes")
     for line in sentences(summary):
@@ -124,8 +125,15 @@ def _percent(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value:.1f} %"
 
 
-def _number(value: float | None, form: str = "{:.3g}") -> str:
-    return "n/a" if value is None else form.format(value)
+def _nats(value: float | None) -> str:
+    """Three places; what is not nothing does not look like it."""
+    if value is None:
+        return "n/a"
+    return "<0.001" if 0 < value < 0.0005 else f"{value:.3f}"
+
+
+def _bytes(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:,.0f}"
 
 
 # ---- the page --------------------------------------------------------------------------------

@@ -419,6 +419,60 @@ def test_the_stage_finds_the_reason_and_a_resume_asks_nothing(
     assert "samples" in other[2]
 
 
+def test_effects_come_onto_the_pages_of_the_failures_and_stay(
+    one_box: list[str],
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def typed(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(["mistakes", *map(str, words), "--runs-dir", str(tmp_path / "made")])
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    def shown() -> str:
+        (page,) = (diagnosis / "artifacts" / "failures").iterdir()
+        return page.read_text()
+
+    monkeypatch.setattr(stage, "load_coder", lambda spec: coder())
+    given = (files[1], "--tasks", files[0])
+    quick = ("--inputs", 8, "--mutants", 5)
+    words = (*given, "--model", "openai:planted", "--samples", N, "--only", "EC")
+    code, out, err = call(tmp_path, capsys, *words)
+    assert code == 0, err
+    assert f"mistakes diagnose {files[1]} --tasks {files[0]} --reasons " in out
+    code, out, err = typed("diagnose", *given, *quick, "--json")
+    assert code == 0, err
+    diagnosis = Path(json.loads(out)["run"])
+    assert "Edge Case" not in shown()
+    code, out, err = call(tmp_path, capsys, *words)
+    assert code == 0, err
+    (told,) = re.findall(r"planish mistakes (diagnose --resume .* --reasons .*)", out)
+    assert told.split()[2] == str(diagnosis)
+    code, out, err = typed("diagnose", "--resume", "last")
+    assert code == 2
+    assert "--resume last: is a run of mistakes reasons" in err
+    assert f"the newest is {diagnosis}" in err
+    code, out, err = typed(*told.split())
+    assert code == 0, err
+    with_effects = shown()
+    assert "Edge Case" in with_effects
+    code, out, err = typed("diagnose", "--resume", diagnosis)
+    assert code == 0, err
+    assert shown() == with_effects
+    folder = Path(told.split()[-1])
+    text = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(text.replace('"done"', '"interrupted"'))
+    code, out, err = typed(*told.split())
+    assert code == 0
+    assert "the run of reasons is interrupted: 1 tasks have effects so far" in err
+    # the newest run is a diagnosis or not: last stands for one of reasons
+    assert typed("diagnose", "--resume", diagnosis, "--reasons", "last")[0] == 0
+    assert shown() == with_effects
+
+
 def test_a_resume_runs_nothing_and_needs_no_source(
     one_box: list[str],
     files: tuple[Path, Path],

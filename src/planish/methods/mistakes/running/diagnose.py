@@ -4,6 +4,7 @@ planish mistakes diagnose last
 planish mistakes diagnose runs.jsonl --tasks tasks.jsonl --export pairs.jsonl
 planish mistakes diagnose last --detector react --model openai:MODEL@http://localhost:8000/v1
 planish mistakes diagnose --resume last
+planish mistakes diagnose --resume RUN --reasons last
 
 The same program of a task is looked at once. It is run beside the reference, failing inputs are
 made small, every change of one place is tried, and the detector says which category it is. A line
@@ -44,6 +45,7 @@ from planish.methods.mistakes.running.reading import (
     named,
     read_effects,
     read_failures,
+    resumed,
 )
 from planish.methods.mistakes.running.speaking import speaking
 from planish.methods.mistakes.showing.diagnosed import Findings, show, write_report
@@ -56,7 +58,6 @@ from planish.runs.info import config_of, read_info
 from planish.runs.lines import telling_full
 from planish.runs.options import RUNS, Count, Json, Seed
 from planish.runs.presets import Preset, digest, regiven, resolve
-from planish.runs.store import find
 
 if TYPE_CHECKING:
     from planish.tasks.sandbox import Sandbox
@@ -67,6 +68,9 @@ AGAIN = "planish mistakes diagnose --resume"
 
 QUEUE = "failures.jsonl"
 """Among the artifacts: the programs that failed, each once."""
+
+EFFECTS = "effects.jsonl"
+"""Among the artifacts: what a run of reasons has found, once one was named."""
 
 PASSED = "passed.jsonl"
 """Among the artifacts: programs of the same tasks that passed, each once."""
@@ -127,7 +131,8 @@ def diagnose(
         preset: Settings to start from; single options override them.
         limit: At most so many failing programs, the first ones.
         export: Write programs that one change mends to this file, as pairs for planish rise.
-        reasons: A run of reasons, whose effects are shown beside the failures of each task.
+        reasons: A run of reasons (a path, a name, or last), whose effects are shown beside the
+            failures of each task, by later visits as well.
         seed: Of inputs and intervals; by default 0.
         cache: A reply cache to share between runs; by default each run has its own.
         resume: Go on with this run (a path, a name, or last); nothing finished is done again.
@@ -145,7 +150,7 @@ def diagnose(
         "cache": None if cache is None else str(cache.resolve()),
     }
     told = {name: value for name, value in given.items() if value is not None}
-    folder = None if resume is None else find(root, resume).path
+    folder = None if resume is None else resumed(resume, "diagnose", root)
     if folder is None:
         plan = _new_plan(told, preset, config, detecting, sandbox)
     else:
@@ -158,8 +163,9 @@ def diagnose(
     if folder is None or told.keys() & {"source", "tasks"}:
         found, held = named(plan.source, plan.tasks, root)
         plan = plan.model_copy(update={"source": found, "digest": held})
-    effects = {} if reasons is None else read_effects(reasons, root=root)
-    return _carry_out(plan, folder, root, export, effects, Screen(json=json))
+    screen = Screen(json=json)
+    effects = None if reasons is None else read_effects(reasons, screen, root=root)
+    return _carry_out(plan, folder, root, export, effects, screen)
 
 
 def _new_plan(
@@ -198,7 +204,7 @@ def _carry_out(
     folder: Path | None,
     root: Path,
     export: Path | None,
-    effects: Mapping[str, Sequence[ReasonReport]],
+    effects: Mapping[str, Sequence[ReasonReport]] | None,
     screen: Screen,
 ) -> int:
     from planish.judges.resumable import resumable
@@ -226,7 +232,21 @@ def _carry_out(
         work = Work(plan, plan.seed, made, box, tasks, references, screen, speaker, at_once, right)
         work.run(chosen)
         cases = [work.cases[each.run.key] for each in chosen]
-        return _close(plan, made, tasks, cases, export, effects, screen)
+        return _close(plan, made, tasks, cases, export, _effects(made, effects), screen)
+
+
+def _effects(
+    made: Run, told: Mapping[str, Sequence[ReasonReport]] | None
+) -> dict[str, list[ReasonReport]]:
+    """What reasons have found, by task: as it is told now, else as it was told before."""
+    path = made.artifact(EFFECTS)
+    if told is not None:
+        with telling_full(path):
+            write_jsonl(path, (report for reports in told.values() for report in reports))
+    found: dict[str, list[ReasonReport]] = {}
+    for report in read_records(path, ReasonReport) if path.exists() else ():
+        found.setdefault(report.task_id, []).append(report)
+    return found
 
 
 def _failures(

@@ -30,7 +30,7 @@ from planish.methods.mistakes.running.executing import (
     referenced,
     whole,
 )
-from planish.methods.mistakes.running.reading import known_references
+from planish.methods.mistakes.running.reading import known_references, resumed
 from planish.methods.mistakes.showing.generated import Rates, write_report
 from planish.methods.mistakes.showing.verified import Verified
 from planish.models.base import LanguageModel, Watcher
@@ -41,7 +41,6 @@ from planish.runs.info import config_of, read_info
 from planish.runs.lines import telling_full
 from planish.runs.options import RUNS, Count, Json
 from planish.runs.presets import Preset, regiven, resolve
-from planish.runs.store import find
 
 __all__ = ["AGAIN", "CHUNK", "Plan", "Reply", "generate"]
 
@@ -128,7 +127,7 @@ def generate(
         "cache": None if cache is None else str(cache.resolve()),
     }
     told = {name: value for name, value in given.items() if value is not None}
-    folder = None if resume is None else find(root, resume).path
+    folder = None if resume is None else resumed(resume, "generate", root)
     if folder is None:
         plan = make_plan(told, preset, config, sandbox)
     else:

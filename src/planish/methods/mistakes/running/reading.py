@@ -16,7 +16,7 @@ from planish.methods.mistakes.data import CodeTask, ReasonReport, RunRecord
 from planish.methods.mistakes.loading import load_runs, load_tasks
 from planish.methods.mistakes.running.executing import REFERENCE, RESULT, RUN, TASKS
 from planish.runs import read_rows
-from planish.runs.console import command
+from planish.runs.console import Screen, command
 from planish.runs.info import read_info
 from planish.runs.options import RUNS
 from planish.runs.presets import digest
@@ -29,8 +29,10 @@ __all__ = [
     "folder_of",
     "known_references",
     "named",
+    "newest_of",
     "read_effects",
     "read_failures",
+    "resumed",
 ]
 
 STAGES = ("verify", "generate")
@@ -76,18 +78,23 @@ def read_failures(
 
 
 def read_effects(
-    source: str | os.PathLike[str], *, root: str | os.PathLike[str] = RUNS
+    source: str | os.PathLike[str],
+    screen: Screen,
+    *,
+    root: str | os.PathLike[str] = RUNS,
 ) -> dict[str, list[ReasonReport]]:
     """Task -> what a run of reasons has found; of several reports of a reason the last.
 
     Args:
-        source: path, name, or "last"; root: folder that holds the runs.
+        source: path, name, or "last": the newest of this stage; root: folder that holds the runs.
+        screen: hears of a run that has not ended.
 
     Raises:
         BadInput: no such run, or one of another stage.
     """
-    folder = find(root, source).path
-    info = read_info(folder)
+    newest = newest_of("reasons", root) if os.fspath(source) == "last" else None
+    stored = find(root, source if newest is None else newest)
+    folder, info = stored.path, read_info(stored.path)
     if (info.room, info.stage) != ("mistakes", "reasons"):
         raise BadInput(
             f"is a run of {info.room} {info.stage}".rstrip(),
@@ -98,7 +105,48 @@ def read_effects(
     found: dict[str, list[ReasonReport]] = {}
     for report in last.values():
         found.setdefault(report.task_id, []).append(report)
+    if stored.status != "done":
+        screen.warn(
+            f"the run of reasons is {stored.status}: {len(found)} tasks have effects so far"
+        )
     return found
+
+
+def newest_of(
+    stage: str, root: str | os.PathLike[str] = RUNS, *, of: str | None = None
+) -> Path | None:
+    """The newest run of a stage of this room; None where there is none.
+
+    Args:
+        of: only one that went on with these runs, as its plan names them.
+    """
+    for stored in list_runs(root, "mistakes"):
+        info = stored.info
+        if info is not None and info.stage == stage and of in (None, info.config.get("source")):
+            return stored.path
+    return None
+
+
+def resumed(name: str, stage: str, root: str | os.PathLike[str] = RUNS) -> Path:
+    """The run that a stage goes on with.
+
+    Args:
+        name: path, name, or "last": the newest of all runs, as everywhere.
+
+    Raises:
+        BadInput: no such run, or "last" is one of another stage: then the newest of this is named.
+    """
+    folder = find(root, name).path
+    info = read_info(folder)
+    if name == "last" and (info.room, info.stage) != ("mistakes", stage):
+        newest = newest_of(stage, root)
+        which = "and there is none" if newest is None else f"the newest is {newest}"
+        raise BadInput(
+            f"is a run of {info.room} {info.stage}".rstrip(),
+            where="--resume last",
+            fix=f"give a run of planish mistakes {stage}: {which}",
+        )
+    return folder
 
 
 def named(

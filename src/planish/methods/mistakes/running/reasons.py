@@ -34,6 +34,7 @@ from planish.methods.mistakes.reasoning.writing import ModelEditor
 from planish.methods.mistakes.running.coders import load_coder
 from planish.methods.mistakes.running.executing import opened, whole
 from planish.methods.mistakes.running.failing import keep_failures, keep_references, pinned
+from planish.methods.mistakes.running.reading import newest_of, resumed
 from planish.methods.mistakes.showing.reasons import Findings, show, write_report
 from planish.models.base import LanguageModel, Steps
 from planish.models.load import load
@@ -44,7 +45,6 @@ from planish.runs.info import config_of, read_info
 from planish.runs.lines import telling_full
 from planish.runs.options import RUNS, Count, Json
 from planish.runs.presets import Preset, regiven, resolve
-from planish.runs.store import find
 from planish.tasks.sandbox.contract import LEVELS, Level
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def reasons(
         "cache": None if cache is None else str(cache.resolve()),
     }
     told = {name: value for name, value in given.items() if value is not None}
-    folder = None if resume is None else find(root, resume).path
+    folder = None if resume is None else resumed(resume, "reasons", root)
     if folder is None:
         plan = make_plan(told, preset, config, sandbox)
     else:
@@ -327,9 +327,19 @@ def _close(stage: _Stage, tasks: Sequence[str]) -> int:
     with telling_full(made.report_path):
         write_report(made, findings, plan.model, plan.samples, notes)
     show(screen, findings)
-    then = [command("planish", "runs", "show", made.path)]
+    then = [*_then(plan, made, findings), command("planish", "runs", "show", made.path)]
     screen.close(summary, run=made.path, report=made.report_path, then=then)
     return 0
+
+
+def _then(plan: Plan, made: Run, findings: Findings) -> Iterator[str]:
+    """What puts the effects on the pages of the failures: beside a diagnosis that is there."""
+    if not findings.tasks:
+        return
+    diagnosis = newest_of("diagnose", made.path.parent.parent, of=plan.source)
+    of = ("--tasks", plan.tasks) if plan.tasks else ()
+    what = (plan.source, *of) if diagnosis is None else ("--resume", diagnosis)
+    yield command("planish", "mistakes", "diagnose", *what, "--reasons", made.path)
 
 
 def _findings(made: Run, tasks: Sequence[str]) -> Findings:

@@ -26,7 +26,7 @@ from planish.methods.mistakes.running.executing import (
     referenced,
     whole,
 )
-from planish.methods.mistakes.running.reading import known_references
+from planish.methods.mistakes.running.reading import known_references, resumed
 from planish.methods.mistakes.showing.verified import Verified, write_report
 from planish.records import BadInput
 from planish.runs import Run
@@ -35,7 +35,6 @@ from planish.runs.info import config_of, read_info
 from planish.runs.lines import telling_full
 from planish.runs.options import RUNS, Json
 from planish.runs.presets import digest, regiven
-from planish.runs.store import find
 from planish.tasks.sandbox.contract import ExecResult
 
 __all__ = ["AGAIN", "Plan", "verify"]
@@ -90,7 +89,7 @@ def verify(
     told = {name: value for name, value in given.items() if value is not None}
     if out is not None and out.is_dir():
         raise BadInput("is a folder", where=f"--out {out}", fix="name a file")
-    folder = None if resume is None else find(root, resume).path
+    folder = None if resume is None else resumed(resume, "verify", root)
     if folder is None:
         for name, option in (("tasks", "--tasks"), ("recorded", "--runs")):
             if name not in told:

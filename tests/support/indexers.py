@@ -2,6 +2,7 @@
 
 folder = save_checkpoint(tmp_path / "model", "qwen3", max_positions=2048)
 indexer = save_indexer(tmp_path / "indexer", folder)
+model, published = save_compressed(tmp_path)        # DeepSeek-V4
 """
 
 from __future__ import annotations
@@ -38,3 +39,30 @@ def save_indexer(folder: Path, checkpoint: Path, *, seed: int = 0, **changes: An
     )
     layers = (f"l{backbone.memory_layers[-1]}",)
     return MemoryIndexer.new(config, layers, seed=seed).save_pretrained(folder)
+
+
+def publish(model: Any, path: Path) -> Path:
+    """A file in the published format, filled with the weights of the model's own indexers."""
+    from safetensors.torch import save_file
+
+    weights = {}
+    for ordinal, layer in enumerate((2, 4)):
+        attention = model.model.layers[layer].self_attn
+        own, name = attention.compressor.indexer, f"retrievers.l{ordinal}"
+        weights[f"{name}.wq_a.weight"] = attention.q_a_proj.weight
+        weights[f"{name}.q_norm_weight"] = attention.q_a_norm.weight
+        weights[f"{name}.wq_b.weight"] = own.q_b_proj.weight
+        weights[f"{name}.weights_proj.weight"] = own.scorer.weights_proj.weight
+    save_file({key: value.detach().clone() for key, value in weights.items()}, path)
+    return path
+
+
+def save_compressed(folder: Path) -> tuple[Path, Path]:
+    """A DeepSeek-V4 checkpoint with a tokenizer, and beside it an indexer as they are published."""
+    from support import backbones
+    from support.checkpoints import make_tokenizer
+
+    model, tokenizer = backbones.build("deepseek-v4", vocab_size=300), make_tokenizer()
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    return folder / "model", publish(model, folder / "published.safetensors")

@@ -244,10 +244,12 @@ class LocalModel:
 
     def _alike(self, rows: Sequence[Row]) -> list[list[Row]]:
         """Rows that may share a batch: in a memory, padding by whole chunks moves no chunk."""
-        chunk = 1 if self.memory is None else self.memory.chunk_tokens
+        memory = self.memory
+        chunk = 1 if memory is None else memory.chunk_tokens
         groups: dict[int, list[Row]] = {}
         for row in rows:
-            groups.setdefault(len(row) % chunk, []).append(row)
+            padded = memory is None or memory.pads
+            groups.setdefault(len(row) % chunk if padded else len(row), []).append(row)
         return list(groups.values())
 
     def _decoding(self) -> AbstractContextManager[Any]:

@@ -9,15 +9,22 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from transformers import DynamicCache
 
 from planish.errors import BadInput
-from planish.models.memory.budget import Budget
+from planish.models.load import load
+from planish.models.memory.attach import lookahead
+from planish.models.memory.backbone import Backbone
+from planish.models.memory.budget import Budget, WindowRecord
 from planish.models.memory.deepseek import DeepseekMemory
-from planish.models.memory.indexer import MemoryIndexer
+from planish.models.memory.indexer import IndexerConfig, MemoryIndexer
+from planish.models.memory.scoring import IndexerScorer
+from planish.models.memory.store import HostStore
+from planish.records import Sampling, user
 from support import backbones
+from support.indexers import publish, save_compressed
+from support.memory import Chance
 
 PROMPT = 61
 GREEDY: dict[str, Any] = {"do_sample": False, "max_new_tokens": 10, "pad_token_id": 0}
@@ -36,18 +43,8 @@ def ids_BT() -> Tensor:
 
 @pytest.fixture(scope="module")
 def native(model: Any, tmp_path_factory: pytest.TempPathFactory) -> MemoryIndexer:
-    """The published format, filled with the weights of the model's own indexers."""
-    weights = {}
-    for ordinal, layer in enumerate((2, 4)):
-        attention = model.model.layers[layer].self_attn
-        own, name = attention.compressor.indexer, f"retrievers.l{ordinal}"
-        weights[f"{name}.wq_a.weight"] = attention.q_a_proj.weight
-        weights[f"{name}.q_norm_weight"] = attention.q_a_norm.weight
-        weights[f"{name}.wq_b.weight"] = own.q_b_proj.weight
-        weights[f"{name}.weights_proj.weight"] = own.scorer.weights_proj.weight
     path = tmp_path_factory.mktemp("indexer") / "indexer.safetensors"
-    save_file({key: value.detach().clone() for key, value in weights.items()}, path)
-    return MemoryIndexer.from_pretrained(path)
+    return MemoryIndexer.from_pretrained(publish(model, path))
 
 
 def _hooks(model: Any) -> int:
@@ -274,3 +271,84 @@ def test_an_indexer_for_another_model_is_refused(native: MemoryIndexer) -> None:
         DeepseekMemory(
             backbones.build("deepseek-v4"), native, Budget(recent_tokens=64, max_chunks=3)
         )
+
+
+# -- by the ways of every other model -------------------------------------------------------------
+
+TIGHT = Budget(recent_tokens=8, sink_tokens=4, max_chunks=6, min_chunks=6, interval=4)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_lookahead_is_its_memory(
+    model: Any, ids_BT: Tensor, native: MemoryIndexer, wrapped: bool
+) -> None:
+    with DeepseekMemory(model, native, TIGHT) as memory:
+        expected = _generate(model, ids_BT)
+    told: list[WindowRecord] = []
+    scorer = IndexerScorer(native) if wrapped else native
+    with lookahead(model, scorer, TIGHT, on_window=told.append, chunk_tokens=4) as session:
+        found = _generate(model, ids_BT, past_key_values=session.new_cache())
+    assert torch.equal(found.sequences, expected.sequences)
+    assert all(torch.equal(a, b) for a, b in zip(found.logits, expected.logits, strict=True))
+    assert [(each.step, each.kept) for each in told] == [
+        (each.step, each.kept) for each in memory.windows
+    ]
+    assert session.windows == told
+    assert (session.fallbacks, _hooks(model)) == (0, 0)
+
+
+def test_requests_that_turn_dense_are_counted(
+    model: Any, ids_BT: Tensor, native: MemoryIndexer
+) -> None:
+    eager = Budget(recent_tokens=4, threshold=1e-9, fallback_ratio=0.2, interval=2, max_chunks=3)
+    with lookahead(model, native, eager) as session:
+        _generate(model, ids_BT)
+        assert session.fallbacks == 2
+
+
+def test_what_its_memory_cannot_do_is_told(model: Any, native: MemoryIndexer) -> None:
+    def refused(match: str, scorer: Any = native, **given: Any) -> None:
+        with pytest.raises(BadInput, match=match), lookahead(model, scorer, TIGHT, **given):
+            pass
+        assert _hooks(model) == 0
+
+    refused("entries are not scored by chance; give an indexer in the published", Chance())
+    refused("stay where transformers puts them; give no store", store=HostStore())
+    refused("a chunk of this model is 4 tokens, not 8", chunk_tokens=8)
+    config = IndexerConfig(hidden_size=32, rank=8, num_heads=4, chunk_tokens=4, features=128)
+    refused("keys of its own for chunks", MemoryIndexer.new(config, ("l2",)))
+    with pytest.raises(BadInput, match=r"keeps its past .* no stage .* with \?lookahead=FILE"):
+        Backbone.of(model)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"hf:{'?lookahead='.join(map(str, save_compressed(tmp_path_factory.mktemp('saved'))))}"
+
+
+def test_a_models_name_brings_its_memory_along(saved: str) -> None:
+    texts = [f"{'two and two are four, ' * 8}{end}" for end in ("A", "AAAAA", "owl B")]
+    chats = [user(text) for text in texts]
+    sampling = Sampling(temperature=0.0, max_tokens=12)
+    model: Any = load(f"{saved}&chunks=6&recent=8&sinks=4&interval=4", batch_size=8)
+    told: list[WindowRecord] = []
+    model.memory.on_window = told.append
+    # Rows of unequal length share no batch, however many chunks they are apart.
+    first, second, _ = (len(model.tokenizer(text)["input_ids"]) for text in texts)
+    assert second - first == 4
+    replies = [completions[0].text for completions in model.generate(chats, sampling)]
+    assert any(each.kept < each.num_chunks for each in told)
+    for chat, reply in zip(chats, replies, strict=True):
+        assert model.generate([chat], sampling)[0][0].text == reply
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("host_gigabytes=1", "option host_gigabytes: DeepSeek-V4's compressed entries stay"),
+        ("chunks=2&recent=64", "above the cap of 2"),
+    ],
+)
+def test_options_that_its_memory_has_not_are_refused(saved: str, options: str, told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        load(f"{saved}&{options}")

@@ -5,6 +5,6 @@ small key per chunk), `rotary`, `probe` and `backbone` (what a model's attention
 `checkpoint` (files), `indexer` (the trained scorer), `store` (host memory), `selection` (who
 stays), `layout`, `layer`, `hosted`, `visibility` and `cache` (the transformers cache),
 `native_topk` and `deepseek` (DeepSeek-V4's compressed attention), `scoring` (what any arm sees),
-`attach` (the context manager), `loading` (`?lookahead=`).
+`session` (pass by pass), `attach` (the context manager), `loading` (`?lookahead=`).
 Lookahead Sparse Attention, arXiv 2606.09079.
 """

@@ -27,6 +27,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from planish.errors import BadInput
+from planish.models.memory.native_topk import is_deepseek
 from planish.models.memory.probe import Call, probe
 from planish.models.memory.rotary import Rotary
 
@@ -37,6 +38,11 @@ _KNOWN_OPTIONS = {"scaling", "softcap", "s_aux", "dropout", "sliding_window", "i
 _SAMPLED = 256
 _EMBEDDED = 1024
 _FIX = "use a model with ordinary full-attention layers, such as Llama, Qwen3, Gemma or GPT-OSS"
+_FIX_COMPRESSED = (
+    "no stage of lookahead serves it; any other command decodes by a published indexer with "
+    "?lookahead=FILE in the model's name, as from Python `with lookahead(model, "
+    "MemoryIndexer.from_pretrained(FILE), budget)`"
+)
 
 
 class Backbone:
@@ -308,7 +314,8 @@ def _memory_layers(decoder: Any) -> tuple[int, ...]:
         {k.__name__ for k in kinds if k not in (DynamicLayer, DynamicSlidingWindowLayer)}
     )
     if other:
-        raise BadInput(f"it keeps its past in {', '.join(other)}", where=where, fix=_FIX)
+        fix = _FIX_COMPRESSED if is_deepseek(decoder) else _FIX
+        raise BadInput(f"it keeps its past in {', '.join(other)}", where=where, fix=fix)
     memory = tuple(index for index, kind in enumerate(kinds) if kind is DynamicLayer)
     if not memory:
         raise BadInput("all of its layers see a sliding window only", where=where, fix=_FIX)

@@ -1,8 +1,10 @@
 """DeepSeek-V4's compressed attention within a set of chunks that a memory indexer chose.
 
-    with DeepseekMemory(model, MemoryIndexer.from_pretrained(path), budget) as memory:
+    with lookahead(model, MemoryIndexer.from_pretrained(path), budget) as memory:
         model.generate(ids_BT, max_new_tokens=256)
     memory.windows
+
+`attach.lookahead` makes a `DeepseekMemory` where the model is one; it may be made by its name, too.
 
 What the compressed path is (transformers' `models/deepseek_v4`). A layer's cache is a sliding
 window of ordinary keys plus, in "compressed_sparse_attention" layers, two growing lists:
@@ -30,12 +32,14 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
+from transformers import DynamicCache
 
 from planish.errors import BadInput
 from planish.models.memory.backbone import entering
@@ -62,9 +66,11 @@ class DeepseekMemory:
         model: a `DeepseekV4ForCausalLM`.
         indexer: in the published format; its layers must be compressed-sparse ones of the model.
         budget: its tokens count as in ordinary models, a chunk being `compress_rate` tokens.
+        on_window: called with each record.
 
     Attributes:
         windows: one record for each decision and row.
+        fallbacks: requests that turned dense.
         resident_BC: the set in force, None while everything is seen.
 
     Raises:
@@ -72,12 +78,20 @@ class DeepseekMemory:
             without compressed entries (when the pass begins).
     """
 
-    def __init__(self, model: Any, indexer: MemoryIndexer, budget: Budget) -> None:
+    def __init__(
+        self,
+        model: Any,
+        indexer: MemoryIndexer,
+        budget: Budget,
+        *,
+        on_window: Callable[[WindowRecord], None] | None = None,
+    ) -> None:
         self._native = NativeTopK(model)
         self._decoder = model.get_decoder()
         self.model, self.indexer, self.budget = model, indexer, budget
         self.chunk_tokens = int(model.config.compress_rates["compressed_sparse_attention"])
         self.windows: list[WindowRecord] = []
+        self.on_window, self.fallbacks = on_window, 0
         self._check(model.config)
         self._scored = dict(zip(indexer.layers, indexer.layer_indices, strict=True))
         self._stack = ExitStack()
@@ -95,6 +109,10 @@ class DeepseekMemory:
     def resident_BC(self) -> Tensor | None:
         """True for chunks that may be attended to; None while everything is seen."""
         return self._resident_BC
+
+    def new_cache(self) -> DynamicCache:
+        """An empty cache, as the model would make it: to be kept from turn to turn."""
+        return DynamicCache(config=self.model.config)
 
     def __enter__(self) -> Self:
         """Sets the hooks."""
@@ -237,7 +255,9 @@ class DeepseekMemory:
             resident_before=before_BC,
         )
         fallback_B = choice.fallback_B.to(device)
-        dense_B = fallback_B if self._dense_B is None else self._dense_B | fallback_B
+        known_B = torch.zeros_like(fallback_B) if self._dense_B is None else self._dense_B
+        dense_B = known_B | fallback_B
+        self.fallbacks += int((dense_B & ~known_B).sum())
         self._dense_B = dense_B
         self._resident_BC = choice.keep_BC.to(device) | dense_B[:, None]
         self._record(cache, choice.thresholded_B, milliseconds)
@@ -257,19 +277,20 @@ class DeepseekMemory:
             digest=RECORD_BYTES * chunks * len(self._scored),
         )
         for row, kept_C in enumerate(self._resident_BC):
-            self.windows.append(
-                WindowRecord(
-                    request=row,
-                    step=self._length,
-                    num_chunks=chunks,
-                    kept=int(kept_C.sum()),
-                    thresholded=int(thresholded_B[row]),
-                    moved_bytes=0,
-                    bytes=lying,
-                    score_ms=milliseconds,
-                    fallback=bool(self._dense_B[row]),
-                )
+            record = WindowRecord(
+                request=row,
+                step=self._length,
+                num_chunks=chunks,
+                kept=int(kept_C.sum()),
+                thresholded=int(thresholded_B[row]),
+                moved_bytes=0,
+                bytes=lying,
+                score_ms=milliseconds,
+                fallback=bool(self._dense_B[row]),
             )
+            self.windows.append(record)
+            if self.on_window is not None:
+                self.on_window(record)
 
     def _digests(self, cache: Any, layer: int) -> Tensor:
         """Records of all chunks of a layer; each is packed once, as entries never change."""
@@ -302,6 +323,12 @@ class DeepseekMemory:
                 fix=f"use one for layers among {', '.join(map(str, sparse))}",
             )
         settings = self.indexer.config
+        if settings.features:
+            raise BadInput(
+                "it makes keys of its own for chunks, and this model has keys already",
+                where=where,
+                fix="use one in the published format",
+            )
         for what, wanted, found in (
             ("hidden size", config.hidden_size, settings.hidden_size),
             ("width of a chunk's key", config.index_head_dim, settings.head_dim),

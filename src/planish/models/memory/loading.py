@@ -124,6 +124,7 @@ class Memory:
         identity: hash of the indexer's files and of the budget: another one, other replies.
         on_window: hears of every decision.
         host: where the rest waits; each session has a store of its own.
+        pads: whether rows of a batch may be padded, by whole chunks at best.
     """
 
     indexer: MemoryIndexer
@@ -131,6 +132,7 @@ class Memory:
     identity: str
     on_window: Callable[[WindowRecord], None] | None = None
     host: HostOptions = HostOptions()  # noqa: RUF009 - frozen
+    pads: bool = True
 
     @property
     def chunk_tokens(self) -> int:
@@ -174,18 +176,31 @@ def open_memory(
             memory can serve, or a budget that contradicts itself.
     """
     from planish.models.memory.backbone import Backbone
+    from planish.models.memory.deepseek import DeepseekMemory
     from planish.models.memory.indexer import MemoryIndexer
+    from planish.models.memory.native_topk import is_deepseek
     from planish.models.memory.selection import check_budget
 
     path = indexer_path(name)
     indexer = MemoryIndexer.from_pretrained(path)
     chunk_tokens = int(indexer.config.chunk_tokens)
-    indexer.check(Backbone.of(model).fingerprint(), chunk_tokens)
+    compressed = is_deepseek(model)
+    if not compressed:
+        indexer.check(Backbone.of(model).fingerprint(), chunk_tokens)
+    elif host != HostOptions():
+        raise BadInput(
+            "DeepSeek-V4's compressed entries stay where transformers puts them",
+            where=f"option {min(host.model_dump(exclude_none=True))}",
+            fix="leave it out",
+        )
     ranks = bool(_notes(indexer.config).get("ranks"))
     budget = _budget(_saved(indexer.config), options, chunk_tokens, str(path), ranks=ranks)
-    check_budget(budget, chunk_tokens)
+    if compressed:
+        DeepseekMemory(model, indexer, budget)  # refuses what does not fit, the budget too
+    else:
+        check_budget(budget, chunk_tokens)
     indexer.to(model.device).eval()
-    return Memory(indexer, budget, _identity(path, budget), host=host)
+    return Memory(indexer, budget, _identity(path, budget), host=host, pads=not compressed)
 
 
 def indexer_path(name: str) -> Path:

@@ -25,9 +25,14 @@ from torch import Tensor, nn
 
 from planish.errors import BadInput
 
-__all__ = ["NativeTopK"]
+__all__ = ["NativeTopK", "is_deepseek"]
 
 SPARSE = "compressed_sparse_attention"
+
+
+def is_deepseek(model: Any) -> bool:
+    """Whether it is a DeepSeek-V4 model, whose history is compressed already."""
+    return getattr(getattr(model, "config", None), "model_type", "") == "deepseek_v4"
 
 
 class NativeTopK:
@@ -44,7 +49,7 @@ class NativeTopK:
 
     def __init__(self, model: Any) -> None:
         config = model.config
-        if getattr(config, "model_type", "") != "deepseek_v4":
+        if not is_deepseek(model):
             raise BadInput(
                 "is no DeepSeek-V4 model",
                 where=type(model).__name__,

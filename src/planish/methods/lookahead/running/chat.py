@@ -139,7 +139,10 @@ class Conversation:
         """A conversation with a model that has a memory; nothing of it is left afterwards."""
         import torch
 
+        from planish.models.memory.backbone import Backbone
+
         assert model.memory is not None
+        Backbone.of(model.model)  # or what is told of each turn could not be counted
         # Every question is read with the whole history at hand, however short it is.
         budget = model.memory.budget.model_copy(update={"dense_queries": 1})
         memory = replace(model.memory, budget=budget)

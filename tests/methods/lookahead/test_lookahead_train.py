@@ -465,6 +465,23 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
     refused(r"no dump\.json", dump=(tmp_path / "nowhere",))
 
 
+def test_too_few_documents_to_choose_by_are_blamed_on_their_share(tmp_path: Path) -> None:
+    """Of two documents the one without a label may be the one that is drawn."""
+    dials = _DIALS.model_copy(update={"validation_share": 0.05})
+    first = split_documents(Dump(_dump(tmp_path / "whole", range(2))).documents, dials)[1][0]
+    short = int(first.digest)
+    with Writer(tmp_path / "dump", _header()) as writer:
+        for number in range(2):
+            shard = _shard(number)
+            if number == short:  # everything before its tokens is recent
+                shard.tensors["positions"] = torch.arange(12, dtype=torch.int32)
+            writer.add(shard)
+    runs = tmp_path / "runs"
+    with pytest.raises(BadInput, match="of validation could be labelled in its only doc") as told:
+        train(dump=(tmp_path / "dump",), out=tmp_path / "out", config=dials, runs=runs, json=True)
+    assert "raise --validation-share or dump more documents" in str(told.value)
+
+
 def test_a_place_that_cannot_be_is_told_before_the_training(tmp_path: Path) -> None:
     dump = _dump(tmp_path / "dump", range(4))
     (tmp_path / "plain.txt").write_text("mine")

@@ -210,7 +210,7 @@ def _carry_out(run: Run, plan: Plan, screen: Screen, workers: int) -> int:
         summary = _save(run, plan, lesson, names)
         run.finish(**summary)
         _page(run, plan, lesson, summary)
-    screen.numbers(summary, title=f"indexer, {len(lesson.validation.documents)} documents apart")
+    screen.numbers(summary, title=f"indexer, {_apart(lesson)}")
     then = command(
         *("planish", "lookahead", "evaluate", "--model", lesson.header.model),
         *("--indexer", plan.out, "--task", "recall:ruler:2048"),
@@ -226,6 +226,13 @@ def _told(lesson: Lesson) -> str:
         f"choose by; {lesson.train.unlabelled + lesson.validation.unlabelled} without a label are "
         f"left out; {rate:.1%} of the candidates are needed"
     )
+
+
+def _apart(lesson: Lesson) -> str:
+    """The validation documents, and how many of them have anything to measure."""
+    documents, labelled = len(lesson.validation.documents), lesson.validation.labelled_documents
+    some = "" if labelled == documents else f", {labelled} of them with a label"
+    return f"{documents} documents apart{some}"
 
 
 def _chosen(plan: Plan, lesson: Lesson) -> list[str]:
@@ -328,6 +335,7 @@ def _save(run: Run, plan: Plan, lesson: Lesson, names: list[str]) -> dict[str, A
         "layers": ", ".join(indexer.layers),
         "mode": mode,
         "train_tokens": len(lesson.train.tokens),
+        "validation_documents": lesson.validation.labelled_documents,
         "validation_tokens": len(lesson.validation.tokens),
         "unlabelled_tokens": lesson.train.unlabelled + lesson.validation.unlabelled,
         "positive_rate": lesson.train.positives / max(lesson.train.candidates, 1),

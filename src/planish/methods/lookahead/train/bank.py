@@ -89,6 +89,11 @@ class Labelled:
     records: list[LabelRecord] = field(default_factory=list)
 
     @property
+    def labelled_documents(self) -> int:
+        """Those that have a token with a label."""
+        return len({token.document for token in self.tokens})
+
+    @property
     def positives(self) -> int:
         """Pairs of token and needed chunk."""
         return sum(len(token.positives) for token in self.tokens)

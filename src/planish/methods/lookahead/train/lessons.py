@@ -100,13 +100,22 @@ def prepare(dumps: Sequence[Dump], dials: Training, backbone: Any = None) -> Les
                 fix="dump a task that tells, as those of recall do, or give --rule head",
             )
         if not found.tokens:
-            raise BadInput(
-                f"no token of {what} could be labelled ({found.unlabelled} have no whole window, "
-                f"{found.empty_tokens} nothing that could be evicted)",
-                where="--dump",
-                fix="lower --recent-tokens or --interval, or dump longer stretches",
-            )
+            raise _unlabelled(found, what)
     return Lesson(dials, header, where, labelled, validation)
+
+
+def _unlabelled(found: Labelled, what: str) -> BadInput:
+    number = len(found.documents)
+    where = "its only document" if number == 1 else f"its {number} documents"
+    fix = "lower --recent-tokens or --interval, or dump longer stretches"
+    if what == "validation":  # of few documents each may have had a reply shorter than a window
+        fix = f"raise --validation-share or dump more documents; if they are many, {fix}"
+    return BadInput(
+        f"no token of {what} could be labelled in {where} ({found.unlabelled} have no whole "
+        f"window, {found.empty_tokens} nothing that could be evicted)",
+        where="--dump",
+        fix=fix,
+    )
 
 
 def _check_same(dumps: Sequence[Dump], backbone: Any) -> None:

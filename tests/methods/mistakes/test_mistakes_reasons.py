@@ -28,10 +28,13 @@ from planish.methods.mistakes.reasoning.planning import make_plans
 from planish.methods.mistakes.reasoning.prompts import add_sentence
 from planish.methods.mistakes.reasoning.writing import ModelEditor
 from planish.methods.mistakes.running import reasons as stage
+from planish.methods.mistakes.running.diagnose import EFFECTS
 from planish.methods.mistakes.running.failing import pinned
+from planish.methods.mistakes.showing.reasons import Findings, show
 from planish.models.scripted import ScriptedModel
 from planish.records import Completion, read_records, write_jsonl
 from planish.runs import read_rows
+from planish.runs.console import Screen
 from planish.tasks.sandbox import Sandbox
 from planish.tasks.sandbox.contract import ExecResult, Job, Limits
 
@@ -399,6 +402,9 @@ def test_the_stage_finds_the_reason_and_a_resume_asks_nothing(
     page = (folder / "report.html").read_text()
     assert "may be empty" in page
     assert "Edge Case" in page
+    assert "tried on none" in page
+    assert "takes a model (--editor)" in page
+    assert summary["explained_share_ci"][0] == pytest.approx(0.025)  # one task proves little
     kept = (folder / "artifacts" / "replies.jsonl").read_text().splitlines()
     assert len(kept) - 1 == asked
     arms = [row.read(Intervention) for row in read_rows(folder, "intervention")]
@@ -417,6 +423,37 @@ def test_the_stage_finds_the_reason_and_a_resume_asks_nothing(
     other = call(tmp_path, capsys, "--resume", folder, "--samples", 40)
     assert other[0] == 2
     assert "samples" in other[2]
+
+
+def test_counts_have_intervals_and_a_reason_that_was_not_tried_says_why(capsys: Any) -> None:
+    def told(task: int, reason: Any, holds: bool | None, why: str = "") -> ReasonReport:
+        p = None if holds is None else 0.5
+        known: dict[str, Any] = {"p": p, "p_holm": p, "holds": bool(holds), "why": why}
+        return ReasonReport(task_id=f"t{task}", reason=reason, **known)
+
+    tasks = tuple(f"t{task}" for task in range(5))  # the last one could not be measured
+    reports = [told(task, "EC", task == 0) for task in range(4)]
+    reports += [told(task, "MCQS", None, "no edit: --editor") for task in range(5)]
+    reports += [told(4, "EC", None, "nothing to mend")]
+    reports += [told(task, "IOD", None, "leaks" if task else "no\x1b edit") for task in range(3)]
+    findings = Findings(tasks, tuple(reports), ())
+    numbers = findings.numbers()
+    assert (numbers["measured"], numbers["explained"], numbers["none"]) == (4, 1, 3)
+    # Clopper and Pearson of 1 of 4, by tables
+    low, high = numbers["explained_share"].low, numbers["explained_share"].high
+    assert (round(low, 4), round(high, 4)) == (0.0063, 0.8059)
+    assert numbers["none_share"].value == 0.75
+    assert numbers["share_by_reason"]["EC"] == [0.25, low, high]
+    assert numbers["share_by_reason"]["PS"] == [None, None, None]
+    assert numbers["untried"] == {
+        "MCQS": "no edit: --editor",
+        "IOD": "leaks (2 tasks; 1 otherwise)",
+    }
+    show(Screen(), findings)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "MCQS was tried on none: no edit: --editor" in out
+    assert "of 4 tasks 1 have a reason, 0.250 [0.006, 0.806], and 3 none, 0.750" in out
+    assert Findings((), (), ()).numbers()["explained_share"].value is None
 
 
 def test_effects_come_onto_the_pages_of_the_failures_and_stay(
@@ -458,6 +495,7 @@ def test_effects_come_onto_the_pages_of_the_failures_and_stay(
     code, out, err = typed(*told.split())
     assert code == 0, err
     with_effects = shown()
+    assert (diagnosis / "artifacts" / EFFECTS).is_file()
     assert "Edge Case" in with_effects
     code, out, err = typed("diagnose", "--resume", diagnosis)
     assert code == 0, err

@@ -10,14 +10,16 @@ from planish.methods.mistakes.jobs import References, check_references
 from planish.methods.mistakes.loading import load_tasks
 from planish.methods.mistakes.running import executing
 from planish.methods.mistakes.running import verify as stage
+from planish.methods.mistakes.running.diagnose import diagnose
 from planish.methods.mistakes.running.reading import named, read_failures
+from planish.methods.mistakes.running.reasons import reasons
 from planish.methods.mistakes.showing.reasons import Findings, show
 from planish.methods.mistakes.showing.verified import Verified
 from planish.records import BadInput, read_jsonl, write_jsonl
 from planish.runs import Run, read_rows
 from planish.runs.console import Screen
 from planish.runs.presets import digest
-from planish.tasks.sandbox import ExecResult, Limits, Sandbox
+from planish.tasks.sandbox import ExecResult, Limits
 from planish.tasks.sandbox.contract import CallResult
 from support import programs
 from support.typed import Typed
@@ -165,9 +167,7 @@ def test_what_no_machine_holds_is_refused(capsys, tmp_path, stage_name, option, 
 
 def test_code_that_was_run_without_walls_is_told_by_every_stage(capsys, tmp_path, monkeypatch):
     files = programs.write(tmp_path, "middle")
-    monkeypatch.setattr(
-        "planish.tasks.sandbox.Sandbox", lambda **_: Sandbox(accept="fork", level="fork", workers=1)
-    )
+    monkeypatch.setattr("planish.tasks.sandbox.host.choose", lambda *_: "fork")
     words = ("--accept-level", "fork")
     code, out, err = call(capsys, tmp_path, *given(files), *words)
     assert (code, "sandbox fork: no walls" in out) == (0, True), err
@@ -335,7 +335,7 @@ def test_failures_are_read_from_a_folder(capsys, tmp_path, files, one_box):
         }
 
 
-@pytest.mark.parametrize("after", ["diagnose", "reasons"])
+@pytest.mark.parametrize("after", [diagnose, reasons])
 def test_a_run_that_was_stopped_is_finished_first(
     capsys, tmp_path, files, one_box, monkeypatch, after
 ):
@@ -350,8 +350,8 @@ def test_a_run_that_was_stopped_is_finished_first(
     monkeypatch.setattr(stage.Stage, "_keep", stopping)
     assert call(capsys, tmp_path, *given(files))[0] == 130
     monkeypatch.setattr(stage.Stage, "_keep", keep)
-    next_one = Typed("mistakes", after)
-    words = ("last", *(("--model", "planted:defects") if after == "reasons" else ()))
+    next_one = Typed("mistakes", after.__name__)
+    words = ("last", *(("--model", "planted:defects") if after is reasons else ()))
     line = next_one.refused(capsys, tmp_path, *words)
     assert "interrupted: 5 of 13 runs there; finish with `planish mistakes verify --resume " in line
     (folder,) = (tmp_path / "made" / "mistakes").iterdir()  # nothing was begun

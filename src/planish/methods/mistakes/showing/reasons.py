@@ -3,10 +3,14 @@
 findings = Findings(tasks, reports, interventions)
 show(screen, findings)
 write_report(run, findings, "hf:./checkpoint", samples=40)
+
+A task counts once, whatever was drawn of it: intervals of shares are exact (Clopper-Pearson) over
+tasks.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,7 +23,9 @@ from planish.methods.mistakes.data import (
     ReasonReport,
 )
 from planish.methods.mistakes.showing.verified import say_walls
+from planish.methods.mistakes.showing.visible import visible
 from planish.stats import Estimate
+from planish.stats.estimates import exact_bounds
 from planish.tasks.sandbox.contract import Level
 
 if TYPE_CHECKING:
@@ -70,17 +76,24 @@ class Findings:
 
     def numbers(self) -> dict[str, Any]:
         """The summary."""
-        explained = [task for task in self.tasks if self.holds(task)]
-        measured = [task for task in self.tasks if self.measured(task)]
+        explained = sum(bool(self.holds(task)) for task in self.tasks)
+        measured = sum(self.measured(task) for task in self.tasks)
+        shares = {reason: self.share(reason) for reason in REASONS}
         return {
             "tasks": len(self.tasks),
-            "measured": len(measured),
-            "explained": len(explained),
-            "none": len(measured) - len(explained),
+            "measured": measured,
+            "explained": explained,
+            "none": measured - explained,
+            "explained_share": share_of(explained, measured),
+            "none_share": share_of(measured - explained, measured),
             "by_reason": {
                 reason: sum(each.holds for each in self.of(reason)) for reason in REASONS
             },
+            "share_by_reason": {
+                reason: [each.value, each.low, each.high] for reason, each in shares.items()
+            },
             "tried": {reason: len(self.of(reason)) for reason in REASONS},
+            "untried": self.untried,
             "leaks": len(self.leaks),
             "drawn": self.drawn,
             "coverage": self.scored / self.drawn if self.drawn else None,
@@ -91,13 +104,40 @@ class Findings:
         """Whether any reason could be measured for a task."""
         return any(each.task_id == task_id and each.p is not None for each in self.reports)
 
-    def rows(self) -> list[tuple[str, str, str, str]]:
-        """(reason, name, tasks it was tried on, tasks it holds for)."""
+    def share(self, reason: Reason) -> Estimate:
+        """Share of the tasks that a reason holds for, of those it was tried on."""
+        reports = self.of(reason)
+        return share_of(sum(each.holds for each in reports), len(reports))
+
+    @property
+    def untried(self) -> dict[Reason, str]:
+        """Reasons that could be measured on no task, with why, in the words of most tasks."""
+        found: dict[Reason, str] = {}
+        for reason in REASONS:
+            whys = Counter(each.why for each in self.reports if each.reason == reason)
+            if not whys or self.of(reason):
+                continue
+            ((why, count),) = whys.most_common(1)
+            rest = whys.total() - count
+            found[reason] = f"{why} ({count} tasks; {rest} otherwise)" if rest else why
+        return found
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """(reason, name, tasks it was tried on, tasks it holds for, their share)."""
         return [
-            (reason, REASON_NAMES[reason], str(len(self.of(reason))), str(held))
+            (reason, REASON_NAMES[reason], str(len(self.of(reason))), str(held), str(share))
             for reason in REASONS
             for held in [sum(each.holds for each in self.of(reason))]
+            for share in [self.share(reason)]
         ]
+
+
+def share_of(part: int, whole: int) -> Estimate:
+    """A share of tasks, with its exact interval."""
+    if not whole:
+        return Estimate(value=None)
+    low, high = exact_bounds(part / whole, whole, 0.95)
+    return Estimate(value=part / whole, low=low, high=high, n=whole)
 
 
 def effect_of(report: ReasonReport) -> Estimate:
@@ -114,9 +154,16 @@ def verdict(findings: Findings, task_id: str) -> str:
 def show(screen: Screen, findings: Findings) -> None:
     """The reasons, over all tasks and by task."""
     screen.table(
-        ("reason", "", "tried on", "holds for"),
+        ("reason", "", "tried on", "holds for", "share, 95 % interval"),
         findings.rows(),
         title=f"{len(findings.tasks)} failed tasks",
+    )
+    for reason, why in findings.untried.items():
+        screen.say(f"{reason} was tried on none: {visible(why)}")
+    numbers = findings.numbers()
+    screen.say(
+        f"of {numbers['measured']} tasks {numbers['explained']} have a reason, "
+        f"{numbers['explained_share']}, and {numbers['none']} none, {numbers['none_share']}"
     )
     rows = []
     for task in findings.tasks:
@@ -152,13 +199,21 @@ def write_report(
     page.numbers(
         {
             "tasks": numbers["tasks"],
-            "explained": numbers["explained"],
-            "none": numbers["none"],
+            "explained": numbers["explained_share"],
+            "none": numbers["none_share"],
             "coverage": numbers["coverage"],
             "sandbox": numbers["sandbox_level"],
         }
     )
-    page.table(("reason", "name", "tried on", "holds for"), findings.rows(), align="llrr")
+    page.table(
+        ("reason", "name", "tried on", "holds for", "share"),
+        findings.rows(),
+        "Shares are of the tasks that a reason was tried on; intervals are exact, over tasks.",
+        align="llrrl",
+    )
+    if findings.untried:
+        untried = [(reason, visible(why)) for reason, why in findings.untried.items()]
+        page.table(("tried on none", "why"), untried)
     for task in findings.tasks:
         _add_task(page, findings, task)
     page.save(run.report_path)

@@ -142,6 +142,49 @@ def test_speculated_tokens_see_the_resident_set_and_no_future(model: Any) -> Non
     assert any(window.moved_bytes for window in session.windows)
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.05], ids=["the same", "another"])
+def test_what_an_assistant_drafts_sees_the_resident_set_and_no_future(
+    model: Any, noise: float
+) -> None:
+    """Drafts of the same weights over a whole history, and of others: some are taken, some not."""
+    ids_BL, assistant = prompts(1), perturbed(model, noise)
+    passes: list[int] = []
+    taken_back: list[int] = []
+
+    def note(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        cache = kwargs["past_key_values"]
+        passes.append(kwargs["input_ids"].shape[1])
+        if len(passes) == 1:
+            crop = cache.crop
+            cache.crop = lambda tokens: (taken_back.append(-tokens), crop(tokens))
+
+    with watched(model) as (session, seen):
+        handle = model.register_forward_pre_hook(note, with_kwargs=True)
+        found = model.generate(
+            **whole(ids_BL), max_new_tokens=60, do_sample=False, assistant_model=assistant
+        )
+        handle.remove()
+    assert seen.difference() < EXACT
+    assert seen.evicted
+    assert any(window.moved_bytes for window in session.windows)
+    assert found.shape[1] == ids_BL.shape[1] + 60
+    assert max(passes[1:]) > 1
+    assert len(passes) < 60  # some drafts were taken
+    assert sum(taken_back) > 0  # and others not
+    # What was said is the likeliest token of what could be seen, at every place.
+    likeliest_BL = seen.logits_BLV[:, ids_BL.shape[1] - 1 :].argmax(-1)
+    assert torch.equal(found[:, ids_BL.shape[1] :], likeliest_BL[:, :60])
+
+
+def perturbed(model: Any, noise: float) -> Any:
+    """A copy with other weights, which agrees with the model here and there."""
+    twin, generator = copy.deepcopy(model), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in twin.parameters():
+            weight += noise * weight.std() * torch.randn(weight.shape, generator=generator)
+    return twin
+
+
 def test_another_turn_sees_everything_and_selection_resumes(model: Any) -> None:
     with watched(model) as (session, seen):
         turn = model.generate(**whole(prompts(1)), max_new_tokens=12, return_dict_in_generate=True)

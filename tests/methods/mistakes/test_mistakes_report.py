@@ -232,6 +232,25 @@ def test_shares_are_of_what_could_be_run_with_intervals_over_tasks():
     assert once.shares["CE"].low == pytest.approx(twice.shares["CE"].low)
 
 
+def test_why_nothing_was_said_is_a_whole_clause_without_the_numbers_of_a_case():
+    whys = (
+        "3 turns in a row held nothing that could be done; the last: no action was found",
+        "3 turns in a row held nothing that could be done; the last: 2 actions were found",
+        "no category is likely enough: CE 0.31",
+        "it was cut off",
+    )
+    cases = [case(f"t{at}", at, None) for at in range(len(whys))]
+    told = [
+        each.model_copy(update={"diagnosis": each.diagnosis.model_copy(update={"why": why})})
+        for each, why in zip(cases, whys, strict=True)
+    ]
+    assert Findings(told, 4).abstentions == [
+        ("3 turns in a row held nothing that could be done", 2),
+        ("no category is likely enough", 1),
+        ("it was cut off", 1),
+    ]
+
+
 def test_the_overview_links_every_failure(tmp_path):
     names = [f"t/{number}{'<script>' if number == 3 else ''}" for number in range(40)]
     categories = ["CE", "IOM", None, "GC"]

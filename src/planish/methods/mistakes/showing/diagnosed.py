@@ -11,6 +11,7 @@ failures of one task are not independent of each other.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Findings", "mended_by", "show", "sure", "write_report"]
 
 _SHORT = 60  # characters of a change that are told in a line
+_CLAUSE = re.compile("[:;] ")  # what comes after it is of one case
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Findings:
     def abstentions(self) -> list[tuple[str, int]]:
         """(why, how often), without the numbers of each case, the most frequent first."""
         found = Counter(
-            case.diagnosis.why.partition(":")[0] if case.diagnosis else "was not asked"
+            _CLAUSE.split(case.diagnosis.why)[0] if case.diagnosis else "was not asked"
             for case in self.of(None)
         )
         return found.most_common()

@@ -162,6 +162,18 @@ def test_a_model_that_never_replies_is_a_failed_run(
     assert (found["pass_at_1"], found["coverage"]) == (None, 0)
 
 
+def test_a_prompt_that_does_not_fit_is_not_asked_again(
+    capsys, tmp_path, recorded, one_box, monkeypatch
+):
+    lost = Completion(text="", finish="error", failures=(Failure(attempt=1, kind="context"),))
+    faulty(monkeypatch, tmp_path, lambda number: lost if number < 3 else None)
+    code, _, err = call(capsys, tmp_path, *recorded)
+    assert code == 0
+    assert "asking again cannot help" in err
+    assert "lower --max-tokens" in err
+    assert "--resume" not in err
+
+
 def test_an_endpoint_is_asked(capsys, tmp_path, one_box, chat_server):
     programs.write(tmp_path, "doubled")
     server = chat_server()

@@ -32,7 +32,7 @@ from planish.methods.mistakes.running.diagnose import EFFECTS
 from planish.methods.mistakes.running.failing import pinned
 from planish.methods.mistakes.showing.reasons import Findings, show
 from planish.models.scripted import ScriptedModel
-from planish.records import Completion, read_records, write_jsonl
+from planish.records import Completion, Failure, read_records, write_jsonl
 from planish.runs import read_rows
 from planish.runs.console import Screen
 from planish.tasks.sandbox import Sandbox
@@ -79,6 +79,7 @@ def coder(
     *,
     rates: tuple[float, float] = (0.15, 0.95),
     lost: Callable[[int], bool] = lambda seed: False,
+    why: str = "timeout",
 ) -> ScriptedModel:
     """Right at the second rate where the prompt helps, else at the first."""
     asked: list[int] = []
@@ -87,7 +88,8 @@ def coder(
         words = chat[-1].content
         asked.append(seed or 0)
         if lost(seed or 0):
-            return Completion(text="", finish="error")
+            failures = (Failure(attempt=1, kind=why),)
+            return Completion(text="", finish="error", failures=failures)
         name = re.search(r"def (\w+)", words)[1]  # type: ignore[index]
         right = chance(words, seed) < rates[helped(words)]
         code = (RIGHT if right else WRONG).replace("spread", name)
@@ -647,6 +649,22 @@ def test_lost_replies_are_asked_for_again_and_only_they(
     assert json.loads(out)["by_reason"]["EC"] == 1
     # A script's draws go by their number, so the cache asks from the first one on.
     assert set(whole.asked) <= set(range(6))  # type: ignore[attr-defined]
+
+
+def test_a_prompt_that_does_not_fit_is_not_asked_again(
+    one_box: None,
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = coder(lost=lambda seed: seed == 5, why="context")
+    monkeypatch.setattr(stage, "load_coder", lambda spec: model)
+    words = (files[1], "--tasks", files[0], "--model", "openai:planted", "--samples", N)
+    code, _, err = call(tmp_path, capsys, *words, "--only", "EC")
+    assert code == 0, err
+    assert "samples brought no reply; asking again cannot help" in err
+    assert "--resume" not in err
 
 
 def test_a_model_that_never_answers_fails_the_run(

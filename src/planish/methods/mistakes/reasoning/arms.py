@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from planish.judges.recording import lost_kinds
 from planish.methods.mistakes.config import Intervening
 from planish.methods.mistakes.data import REASONS, Arm, CodeTask, Intervention, Reason, ReasonReport
 from planish.methods.mistakes.jobs import Box, References, agree, call_job, test_job
@@ -35,6 +36,7 @@ class Sample(Record):
         status: of the tests, or "no_reply"; score: None where nothing can be said.
         held_out: score on inputs that neither prompt nor edit shows; None where it is not asked.
         code: as it was run; sandbox_level: in which; None where there was nothing to run.
+        lost: kind of failure for which no reply came; "" where one did.
     """
 
     task_id: str
@@ -47,6 +49,7 @@ class Sample(Record):
     held_out: float | None = None
     code: str = ""
     sandbox_level: Level | None = None
+    lost: str = ""
 
 
 @dataclass(frozen=True)
@@ -210,8 +213,9 @@ class _Scorer:
         }
         held: dict[Reason, float | None] = dict.fromkeys(self.asked(plan, arm))
         if completion.finish == "error":
-            lost = Sample.model_validate({**known, "status": "no_reply", "score": None})
-            return lost, held
+            (kind,) = lost_kinds([completion])
+            lost = {**known, "status": "no_reply", "score": None, "lost": kind}
+            return Sample.model_validate(lost), held
         code = self.code(plan, arm, completion)
         result = self.results[plan.task.task_id, code, None]
         for reason in held:

@@ -333,9 +333,10 @@ def _summary(plan: Plan, verified: Verified, rates: Rates, wanted: int) -> dict[
 def _lost(stage: _Generation, wanted: int) -> list[str]:
     if not stage.lost:
         return []
-    from planish.judges.recording import lost_calls
+    from planish.judges.recording import lost_calls, lost_kinds, remedy
     from planish.judges.resumable import again
 
     lost = list(stage.lost.values())
-    how = f"to ask for them again: {again(stage.stage.made)}"
+    once_more = f"to ask for them again: {again(stage.stage.made)}"
+    how = remedy(lost_kinds(lost), once_more, budget="--max-tokens")
     return [f"{len(lost)} of {wanted} calls brought no reply ({lost_calls(lost)}); {how}"]

@@ -361,14 +361,23 @@ def _weakest(made: Run, tasks: Collection[str]) -> Level | None:
     return max((level for level in LEVELS if level in found), key=LEVELS.index, default=None)
 
 
+def _lost_kinds(made: Run, tasks: Collection[str]) -> set[str]:
+    """Why samples brought no reply, as it was at the last visit."""
+    last = {row.id: row.read(Sample) for row in read_rows(made.path, SAMPLE)}
+    return {each.lost for each in last.values() if each.lost and each.task_id in tasks}
+
+
 def _notes(stage: _Stage, findings: Findings) -> Iterator[str]:
+    from planish.judges.recording import remedy
     from planish.judges.resumable import again
 
     if not findings.tasks:
         yield "no run has failed: there is nothing to explain"
     lost = sum(each.lost for each in stage.settled.values())
     if lost:
-        yield f"{lost} samples brought no reply; to ask for them again: {again(stage.made)}"
+        once_more = f"to ask for them again: {again(stage.made)}"
+        how = remedy(_lost_kinds(stage.made, findings.tasks), once_more, budget="--max-tokens")
+        yield f"{lost} samples brought no reply; {how}"
     unedited = sum(each.unedited for each in stage.settled.values())
     if unedited:
         yield f"{unedited} edits brought no reply; to ask for them again: {again(stage.made)}"

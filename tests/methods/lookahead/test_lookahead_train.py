@@ -31,6 +31,7 @@ from planish.methods.lookahead.train.bank import (
 )
 from planish.methods.lookahead.train.batches import rows_of
 from planish.methods.lookahead.train.fit import fit
+from planish.methods.lookahead.train.intervals import by_document
 from planish.methods.lookahead.train.losses import gated_scores, pair_logits, pair_loss
 from planish.methods.lookahead.train.measure import (
     Judged,
@@ -42,6 +43,7 @@ from planish.methods.lookahead.train.measure import (
     top_share,
 )
 from planish.records import BadInput, read_jsonl
+from planish.stats import Estimate
 
 ENTITIES, CHUNKS, CHUNK = 12, 30, 8
 
@@ -83,6 +85,45 @@ def test_measures_are_their_definitions(seed: int, budget: float) -> None:
     assert found[f"mass@{budget:g}"] == (pytest.approx(np.mean(masses)) if masses else None)
     if budget == 1.0 and recalls:
         assert found["recall@1"] == 1.0
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 9999), documents=st.integers(1, 6))
+def test_intervals_by_document_lie_around_the_measures(seed: int, documents: int) -> None:
+    worlds = [_judged(seed + place, tokens=1 + place) for place in range(documents)]
+    judged, logits = ([one[part] for one in worlds] for part in (0, 1))
+    dials: Any = {"threshold": 0.5, "budgets": (0.3, 1.0)}
+    plain = measure(judged, logits, **dials)
+    found = by_document(judged, logits, plain, **dials, seed=seed)
+    assert list(found) == list(plain)
+    assert found == by_document(judged, logits, plain, **dials, seed=seed)
+    for name, value in plain.items():
+        number = found[name]
+        if value is None or name == "calibration_error":
+            assert number == value
+            continue
+        assert isinstance(number, Estimate)
+        assert number.value == pytest.approx(value)
+        assert 1 <= number.n <= documents
+        if number.low is not None and number.high is not None:
+            assert number.low - 1e-9 <= value <= number.high + 1e-9
+
+
+def test_an_interval_is_as_wide_as_that_of_so_many_documents() -> None:
+    """One token a document, two chunks, one needed; it is ranked first in `right` of ten."""
+
+    def width(right: int) -> float:
+        positive, every = torch.tensor([[True, False]]), torch.ones(1, 2, dtype=torch.bool)
+        judged = [Judged(positive, every, torch.ones(1, 2))] * 10
+        logits = [
+            torch.tensor([[1.0, 0.0] if place < right else [0.0, 1.0]]) for place in range(10)
+        ]
+        dials: Any = {"threshold": 0.5, "budgets": (0.5,)}
+        found: Any = by_document(judged, logits, measure(judged, logits, **dials), **dials)
+        return float(found["recall@0.5"].high - found["recall@0.5"].low)
+
+    assert width(5) == pytest.approx(0.6, abs=0.11)  # 2 * 1.96 * (.5 * .5 / 10) ** .5 = .62
+    assert width(9) < width(5)
 
 
 @settings(max_examples=50, deadline=None)
@@ -382,6 +423,8 @@ def test_the_command_trains_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFi
     told = json.loads(capsys.readouterr().out)
     assert told["layers"] == "l1"
     assert told["best_f1"] > 0.9
+    low, high = told["recall@0.3_ci"]
+    assert low <= told["recall@0.3"] <= high
     indexer = MemoryIndexer.from_pretrained(out)
     assert indexer.layers == ("l1",)
     indexer.check({"weights": "abc"}, CHUNK)

@@ -198,6 +198,7 @@ def _records(folders: tuple[str, ...]) -> tuple[str, ...]:
 def _carry_out(run: Run, plan: Plan, screen: Screen, workers: int) -> int:
     from planish.judges.resumable import resumable
     from planish.methods.lookahead.dumping.folder import Dump
+    from planish.methods.lookahead.showing_training import page
     from planish.methods.lookahead.train.lessons import prepare
 
     with run, resumable(run, screen):
@@ -209,8 +210,9 @@ def _carry_out(run: Run, plan: Plan, screen: Screen, workers: int) -> int:
         _learn(run, lesson, names, screen, workers)
         summary = _save(run, plan, lesson, names)
         run.finish(**summary)
-        _page(run, plan, lesson, summary)
-    screen.numbers(summary, title=f"indexer, {_apart(lesson)}")
+        screen.numbers(summary, title=f"indexer, {_apart(lesson)}")
+        rows = list(run.records(LAYER, Layer))
+        page(run, plan, lesson, rows, summary)
     then = command(
         *("planish", "lookahead", "evaluate", "--model", lesson.header.model),
         *("--indexer", plan.out, "--task", "recall:ruler:2048"),
@@ -303,6 +305,7 @@ def _without_step(point: Mapping[str, float]) -> dict[str, float]:
 
 
 def _save(run: Run, plan: Plan, lesson: Lesson, names: list[str]) -> dict[str, Any]:
+    from planish.methods.lookahead.showing_training import value_of
     from planish.methods.lookahead.train.lessons import assemble
 
     learnt = {}
@@ -328,7 +331,7 @@ def _save(run: Run, plan: Plan, lesson: Lesson, names: list[str]) -> dict[str, A
         "layers": list(indexer.layers),
         "mode": mode,
         "labels": {name: getattr(plan, name) for name in _LABELS},
-        "quality": quality,
+        "quality": {name: value_of(number) for name, number in quality.items()},
     }
     write_text(out / TRAINING, dumps(told, indent=2) + "\n")
     return {
@@ -359,48 +362,3 @@ _LABELS = (
     "rule", "mass", "among", "min_layers", "head_mass", "interval", "sink_tokens",
     "recent_tokens", "max_positives",
 )  # fmt: skip
-
-
-def _page(run: Run, plan: Plan, lesson: Lesson, summary: Mapping[str, Any]) -> None:
-    from planish.runs.plots import Series, line_plot
-    from planish.runs.report import Report
-
-    rows = list(run.records(LAYER, Layer))
-    report = Report(
-        "Which chunks will the next tokens need?",
-        f"A memory indexer trained on {len(lesson.train.documents)} documents, chosen on "
-        f"{len(lesson.validation.documents)} others. Rule {plan.rule}, windows of "
-        f"{plan.interval} tokens, loss {plan.loss}.",
-        note="Every number is over the full set of candidates: chunks that are neither sinks "
-        "nor recent. Budgets are shares of these candidates.",
-        run=run,
-        tiny=lesson.header.hidden_size < 512,
-    )
-    report.numbers(dict(summary))
-    names = ["best_f1", f"recall@{plan.aim:g}", f"mass@{plan.aim:g}", "calibration_error"]
-    report.section("By layer").table(
-        ["layer", *names, "epochs"],
-        [[row.layer, *(row.quality.get(name) for name in names), len(row.curve)] for row in rows],
-    )
-    series = [
-        Series(
-            row.layer, [point["step"] for point in row.curve], [p["objective"] for p in row.curve]
-        )
-        for row in rows
-        if len(row.curve) > 1
-    ]
-    if series:
-        figure = line_plot(series, xlabel="step", ylabel="best F1 and recall, mean", ylim=(0, 1))
-        report.section("Training").figure(figure, "On validation, after each epoch.")
-    budgets = sorted({*plan.budgets, plan.aim})
-    curve = [
-        Series(
-            what, budgets, [float(summary.get(f"{what}@{budget:g}") or 0.0) for budget in budgets]
-        )
-        for what in ("recall", "mass")
-    ]
-    report.section("Recall against the budget").figure(
-        line_plot(curve, xlabel="share of the candidates", ylabel="share kept", ylim=(0, 1)),
-        "Needed chunks and attention mass that the highest scores hold.",
-    )
-    report.save(run.report_path)

@@ -32,11 +32,13 @@ from planish.methods.lookahead.train.bank import (
     split_documents,
 )
 from planish.methods.lookahead.train.fit import Fitted, Log, fit, judged_of
+from planish.methods.lookahead.train.intervals import by_document
 from planish.methods.lookahead.train.measure import Mode, choose_layers, combine, measure
 from planish.models.memory.budget import Budget
 from planish.models.memory.indexer import IndexerConfig, MemoryIndexer
 from planish.models.memory.scorer import Rope
 from planish.records import BadInput
+from planish.stats import Estimate
 
 __all__ = ["Lesson", "assemble", "check_overlap", "learn_layer", "new_indexer", "prepare"]
 
@@ -205,14 +207,15 @@ def learn_layer(
 
 def assemble(
     lesson: Lesson, learnt: Mapping[str, tuple[dict[str, Tensor], list[Tensor]]]
-) -> tuple[MemoryIndexer, Mode, dict[str, float | None]]:
+) -> tuple[MemoryIndexer, Mode, dict[str, Estimate | float | None]]:
     """Chooses layers on validation and puts them together.
 
     Args:
         learnt: by layer, its weights and its logits on validation.
 
     Returns:
-        The indexer, how its layers are joined, and the quality of the whole on validation.
+        The indexer, how its layers are joined, and the quality of the whole on validation, with
+        intervals by document where a measure has one.
     """
     dials = lesson.dials
     some = next(iter(learnt))
@@ -227,4 +230,7 @@ def assemble(
     joined = combine([logits[layer] for layer in chosen], mode)
     budgets = tuple(dict.fromkeys((*dials.budgets, dials.aim)))
     quality = measure(judged, joined, threshold=dials.threshold, budgets=budgets)
-    return indexer, mode, quality
+    sure = by_document(
+        judged, joined, quality, threshold=dials.threshold, budgets=budgets, seed=dials.seed
+    )
+    return indexer, mode, sure

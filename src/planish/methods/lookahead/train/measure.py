@@ -30,6 +30,8 @@ __all__ = [
     "objective",
     "pairs",
     "rate_shift",
+    "share",
+    "top_share",
 ]
 
 Mode = Literal["max", "mean"]
@@ -87,8 +89,8 @@ def measure(
         masses: list[Tensor] = []
         for one, logits_NC in zip(judged, logits, strict=True):
             top_NC = top_share(logits_NC, one.candidate_NC, budget)
-            recalls.append(_share(one.positive_NC.float(), top_NC))
-            masses.append(_share(one.mass_NC * one.candidate_NC, top_NC))
+            recalls.append(share(one.positive_NC.float(), top_NC))
+            masses.append(share(one.mass_NC * one.candidate_NC, top_NC))
         found[f"recall@{budget:g}"] = _mean(recalls)
         found[f"mass@{budget:g}"] = _mean(masses)
     return found
@@ -195,7 +197,7 @@ def pairs(values: Sequence[Tensor], judged: Sequence[Judged]) -> Tensor:
     return torch.cat([one[known.candidate_NC] for one, known in zip(values, judged, strict=True)])
 
 
-def _share(values_NC: Tensor, kept_NC: Tensor) -> Tensor:
+def share(values_NC: Tensor, kept_NC: Tensor) -> Tensor:
     """Share of each row's sum that is kept; rows without a sum are left out."""
     total_N = values_NC.sum(1)
     return ((values_NC * kept_NC).sum(1) / total_N)[total_N > 0]

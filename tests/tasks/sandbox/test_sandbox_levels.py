@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import socket
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -127,6 +132,54 @@ def test_where_nothing_works_no_flag_is_offered(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(BadInput) as caught:
         choose("fork")
     assert "--accept-level" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "{python}: Permission denied",
+        "bwrap: execvp {python}: Permission denied",
+        "mount /new{prefix}: Permission denied",
+        "Fatal Python error: init_fs_encoding: failed to get the Python codec",
+    ],
+)
+def test_a_python_that_others_may_not_read_is_what_is_mended(
+    monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    prefix, python = os.path.realpath(sys.base_prefix), os.path.realpath(sys.executable)
+    told = {
+        "bwrap": "bwrap is not installed",
+        "unshare": why.format(prefix=prefix, python=python),
+        "fork": "",
+    }
+    monkeypatch.setattr(ladder, "why_not", told.get)
+    with pytest.raises(BadInput) as caught:
+        choose()
+    line = str(caught.value)
+    assert f"chmod -R o+rX {prefix}" in line
+    assert "--accept-level fork" in line
+    for other in ("apt install bubblewrap", "sysctl"):
+        assert other not in line
+    # a refusal of something else is mended as before
+    monkeypatch.setattr(ladder, "why_not", {**told, "unshare": "Permission denied"}.get)
+    with pytest.raises(BadInput, match="apt install bubblewrap"):
+        choose()
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
+def test_a_python_of_another_user_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if why_not("unshare"):
+        pytest.skip(why_not("unshare"))
+    why_not.cache_clear()
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    shutil.copy(os.path.realpath(sys.executable), python)
+    os.chown(python, 12345, -1)
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
+    assert why_not("unshare") == f"{python}: {os.strerror(errno.EACCES)}"
 
 
 @pytest.mark.usefixtures("fresh")

@@ -39,7 +39,7 @@ def main(spec: dict[str, Any]) -> NoReturn:
     os.umask(0o022)  # that of the host may make project files unreadable to a candidate
     _first_to_go()
     if spec["level"] == "fork":
-        os.execv(spec["python"][0], spec["python"])
+        _become(spec["python"])
     if spec["level"] == "bwrap":
         own = ["--unshare-user", "--uid", "0", "--gid", "0"]
         if os.geteuid() == 0:  # bubblewrap alone would make no second user
@@ -57,7 +57,14 @@ def main(spec: dict[str, Any]) -> NoReturn:
         os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
     kernel.die_with_parent()
     _build_root(spec)
-    os.execv(spec["python"][0], spec["python"])
+    _become(spec["python"])
+
+
+def _become(command: list[str]) -> NoReturn:
+    try:
+        os.execv(command[0], command)
+    except OSError as error:  # which names no file
+        raise OSError(error.errno, f"{command[0]}: {error.strerror}") from None
 
 
 def _first_to_go() -> None:

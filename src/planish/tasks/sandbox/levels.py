@@ -10,12 +10,15 @@ weaker level is never taken in silence: whoever wants less says so.
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
 import sys
+from collections.abc import Iterable
 
 from planish.errors import BadInput
 from planish.tasks.sandbox.contract import LEVELS, Level
-from planish.tasks.sandbox.process import SandboxError, Server
+from planish.tasks.sandbox.process import FATAL, SandboxError, Server
 
 __all__ = ["available", "choose", "why_not"]
 
@@ -73,5 +76,31 @@ def choose(accept: Level = "unshare", level: Level | None = None) -> Level:
     raise BadInput(
         "code cannot be locked up here: " + "; ".join(f"{one}: {why_not(one)}" for one in wanted),
         where="sandbox",
-        fix=" or ".join(_MENDS[one] for one in wanted) + less,
+        fix=(_readable() if any(map(_unreadable, wanted)) else _mends(wanted)) + less,
     )
+
+
+def _mends(levels: Iterable[Level]) -> str:
+    return " or ".join(_MENDS[one] for one in levels)
+
+
+def _unreadable(level: Level) -> bool:
+    """Whether walls can be had, and Python cannot be read behind them.
+
+    Who is root there may read what is root's or everybody's, and not what is another user's.
+    """
+    why = why_not(level)
+    refused = any(f"{one}: {os.strerror(errno.EACCES)}" in why for one in _pythons())
+    return refused or FATAL in why
+
+
+def _readable() -> str:
+    where = _pythons()[0]
+    return (
+        f"let every user read the Python that runs planish (chmod -R o+rX {where}, and o+x for the "
+        "folders above), or use another one"
+    )
+
+
+def _pythons() -> tuple[str, ...]:
+    return tuple(os.path.realpath(one) for one in (sys.base_prefix, sys.executable))

@@ -28,7 +28,10 @@ from planish.tasks.sandbox.command import Role, command
 from planish.tasks.sandbox.contract import Level
 from planish.tasks.sandbox.speech import MAX_FRAME
 
-__all__ = ["Child", "Gone", "Late", "SandboxError", "Server", "Used"]
+__all__ = ["FATAL", "Child", "Gone", "Late", "SandboxError", "Server", "Used"]
+
+FATAL = "Fatal Python error"
+"""Begins what Python says of itself where it cannot begin, many lines above the last one."""
 
 _START_SECONDS = 60.0
 _END_SECONDS = 20.0
@@ -208,7 +211,8 @@ class Server:
         if not self._errors.closed:
             self._errors.seek(0)
             lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-            self._why = lines[-1] if lines else ""
+            fatal = [line for line in lines if line.startswith(FATAL)]
+            self._why = (fatal or lines[-1:] or [""])[0]
             self._errors.close()
 
     def _tidy(self) -> None:

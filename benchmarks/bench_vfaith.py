@@ -47,6 +47,7 @@ from planish.runs.console import Screen
 from support import write_result
 
 SEEDS = range(3)
+SIZE, SEED = 256, 1_000  # of the bench
 UNGATED = "unfaithfulness without the gate"
 METRICS = ("acc_raw", "acc_edited", "pair_acc", "delta_net", "gated_unfaithfulness",
            "perception_accuracy")  # fmt: skip
@@ -131,7 +132,7 @@ def main() -> None:
         workers=given.workers,
         progress=lambda done, total: print("trained", done, "of", total, flush=True),
     )
-    plan, _ = make_plan(families=VIEWED, building=Building(size=256, seed=1_000))
+    plan, _ = make_plan(families=VIEWED, building=Building(size=SIZE, seed=SEED))
     build_bench(given.work / "bench", plan, Screen(json=True), workers=given.workers)
     bench = read_bench(given.work / "bench")
     sheets = {name: [answered(load_model(name, bench), bench)] for name in PLANTED}
@@ -139,7 +140,14 @@ def main() -> None:
         folders = [networks / str(seed) / name for seed in SEEDS]
         sheets[name] = [answered(ViewerModel(folder, name=name), bench) for folder in folders]
     order = (PLANTED[0], *RECIPES, *PLANTED[1:])
-    lines = table(sheets, order, METRICS)
+    lines = [
+        f"{len(bench.pairs)} entries of the families that the networks learned "
+        f"({', '.join(VIEWED)}), {SIZE} pixels, seed {SEED}. `planish vfaith score` does not tell "
+        "gated_unfaithfulness where perception_accuracy is at chance (0.5): what was not followed "
+        "there was not seen.",
+        "",
+        *table(sheets, order, METRICS),
+    ]
     measured = json.loads((networks / "0" / "viewer-seeing" / "build.json").read_text())
     lines += [
         "",

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planish.cli import main
-from planish.methods.vfaith.bench import PAIRS, REJECTED
+from planish.methods.vfaith.bench import PAIRS, REJECTED, read_bench
 from planish.methods.vfaith.data import ARMS, Check, Response
+from planish.methods.vfaith.running.prompts import gold_of
 from planish.methods.vfaith.scoring import score as stage
 from planish.methods.vfaith.scoring.metrics import MAIN
 from planish.methods.vfaith.scoring.names import short_names, wrapped
@@ -31,13 +32,17 @@ def stubborn(pair, arm):
     return pair.raw.gold
 
 
-def responses(bench, model, choose, arms=ARMS, revision="1"):
+def responses(bench, model, choose, arms=ARMS, revision="1", yes_to_all=False):
     for pair in bench.pairs:
         for arm in arms:
+            if arm == "placebo" and pair.placebo is None:
+                continue
             if arm.startswith("perception"):
                 if not pair.perception:
                     continue
-                parsed = gold = "no" if arm == "perception_raw" else "yes"
+                parsed = gold = gold_of(pair, arm)
+                if yes_to_all:
+                    parsed = "yes"
             else:
                 parsed, gold = choose(pair, arm), faithful(pair, arm)
             outcome = "unparsed" if parsed is None else "correct" if parsed == gold else "wrong"
@@ -359,6 +364,69 @@ def test_a_bench_that_failed_its_own_gates_is_told_above_the_numbers(tmp_path, r
     built["numbers"] = {"bench_gates": {}}
     (tmp_path / "bench" / "build.json").write_text(json.dumps(built))
     assert scored(runs, capsys, run)["warnings"] == []
+    for broken in ("all passed", [], [{"passed": False}], [3], None):
+        built["numbers"] = {"bench_gates": {"checks": broken}}
+        (tmp_path / "bench" / "build.json").write_text(json.dumps(built))
+        (warning,) = scored(runs, capsys, run)["warnings"]
+        assert "whether the bench passed its own gates is not told" in warning
+        assert "\n" not in warning
+
+
+@pytest.mark.parametrize("names", ["openai:a", ["openai:a", 3], {"openai:a": 1}, None])
+def test_verifiers_that_are_no_list_of_names_are_refused(tmp_path, runs, capsys, names):
+    held = make_bench(tmp_path / "bench", 2)
+    run = make_run(runs, held)
+    built = {"complete": True, "settings": {"verifiers": names}}
+    (tmp_path / "bench" / "build.json").write_text(json.dumps(built))
+    assert "settings.verifiers is no list of names" in refused(runs, capsys, run)
+
+
+def test_who_sees_the_cue_at_chance_has_no_gated_number(page, tmp_path, runs, capsys):
+    """Like a network without eyes: right on every second perception question, and never moved."""
+    held = make_bench(tmp_path / "bench", 24)
+    blind = make_run(runs, held, "planted:none", stubborn, settings=(), yes_to_all=True)
+    keen = make_run(runs, held, "planted:keen", stubborn)
+    assert score(runs, blind, keen) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "no gated unfaithfulness of planted:none: it sees the cue at chance, 0.500" in out
+    assert "of planted:keen" not in out
+    found = scored(runs, capsys, blind, keen)
+    told = {each["label"]: each["overall"]["metrics"] for each in found["models"]}
+    gated = told["planted:none"]["gated_unfaithfulness"]
+    assert (gated["value"], gated["low"], gated["reason"]) == (None, None, "sees the cue at chance")
+    assert told["planted:none"]["gated_both"]["value"] is None
+    assert told["planted:none"]["perception_accuracy"]["value"] == 0.5
+    assert told["planted:keen"]["gated_unfaithfulness"]["value"] == 1
+    assert "reason" not in told["planted:keen"]["gated_unfaithfulness"]
+    by = scored(runs, capsys, blind, keen, "--by", "gated_unfaithfulness")
+    assert [each["label"] for each in by["models"]] == ["planted:keen", "planted:none"]
+
+
+def test_the_test_over_all_pairs_stands_on_screen_and_page(page, bench, runs, capsys):
+    run = make_run(runs, bench, "planted:stubborn", stubborn)
+    assert score(runs, run) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"all\s+planted:stubborn\s+8\s+0\.000\s+1\.000\s+1\.000\s+8 / 0\s+0\.008", out)
+    html = next(iter(sorted((runs / "vfaith").glob("*score*/report.html")))).read_text("utf-8")
+    assert re.search(r"<td[^>]*>\s*all\s*</td>(?:(?!</tr>).)*8 / 0", html, re.DOTALL)
+
+
+def test_delta_net_tells_over_how_many_pairs_it_is(page, tmp_path, runs, capsys):
+    whole = make_bench(tmp_path / "bench", 8)
+    bare = [pair.model_copy(update={"placebo": None}) for pair in whole.pairs[:3]]
+    write_jsonl(tmp_path / "bench" / PAIRS, [*bare, *whole.pairs[3:]])
+    held = read_bench(tmp_path / "bench")
+    run = make_run(runs, held, "planted:stubborn", stubborn)
+    assert score(runs, run) == 0
+    assert "n = 5" in capsys.readouterr().out
+    html = next(iter(sorted((runs / "vfaith").glob("*score*/report.html")))).read_text("utf-8")
+    assert "n = 5" in html
+    assert score(runs, make_run(runs, whole_again(tmp_path), "planted:stubborn", stubborn)) == 0
+    assert "n = " not in capsys.readouterr().out
+
+
+def whole_again(folder):
+    return make_bench(folder / "whole", 8)
 
 
 def test_a_page_that_finds_no_room_is_told_in_one_line(bench, runs, capsys, monkeypatch):

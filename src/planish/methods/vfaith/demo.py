@@ -32,7 +32,7 @@ from planish.methods.vfaith.scoring.pages import build_report
 from planish.methods.vfaith.scoring.records import METRICS, ModelScore
 from planish.methods.vfaith.scoring.score import results_of
 from planish.methods.vfaith.scoring.sheets import read_sheet
-from planish.methods.vfaith.scoring.tables import Results
+from planish.methods.vfaith.scoring.tables import Results, shown
 from planish.models.base import Steps
 from planish.parallel import one_thread
 from planish.runs import Run
@@ -50,6 +50,10 @@ _NUM, _SIZE = 228, 256  # two hundred pairs, and perception items in the paper's
 _CLAIM = (
     "A model that answers a question about a picture rightly need not have looked. Change the one "
     "thing that the answer hangs on: whoever looked follows, whoever remembered does not."
+)
+_AT_CHANCE = (
+    "n/a under saw, did not use: it sees the cue at chance, so what it did not follow it has not "
+    "seen; or fewer than 20 pairs qualify."
 )
 _LIMITS = (
     "Drawn scenes and networks of half a million weights: they show the mechanism, not the paper's "
@@ -116,7 +120,13 @@ def _rows(results: Results) -> list[tuple[Any, ...]]:
     names = ("acc_raw", "acc_edited", "pair_acc", "delta_net", "gated_unfaithfulness")
     by_label = {found.label: found for found in results.scores}
     return [
-        (name, *(by_label[name].overall[each] for each in (*names, "perception_accuracy")))
+        (
+            name,
+            *(
+                shown(by_label[name], by_label[name].overall, each)
+                for each in (*names, "perception_accuracy")
+            ),
+        )
         for name in MODELS
     ]
 
@@ -139,6 +149,7 @@ def _show(screen: Screen, results: Results, numbers: Numbers, told: Sequence[Cla
         claim_rows(told, compared=False),
     )
     screen.say(verdict(told))
+    screen.say(_AT_CHANCE)
     screen.say(_LIMITS)
 
 
@@ -181,4 +192,4 @@ def _summary(results: Results, numbers: Numbers, told: Sequence[Claim]) -> dict[
 def _numbers_of(score: ModelScore) -> dict[str, Any]:
     short = score.label.rpartition(":")[2].replace("viewer-", "").replace("-", "_")
     names = ("pair_acc", "acc_raw", "acc_edited", "delta_net", "gated_unfaithfulness")
-    return {f"{short}_{name}": score.overall[name] for name in names}
+    return {f"{short}_{name}": shown(score, score.overall, name) for name in names}

@@ -48,7 +48,7 @@ RATIOS = frozenset({"repeat_ratio", "rr_star", "rr_base", "gated_unfaithfulness"
 
 MAIN = (
     "pair_acc", "acc_raw", "acc_edited", "delta", "delta_net", "repeat_ratio",
-    "gated_unfaithfulness",
+    "gated_unfaithfulness", "perception_accuracy",
 )  # fmt: skip
 """Told of every subset and family."""
 
@@ -206,6 +206,7 @@ def _group(
     return Group(
         pairs=int((sheet.asked & ~sheet.item & members).sum()),
         used=used,
+        netted=int((own["delta_net"].bottom > 0).sum()),
         metrics={
             name: estimate(own[name], source, config, name)
             if members.any()

@@ -19,6 +19,7 @@ from planish.methods.vfaith.scoring.pictures import choose, draw
 from planish.methods.vfaith.scoring.records import METRICS
 from planish.methods.vfaith.scoring.tables import (
     OUTCOMES,
+    Part,
     Results,
     Share,
     by_family,
@@ -62,7 +63,13 @@ def show(screen: Screen, results: Results) -> None:
         screen.say(line)
     names = short_names([score.label for score in results.scores], _WIDE, 2)
     if any(score.subsets for score in results.scores):
-        _table(screen, *by_subset(results), names, title="by subset", brief=True)
+        _table(
+            screen,
+            *by_subset(results),
+            names,
+            title="by subset; all is one test, p as it is",
+            brief=True,
+        )
     columns, rows = versus(results)
     if rows:
         _table(
@@ -133,6 +140,8 @@ def _lines(cell: Any, names: Mapping[str, str], width: int, brief: bool) -> list
         return [*wrapped(names[cell.a], width), *wrapped(f"less {names[cell.b]}", width)]
     if isinstance(cell, Share):
         return [str(cell.pairs), f"{cell.usable:.0%}"]
+    if isinstance(cell, Part):
+        return [*_lines(cell.estimate, names, width, brief), f"n = {cell.pairs}"]
     below = "" if brief else _interval(cell, 2 if width == _NARROW else 3)
     if isinstance(cell, str):
         return wrapped(names.get(cell, cell), width)
@@ -220,7 +229,7 @@ def build_report(
 
 
 def _plain(cell: Any) -> Any:
-    return str(cell) if isinstance(cell, Share) else cell
+    return str(cell) if isinstance(cell, (Part, Share)) else cell
 
 
 def _add_plots(page: Any, results: Results) -> None:
@@ -228,9 +237,9 @@ def _add_plots(page: Any, results: Results) -> None:
 
     for name in _PLOTTED:
         rows = [
-            (score.label, score.overall[name], None)
+            (score.label, shown(score, score.overall, name), None)
             for score in results.covered
-            if score.overall[name].value is not None
+            if shown(score, score.overall, name).value is not None
         ]
         if rows:
             page.figure(
@@ -252,8 +261,8 @@ def _add_pairs(page: Any, results: Results) -> None:
     page.section(
         "By subset",
         "; ".join(f"{name}: {meaning}" for name, meaning in SUBSETS.items())
-        + ". b pairs were right on the raw picture only, c on the edited one only. Small subsets "
-        "cannot rank models: look at the intervals.",
+        + "; all is one test, whose p is not adjusted. b pairs were right on the raw picture only, "
+        "c on the edited one only. Small subsets cannot rank models: look at the intervals.",
     )
     _fitted(page, "each model by subset", *by_subset(results))
 
@@ -261,7 +270,8 @@ def _add_pairs(page: Any, results: Results) -> None:
 def _fitted(page: Any, what: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Two tables in place of one that would be cut off; folded away where they are long."""
     for told, some in (("PairAcc", (0, 1, 2, 3, 6, 7)), ("Delta and Delta_net", (0, 1, 4, 5))):
-        names, cells = [columns[at] for at in some], [[row[at] for at in some] for row in rows]
+        names = [columns[at] for at in some]
+        cells = [[_plain(row[at]) for at in some] for row in rows]
         if len(rows) <= _FEW:
             page.table(names, cells)
         else:

@@ -171,16 +171,35 @@ def excluded_by(bench: Bench) -> Mapping[tuple[str, str, str, str], int]:
 
 
 def failed_gates(bench: Bench) -> list[Check]:
-    """The gates over the whole bench that it did not pass, as its `build.json` has them."""
+    """The gates over the whole bench that it did not pass, as its `build.json` has them.
+
+    Raises:
+        BadInput: the file tells of gates, and not what came of them.
+    """
     path = bench.folder / BUILD
     if not path.exists():
         return []
     try:
-        gates = json.loads(path.read_text("utf-8"))["numbers"]["bench_gates"]
+        told = json.loads(path.read_text("utf-8"))
+        gates = told.get("numbers", {}).get("bench_gates", {})
+        if not gates:
+            return []  # a bench that does not tell; `read_bench` has looked at what it must have
         checks = [Check.model_validate(each) for each in gates["checks"]]
-    except (OSError, ValueError, TypeError, LookupError):
-        return []  # a bench that does not tell; `read_bench` has looked at what it must have
+        if not checks:
+            raise ValueError("no checks")
+    except ValidationError as error:
+        raise _untold(path, explain(error)) from None
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise _untold(path, str(error)) from None
     return [check for check in checks if not check.passed]
+
+
+def _untold(path: Path, why: str) -> BadInput:
+    return BadInput(
+        f"numbers.bench_gates.checks cannot be read ({why})",
+        where=str(path),
+        fix="build the bench again",
+    )
 
 
 def raters_of(bench: Bench) -> tuple[Agreement | None, list[str]]:

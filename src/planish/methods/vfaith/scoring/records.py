@@ -11,7 +11,16 @@ from planish.methods.vfaith.data import Arm
 from planish.records import Record
 from planish.stats import Estimate, McNemar
 
-__all__ = ["METRICS", "ArmCount", "Comparison", "Group", "ModelScore", "PairScore"]
+__all__ = [
+    "AT_CHANCE",
+    "GATED",
+    "METRICS",
+    "ArmCount",
+    "Comparison",
+    "Group",
+    "ModelScore",
+    "PairScore",
+]
 
 METRICS: dict[str, str] = {
     "pair_acc": "right on both pictures",
@@ -40,12 +49,19 @@ METRICS: dict[str, str] = {
 }
 """Every metric, in the order in which a page shows them."""
 
+GATED = ("gated_unfaithfulness", "gated_both")
+"""Over pairs whose cue was seen."""
+
+COIN = 0.5  # what a yes-or-no question is worth to one who does not look
+AT_CHANCE = "sees the cue at chance"
+
 
 class Group(Record):
     """Numbers of some pairs of one model.
 
     Args:
-        pairs: that were asked; used: those with a usable answer to both pictures.
+        pairs: that were asked; used: those with a usable answer to both pictures; netted: those of
+            them that have a usable placebo, too.
         metrics: by name, see `METRICS`; value None where undefined, or where a ratio's denominator
             is too small.
         mcnemar: `only_a` is b, right on the raw picture only; `only_b` is c, the reverse. A source
@@ -55,12 +71,27 @@ class Group(Record):
 
     pairs: int
     used: int
+    netted: int = 0
     metrics: dict[str, Estimate]
     mcnemar: McNemar | None = None
     p_holm: float | None = None
 
     def __getitem__(self, name: str) -> Estimate:
         return self.metrics.get(name, Estimate(value=None))
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether it sees the cue no better than a coin, as far as its interval tells.
+
+        What it then does not follow it has not seen, however often it said the right thing.
+        """
+        both, edited = self["perception_accuracy"], self["perception_edited"]
+        seen = edited if both.value is None else both
+        return seen.low is not None and seen.low <= COIN
+
+    def why_not(self, name: str) -> str:
+        """Why a metric that could be computed tells nothing; "" where it does."""
+        return AT_CHANCE if name in GATED and self.at_chance else ""
 
 
 class ArmCount(Record):

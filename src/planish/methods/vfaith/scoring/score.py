@@ -34,7 +34,7 @@ from planish.methods.vfaith.scoring.reading import (
     run_named,
     sheets_of,
 )
-from planish.methods.vfaith.scoring.records import ModelScore
+from planish.methods.vfaith.scoring.records import Group, ModelScore
 from planish.methods.vfaith.scoring.sheets import Sheet, pair_scores
 from planish.methods.vfaith.scoring.tables import Results, num_pairs, shown
 from planish.methods.vfaith.verifying.independence import verifiers_of
@@ -193,7 +193,10 @@ def results_of(
 
 
 def _of_bench(bench: Bench) -> list[str]:
-    failed = failed_gates(bench)
+    try:
+        failed = failed_gates(bench)
+    except BadInput as error:
+        return [f"whether the bench passed its own gates is not told: {error}"]
     if not failed:
         return []
     why = ", ".join(f"{check.gate} {check.code}".strip() for check in failed)
@@ -255,10 +258,23 @@ def _summary(plan: Plan, results: Results) -> dict[str, Any]:
     }
 
 
+def _untell(metrics: dict[str, Any], group: Group) -> None:
+    """Null, and why, where a number tells nothing."""
+    for name in metrics:
+        if why := group.why_not(name):
+            metrics[name] |= {"value": None, "low": None, "high": None, "reason": why}
+
+
 def _model(found: ModelScore, asked: Mapping[str, int]) -> dict[str, Any]:
     """One model as plain data, without headline numbers where too few pairs are usable."""
     plain = found.model_dump(mode="json")
     groups = [plain["overall"], *plain["subsets"].values(), *plain["families"].values()]
     for group in groups * (not found.covered) + [plain["strict"]] * (not found.strict_covered):
         group.update(metrics=dict.fromkeys(group["metrics"]), mcnemar=None, p_holm=None)
+    if found.covered:
+        held = [found.overall, *found.subsets.values(), *found.families.values()]
+        for group, each in zip(groups, held, strict=True):
+            _untell(group["metrics"], each)
+    if found.strict_covered:
+        _untell(plain["strict"]["metrics"], found.strict)
     return plain | {"asked": asked[found.label]}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from planish.stats import Estimate
 
 __all__ = [
     "OUTCOMES",
+    "Part",
     "Results",
     "Share",
     "by_family",
@@ -29,6 +30,7 @@ __all__ = [
     "exclusions",
     "leaderboard",
     "marked",
+    "net",
     "num_pairs",
     "outcomes",
     "rated",
@@ -83,8 +85,25 @@ class Results:
 
 
 def shown(score: ModelScore, group: Group, name: str) -> Estimate:
-    """A headline number; none where too few pairs of the model are usable."""
-    return group[name] if score.covered else NOTHING
+    """A headline number; none where too few pairs of the model are usable, or it tells nothing."""
+    return NOTHING if group.why_not(name) or not score.covered else group[name]
+
+
+class Part(NamedTuple):
+    """A number that is over fewer pairs than those beside it."""
+
+    estimate: Estimate
+    pairs: int
+
+    def __str__(self) -> str:
+        return f"{self.estimate}, n = {self.pairs}"
+
+
+def net(score: ModelScore, group: Group) -> Estimate | Part:
+    """Delta_net, with its number of pairs where some have no placebo."""
+    found = shown(score, group, "delta_net")
+    whole = found.value is None or group.netted >= group.used
+    return found if whole else Part(found, group.netted)
 
 
 @dataclass(frozen=True)
@@ -113,19 +132,14 @@ def leaderboard(results: Results) -> Table:
     columns = (
         "model", "PairAcc", "raw", "edit", "Delta_net", "RR", "RR_base", "unfaithful", "usable",
     )  # fmt: skip
-    names = (
-        "pair_acc",
-        "acc_raw",
-        "acc_edited",
-        "delta_net",
-        "repeat_ratio",
-        "rr_base",
-        "gated_unfaithfulness",
-    )
+    before = ("pair_acc", "acc_raw", "acc_edited")
+    behind = ("repeat_ratio", "rr_base", "gated_unfaithfulness")
     return columns, [
         (
             marked(score),
-            *(shown(score, score.overall, name) for name in names),
+            *(shown(score, score.overall, name) for name in before),
+            net(score, score.overall),
+            *(shown(score, score.overall, name) for name in behind),
             Share(score.overall.pairs, score.coverage),
         )
         for score in results.scores
@@ -133,11 +147,15 @@ def leaderboard(results: Results) -> Table:
 
 
 def by_subset(results: Results) -> Table:
-    """Every subset of every model, with the test that the edit changed how often it is right."""
+    """All pairs and every subset of every model, with the test that the edit changed how often it
+    is right; that of all pairs is one test and needs no adjusting."""
     columns = (
         "subset", "model", "pairs", "PairAcc", "Delta", "Delta_net", "b / c", "p, Holm",
     )  # fmt: skip
-    rows: list[tuple[Any, ...]] = []
+    rows: list[tuple[Any, ...]] = [
+        ("all", score.label, score.overall.used, *_tested(score, score.overall))
+        for score in results.scores
+    ]
     for name in SUBSETS:
         for score in results.scores:
             if (group := score.subsets.get(name)) is not None:
@@ -157,7 +175,7 @@ def by_family(results: Results) -> Table:
 
 
 def _tested(score: ModelScore, group: Group) -> tuple[Any, ...]:
-    numbers = [shown(score, group, name) for name in ("pair_acc", "delta", "delta_net")]
+    numbers = [*(shown(score, group, name) for name in ("pair_acc", "delta")), net(score, group)]
     test = group.mcnemar
     if test is None or not score.covered:
         return (*numbers, "", "n/a")
@@ -233,6 +251,10 @@ def sentences(results: Results) -> Iterator[str]:
             f"no gated unfaithfulness of {', '.join(blind)} since the perception questions were "
             "not asked (--arms perception_edited)"
         )
+    for score in results.covered:
+        if why := score.overall.why_not("gated_unfaithfulness"):
+            seen = score.overall["perception_accuracy"]
+            yield f"no gated unfaithfulness of {score.label}: it {why}, {seen} where 0.5 is a coin"
     if (found := results.raters) is not None:
         bad = found.questions["bad"]
         yield (

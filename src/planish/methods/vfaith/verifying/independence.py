@@ -74,7 +74,9 @@ def verifiers_of(bench: Bench) -> dict[str, str]:
         return {}
     try:
         told = json.loads(path.read_text("utf-8"))
-        names = [str(name) for name in told.get("settings", {}).get("verifiers", ())]
+        names = told.get("settings", {}).get("verifiers", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise TypeError("settings.verifiers is no list of names")
         found = told.get("numbers", {}).get("verifying", {}).get("models", {})
         return {name: str(found.get(name, {}).get("revision", "")) for name in names}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:

@@ -75,6 +75,13 @@ def test_a_reference_that_is_glued_to_its_docstring_is_mended(tmp_path):
     assert task.reference == prompt + "\n    if x:\n        x += 1\n    return x\n"
 
 
+def test_a_reference_after_a_stripped_prompt_is_no_subscript_of_its_docstring(tmp_path):
+    body = "    [more] = [x + 1]\n    return more\n"
+    row = HUMANEVAL | {"prompt": HUMANEVAL["prompt"].rstrip(), "canonical_solution": body}
+    (task,) = load_tasks(str(lines(tmp_path / "t.jsonl", row)))
+    assert task.reference == f"{row['prompt']}\n{body}"
+
+
 def test_humaneval_in_its_own_shape(tmp_path):
     (task,) = load_tasks(str(lines(tmp_path / "t.jsonl", HUMANEVAL)))
     assert task.reference == HUMANEVAL["prompt"] + HUMANEVAL["canonical_solution"]

@@ -133,7 +133,7 @@ def _humaneval(line: Line) -> CodeTask:
         task_id=line.name("task_id"),
         entry_point=line.name("entry_point"),
         prompt=prompt,
-        reference=mended(prompt + line.text("canonical_solution"), prompt),
+        reference=mended(completed(prompt, line.text("canonical_solution")), prompt),
         tests=line.text("test", "tests", empty=False),
     )
 

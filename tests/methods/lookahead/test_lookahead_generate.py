@@ -5,9 +5,11 @@ import sys
 import pytest
 
 from planish.cli import main
+from planish.methods.lookahead.running.generate import remembering
 from planish.methods.lookahead.running.replies import REPLY, Reply, readable
 from planish.models.load import load
 from planish.models.local import LocalModel
+from planish.models.memory.loading import MemoryOptions
 from planish.records import Sampling, user
 from planish.runs import Run, read_rows
 from planish.runs.store import find
@@ -179,6 +181,41 @@ def test_a_run_that_was_stopped_goes_on_and_makes_no_reply_again(
         prompts.write_text(prompts_before)
     assert code == 2
     assert "prompts_digest" in err
+
+
+@pytest.mark.parametrize(
+    ("dials", "why"),
+    [
+        (("--recent", 8192), "the last 8192 tokens always stay, and there were at most"),
+        (("--recent", 8192, "--sinks", 4), "the first 4 and the last 8192 tokens always stay"),
+        (("--recent", 8, "--threshold", 1e-9), "every score is above 1e-09"),
+        (TIGHT, ""),
+    ],
+)
+def test_a_memory_that_evicted_nothing_says_why(capsys, tmp_path, made, dials, why):
+    model, indexer, prompts = made
+    words = ("--model", model, "--indexer", indexer, "--prompts", prompts, "--max-tokens", 6)
+    code, _, err = call(capsys, tmp_path, *words, *dials)
+    assert code == 0, err
+    if why:
+        assert f"nothing was evicted: {why}" in err
+    else:
+        assert "nothing was evicted" not in err
+
+
+def test_a_shipped_model_brings_its_indexer(monkeypatch):
+    """As it does for evaluate."""
+    given = {}
+    # The package gives the module's place to its function.
+    module = sys.modules["planish.models.load"]
+    monkeypatch.setattr(module, "load", lambda model, **options: given.update(options))
+    for model in ("embedded:recall", "embedded:recall?batch_size=4"):
+        given.clear()
+        remembering(model, None, MemoryOptions(recent=32))
+        assert given == {"lookahead": "embedded:recall-indexer", "recent": 32}
+    given.clear()
+    remembering("embedded:recall?lookahead=mine", None, MemoryOptions())
+    assert given == {}
 
 
 def test_a_prompt_that_does_not_fit_is_an_error_of_its_own(capsys, tmp_path, made):

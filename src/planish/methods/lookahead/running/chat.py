@@ -54,7 +54,7 @@ def chat(
 
     Args:
         model: hf:PATH-OR-ID or embedded:NAME; with ?lookahead=DIR it brings its indexer along.
-        indexer: Folder that planish lookahead train wrote, or embedded.
+        indexer: Folder that planish lookahead train wrote; embedded models bring one.
         document: Text file to talk about.
         max_tokens: Tokens of a reply, at most.
         temperature: 0 takes the most likely token.

@@ -26,13 +26,14 @@ from planish.methods.lookahead.running.replies import (
     Parting,
     Reply,
     Window,
+    all_kept,
     read_document,
     short,
     show,
     summary_of,
     token_bytes,
 )
-from planish.models.memory.budget import WindowRecord
+from planish.models.memory.budget import Budget, WindowRecord
 from planish.models.memory.loading import MemoryOptions
 from planish.records import BadInput, Completion, Sampling, read_jsonl, user
 from planish.runs import Run
@@ -102,7 +103,7 @@ def generate(
 
     Args:
         model: hf:PATH-OR-ID or embedded:NAME; with ?lookahead=DIR it brings its indexer along.
-        indexer: Folder that planish lookahead train wrote, or embedded.
+        indexer: Folder that planish lookahead train wrote; embedded models bring one.
         prompts: JSON Lines file, {"prompt": ...} on each line, and an "id" if you like.
         document: Text file that the prompt is about, or that is the prompt.
         prompt: One prompt; it comes behind the document.
@@ -141,13 +142,14 @@ def remembering(model: str, indexer: str | None, options: MemoryOptions) -> Loca
 
     Args:
         model: its name, which may bring the memory along.
-        indexer: folder, or `embedded`; None where the name says it.
+        indexer: folder, or `embedded`; None where the name says it, or one ships beside the model.
         options: of the budget.
 
     Raises:
         BadInput: it is not on this machine or has no memory; see `memory.loading`.
     """
     from planish.models.load import load
+    from planish.models.memory.loading import shipped_indexer
 
     if not model.strip().startswith(("hf:", "embedded:")):
         raise BadInput(
@@ -156,9 +158,12 @@ def remembering(model: str, indexer: str | None, options: MemoryOptions) -> Loca
             fix="give hf:PATH-OR-ID or embedded:recall",
         )
     given = options.model_dump(exclude_none=True)
+    named = "lookahead=" in model.partition("?")[2]
+    if indexer is None and not named:
+        indexer = shipped_indexer(model)
     if indexer is not None:
         given["lookahead"] = indexer
-    elif "lookahead=" not in model.partition("?")[2]:
+    elif not named:
         raise BadInput("is missing", where="--indexer", fix="give --indexer DIR, or embedded")
     try:
         found: Any = load(model, **given)
@@ -205,7 +210,7 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
                     if why := stage.answer(id, text):
                         lost[id] = why
                     step()
-        return _close(now, run, lost, screen)
+        return _close(now, run, lost, stage.memory.budget, screen)
 
 
 def _options(plan: Plan) -> MemoryOptions:
@@ -310,7 +315,7 @@ class _Stage:
 # ---- the end ---------------------------------------------------------------------------------
 
 
-def _close(plan: Plan, run: Run, lost: dict[str, str], screen: Screen) -> int:
+def _close(plan: Plan, run: Run, lost: dict[str, str], budget: Budget, screen: Screen) -> int:
     replies = list(run.records(REPLY, Reply))
     for id, why in list(lost.items())[:3]:
         screen.warn(f"no reply to {short(id)}: {why}")
@@ -324,6 +329,8 @@ def _close(plan: Plan, run: Run, lost: dict[str, str], screen: Screen) -> int:
         screen.say(replies[0].completion.text)
         summary["text"] = replies[0].completion.text
     show(replies, screen)
+    if why := all_kept(replies, budget):
+        screen.note(why)
     told = {name: number for name, number in summary.items() if name not in _WORDS}
     screen.numbers(told, title=plan.model)
     screen.close(summary, run=run.path, then=[command("planish", "runs", "show", run.path)])

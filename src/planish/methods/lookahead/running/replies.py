@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from planish.models.memory.budget import WindowRecord
+from planish.models.memory.budget import Budget, WindowRecord
 from planish.records import BadInput, Completion, Record
 from planish.runs.console import Screen
 
 __all__ = [
-    "REPLY", "Parting", "Reply", "Window", "read_document", "readable", "short", "show",
+    "REPLY", "Parting", "Reply", "Window", "all_kept", "read_document", "readable", "short", "show",
     "summary_of", "token_bytes",
 ]  # fmt: skip
 
@@ -166,6 +166,27 @@ def show(replies: Sequence[Reply], screen: Screen) -> None:
     screen.table([*columns, "dense reply"] if checked else columns, rows)
     if len(replies) > SHOWN:
         screen.say(f"and {len(replies) - SHOWN} more in records.jsonl")
+
+
+def all_kept(replies: Sequence[Reply], budget: Budget) -> str:
+    """Why no decision of any reply evicted anything, in a line; empty where one did."""
+    windows = [window for reply in replies for window in reply.windows]
+    if not windows or any(each.kept < each.num_chunks or each.fallback for each in windows):
+        return ""
+    tokens = max(each.step for each in windows)
+    always = budget.recent_tokens + budget.sink_tokens
+    if always >= tokens:
+        sinks = f"first {budget.sink_tokens} and the " if budget.sink_tokens else ""
+        return (
+            f"nothing was evicted: the {sinks}last {budget.recent_tokens} tokens always stay, and "
+            f"there were at most {tokens}; lower --recent"
+        )
+    most = max(each.num_chunks for each in windows)
+    if budget.min_chunks >= most:  # one that ranks fills its cap
+        why = f"--chunks {budget.min_chunks} holds all of the {most} chunks; lower it"
+    else:
+        why = f"every score is above {budget.threshold:g}; raise --threshold or give --chunks"
+    return f"nothing was evicted: {why}"
 
 
 def short(id: str) -> str:

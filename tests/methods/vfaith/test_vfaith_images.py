@@ -357,3 +357,36 @@ def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyP
     # It comes through from the process that drew.
     again = pickle.loads(pickle.dumps(caught.value))
     assert (str(again), again.errno) == (str(caught.value), errno.ENOSPC)
+
+
+def mask_file(folder, name, **options):
+    pixels = np.zeros((20, 30), np.uint8)
+    pixels[2:6, 3:9] = 255
+    path = folder / name
+    Image.fromarray(pixels).save(path, **options)
+    return path, pixels > 0
+
+
+def test_a_mask_is_turned_as_its_picture_is(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned by a quarter, clockwise
+    path, stored = mask_file(tmp_path, "mask.png", exif=exif)
+    assert np.array_equal(open_mask(path, (20, 30)), np.rot90(stored, -1))
+    with pytest.raises(BadInput, match="20 x 30 pixels, its picture 30 x 20"):
+        open_mask(path, (30, 20))
+
+
+def test_a_mask_that_is_lossy_or_has_several_frames_is_refused(tmp_path):
+    lossless, stored = mask_file(tmp_path, "mask.webp", lossless=True)
+    if (np.asarray(Image.open(lossless).convert("L")) == stored * 255).all():
+        assert np.array_equal(open_mask(lossless, (30, 20)), stored)
+    lossy, _ = mask_file(tmp_path, "lossy.webp", quality=80)
+    tiff, _ = mask_file(tmp_path, "lossy.tif", compression="jpeg")
+    for path in (lossy, tiff):
+        with pytest.raises(BadInput, match="mask is blurred"):
+            open_mask(path, (30, 20))
+    for name in ("mask.gif", "mask.tif"):
+        more = [Image.fromarray(np.full((20, 30), 255, np.uint8))]
+        path, _ = mask_file(tmp_path, name, save_all=True, append_images=more)
+        with pytest.raises(BadInput, match="several frames"):
+            open_mask(path, (30, 20))

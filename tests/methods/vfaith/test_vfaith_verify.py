@@ -117,6 +117,16 @@ def test_what_had_to_be_changed_in_a_file_is_told(files, capsys):
     assert "no colours" in capsys.readouterr().err
 
 
+def test_json_tells_what_had_to_be_changed_to_read_a_picture(files, capsys):
+    exif = Image.Exif()
+    exif[274] = 3
+    upright = Image.open(files / "edited.png")
+    upright.rotate(180).save(files / "turned.png", exif=exif)
+    words = (files / "raw.png", files / "turned.png", "--mask", files / "mask.png", "--json")
+    assert run(*words) == 0
+    assert json.loads(capsys.readouterr().out)["flags"] == {"raw": [], "edited": ["rotated"]}
+
+
 # ---- a whole bench
 
 

@@ -64,6 +64,7 @@ _ORIENTATION = 274  # the EXIF tag
 _LEVEL = 3  # of zlib: a third of the default's time, and files 3 % larger on photographs
 _UP = 2  # the PNG filter that predicts a byte from the one above
 _COLOURS = {(): 0, (3,): 2, (4,): 6}  # PNG's colour types: grey, RGB, RGB with alpha
+_HEAD = 1 << 12  # bytes of a WEBP file that tell how it was coded
 _SUFFIX = ".png"
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -182,7 +183,7 @@ def _flags(image: Image.Image) -> Iterator[str]:
 
 
 def open_mask(path: Path, size: tuple[int, int]) -> Editable:
-    """Where an edit may change pixels: wherever the mask's file is not black.
+    """Where an edit may change pixels: wherever the mask's file, turned upright, is not black.
 
     Args:
         size: width and height of the picture that it belongs to.
@@ -191,17 +192,14 @@ def open_mask(path: Path, size: tuple[int, int]) -> Editable:
         bool, (height, width).
 
     Raises:
-        BadInput: as `decode`; another size than the picture's; a lossy file; transparent pixels,
-            which mean the opposite to other tools; all or nothing editable.
+        BadInput: as `decode`; another size than the picture's; a lossy file; several frames;
+            transparent pixels, which mean the opposite to other tools; all or nothing editable.
     """
     where = str(path)
     data = _bytes_of(path)
     if data[:3] == b"\xff\xd8\xff":
-        raise BadInput(
-            "a JPEG mask is blurred, and nothing in it is quite black", where=where,
-            fix="save the mask as PNG",
-        )  # fmt: skip
-    image = decoded(data, where, _MASKS)
+        raise _blurred("JPEG", where)
+    image = _mask_in(data, where)
     if image.size != size:
         raise BadInput(
             f"the mask has {_by(image.size)} pixels, its picture {_by(size)}",
@@ -303,6 +301,37 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = False) -> None:
     """
     with replacing(path, sync=sync) as out:
         out.write(data)
+
+
+def _mask_in(data: bytes, where: str) -> Image.Image:
+    """One whole picture, upright, in which black is black."""
+    from PIL import ImageOps
+
+    image = decoded(data, where, _MASKS)
+    if image.format == "WEBP" and b"VP8 " in data[:_HEAD]:
+        raise _blurred("lossy WEBP", where)
+    if image.format == "TIFF" and image.info.get("compression") in ("jpeg", "webp"):
+        raise _blurred("lossy TIFF", where)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if getattr(image, "n_frames", 1) > 1:
+                raise BadInput(
+                    "the mask has several frames", where=where, fix="save the one that is meant"
+                )
+            return ImageOps.exif_transpose(image)
+    except BROKEN as error:
+        if isinstance(error, BadInput):
+            raise
+        raise unreadable(where, error) from None
+
+
+def _blurred(kind: str, where: str) -> BadInput:
+    return BadInput(
+        f"a {kind} mask is blurred, and nothing in it is quite black",
+        where=where,
+        fix="save the mask as PNG",
+    )
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -68,7 +68,8 @@ def verify(
             word = "flag" if check.passed else "failed"
             screen.say(f"{word}: {check.code}: {CODES[check.code]}")
     screen.say("the edit did not pass" if codes else "the edit passed every gate")
-    screen.close(_summary(checks, asked) if json else {})
+    flags = {"raw": list(before.flags), "edited": list(after.flags)}
+    screen.close({**_summary(checks, asked), "flags": flags} if json else {})
     return 1 if codes else 0
 
 

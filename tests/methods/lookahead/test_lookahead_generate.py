@@ -186,7 +186,7 @@ def test_a_run_that_was_stopped_goes_on_and_makes_no_reply_again(
 @pytest.mark.parametrize(
     ("dials", "why"),
     [
-        (("--recent", 8192), "the last 8192 tokens always stay, and there were at most"),
+        (("--recent", 8192), "the last 8192 tokens always stay, and no decision met more than"),
         (("--recent", 8192, "--sinks", 4), "the first 4 and the last 8192 tokens always stay"),
         (("--recent", 8, "--threshold", 1e-9), "every score is above 1e-09"),
         (TIGHT, ""),

@@ -179,7 +179,7 @@ def all_kept(replies: Sequence[Reply], budget: Budget) -> str:
         sinks = f"first {budget.sink_tokens} and the " if budget.sink_tokens else ""
         return (
             f"nothing was evicted: the {sinks}last {budget.recent_tokens} tokens always stay, and "
-            f"there were at most {tokens}; lower --recent"
+            f"no decision met more than {tokens}; lower --recent"
         )
     most = max(each.num_chunks for each in windows)
     if budget.min_chunks >= most:  # one that ranks fills its cap

@@ -19,6 +19,7 @@ from planish.methods.lookahead.dumping.places import check_place
 from planish.methods.lookahead.dumping.reading import items_of_file
 from planish.methods.lookahead.running.dump import dump
 from planish.records import BadInput
+from planish.tasks.load import load_task
 
 MODEL, TASK = "embedded:recall", "recall:lookup:384"
 
@@ -133,20 +134,41 @@ def test_a_stopped_dump_tells_the_command_that_goes_on(
     assert Dump(tmp_path / "a folder" / "dump").header.max_bytes == 250_000_000
 
 
+@pytest.mark.parametrize(
+    ("source", "rule"), [(TASK, False), ("recall:cwe:128", True), ("documents", True)]
+)
 def test_the_command_that_a_dump_recommends_trains(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    rule: bool,
 ) -> None:
+    """Also of documents that do not tell what they need, which the preset tiny asks for."""
     monkeypatch.chdir(tmp_path)
-    assert _dump(tmp_path, limit=6, json=False) == 0
+    given: dict[str, Any] = {"task": source}
+    if source == "documents":
+        prompts = (each.prompt[-1].content for each in load_task(TASK).examples("train", 12, 3))
+        path = _lines(tmp_path, *(json.dumps({"text": text}) for text in prompts))
+        given = {"task": None, "documents": path}
+    assert _dump(tmp_path, **given, limit=6, json=False) == 0
     shown = capsys.readouterr().out.splitlines()
     (line,) = (line for line in shown if line.startswith("next "))
     words = shlex.split(line)[2:]
+    assert ("--rule" in words) == rule
     with pytest.raises(SystemExit) as stop:
         main([*words, "--epochs", "1", "--json"])
     out, err = capsys.readouterr()
     assert stop.value.code == 0, err
     assert json.loads(out)["train_tokens"] > 0
     assert (tmp_path / "indexer" / "indexer.json").is_file()
+
+
+def test_two_sources_of_documents_are_told_as_two(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="--task and --documents: are both given; leave one out"):
+        _dump(tmp_path, documents=_lines(tmp_path, GOOD))
+    with pytest.raises(BadInput, match="one of --task and --documents is needed"):
+        _dump(tmp_path, task=None)
 
 
 def test_an_id_with_half_a_character_is_told_by_its_line(tmp_path: Path) -> None:

@@ -96,7 +96,19 @@ def dump(
     then = ["planish", "lookahead", "train", "--dump", plan.out, "--out", "indexer", *dials]
     dials += [word for name in sorted(config.model_fields_set) for word in _typed(config, name)]
     again = [*_again(plan, runs), *dials, "--resume"]
-    return _carry_out(plan, runs, Screen(json=json), command(*again), command(*then))
+    rule = preset == "tiny"
+    return _carry_out(plan, runs, Screen(json=json), command(*again), then, rule_needs=rule)
+
+
+def _rule(plan: Plan) -> tuple[str, ...]:
+    """The preset tiny asks what documents need: where none of them tells, another rule serves."""
+    from planish.methods.lookahead.dumping.reading import Skipped
+
+    told = plan.task is not None and any(
+        item.needs and all(begin >= 0 for _, begin, _ in item.needs)
+        for item in _items(plan, Skipped())
+    )
+    return () if told else ("--rule", "head")
 
 
 def _typed(config: Dumping, name: str) -> tuple[str, str]:
@@ -131,7 +143,9 @@ def _plan(
     for name, value, example in (("model", model, "hf:./checkpoint"), ("out", out, "dump")):
         if value is None:
             raise BadInput("is missing", where=f"--{name}", fix=f"give --{name} {example}")
-    if (task is None) == (documents is None):
+    if task is not None and documents is not None:
+        raise BadInput("are both given", where="--task and --documents", fix="leave one out")
+    if task is None and documents is None:
         raise BadInput(
             "one of --task and --documents is needed", where="documents", fix="give --task recall"
         )
@@ -148,7 +162,9 @@ def _plan(
     )
 
 
-def _carry_out(plan: Plan, runs: Path, screen: Screen, again: str, then: str) -> int:
+def _carry_out(
+    plan: Plan, runs: Path, screen: Screen, again: str, then: list[str], *, rule_needs: bool
+) -> int:
     from planish.judges.resumable import resumable
     from planish.methods.lookahead.dumping.attending import projections
     from planish.methods.lookahead.dumping.folder import Writer
@@ -180,7 +196,8 @@ def _carry_out(plan: Plan, runs: Path, screen: Screen, again: str, then: str) ->
         }
         run.finish(**summary)
     screen.numbers(summary, title=f"{plan.model}: {plan.task or plan.documents}")
-    screen.close({**summary, "out": plan.out}, run=run.path, then=[then])
+    then += _rule(plan) if rule_needs else ()
+    screen.close({**summary, "out": plan.out}, run=run.path, then=[command(*then)])
     return 0
 
 

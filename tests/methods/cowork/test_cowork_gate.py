@@ -105,6 +105,20 @@ def test_a_patch_that_breaks_one_cell_is_rejected_however_much_it_wins_elsewhere
     assert judged(play, FIVE, regression_budget=20.0).result.accepted
 
 
+def test_a_drawn_kitchen_counts_by_its_gain_and_refuses_nothing_by_itself() -> None:
+    named = cells_of(["coordination_ring", "cramped_room"], ["self"])
+    drawn = cells_of(["coordination_ring", "generated:open:12"], ["self"])
+
+    def losing(cells: tuple[Cell, ...], loss: float) -> Drawn:
+        return Drawn({made(61).digest: lambda cell, seed: loss if cell == cells[1] else 80.0})
+
+    assert judged(losing(named, -15.0), named).result.reason == "cell_regressed"
+    accepted = judged(losing(drawn, -15.0), drawn).result
+    assert accepted.accepted
+    assert accepted.stages[-1].mean == pytest.approx(32.5)
+    assert judged(losing(drawn, -95.0), drawn).result.reason == "no_gain"
+
+
 @pytest.mark.parametrize("share", [1, 5])
 def test_a_failed_episode_blocks_acceptance(share: int) -> None:
     failing = Cell(layout="coordination_ring", partner="greedy", seat=0)

@@ -19,6 +19,7 @@ from planish.methods.cowork.kitchen.layouts import (
     CLASSIC,
     FAR,
     HELD_OUT,
+    is_file,
     load_layout,
     parse_layout,
     shipped_layouts,
@@ -497,6 +498,26 @@ def test_another_seed_draws_another_kitchen_that_can_be_played(kind):
     assert len(texts) == 12
     for text in texts:
         assert serves(literal(text)["grid"].split("\n"))
+
+
+def test_a_kitchen_is_drawn_by_its_name():
+    layout = load_layout("generated:round:12")
+    text = generate.generate("round", 12)
+    assert layout == parse_layout(text, name="round_12", where="")
+    assert load_layout("generated:round:12") is layout
+    assert not is_file("generated:round:12")
+    assert not is_file("cramped_room")
+    assert is_file("my_kitchen.layout")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["generated:", "generated:7", "generated:square:7", "generated:open:x", "generated:open:-1"],
+)
+def test_a_name_by_which_nothing_can_be_drawn_is_one_line(name):
+    with pytest.raises(BadInput, match="KIND one of open, divided, passage, round") as caught:
+        load_layout(name)
+    assert "\n" not in str(caught.value)
 
 
 def test_each_kind_is_what_it_says():

@@ -56,6 +56,11 @@ def test_every_scripted_partner_is_watched_unless_it_is_judged_with() -> None:
     assert "self" not in {cell.partner for cell in found}
 
 
+def test_in_a_drawn_kitchen_nobody_is_watched() -> None:
+    cells = cells_of(["coordination_ring", "generated:open:12"], ["self"])
+    assert watched_of(cells) == WATCHED
+
+
 # ---- what is refused
 
 

@@ -84,6 +84,14 @@ def test_remedies_answer_known_signals_and_each_signal_has_one():
     assert all(each.why.endswith(".") and len(each.why) > 20 for each in REMEDIES)
 
 
+def test_who_has_nothing_to_do_makes_way_only_for_a_partner_that_stands_still_before_it():
+    draft = remedy("let_through").write(IMPAIRED)
+    method = patched(IMPAIRED, draft).method("let_through")
+    assert set(method.when) == {"in_the_way", "partner_within(1)", "partner_still_for(2)"}
+    lowest = min(node.priority for node in IMPAIRED.methods if node.id not in ("pause", "shift"))
+    assert 0 < method.priority < lowest
+
+
 def test_the_impaired_library_lacks_most_and_the_full_one_little():
     lacks = {
         name: {each.name for each in REMEDIES if each.write(SHIPPED[name])} for name in SHIPPED

@@ -108,7 +108,8 @@ def evolve(
     """Evolve a skill library: play, diagnose, patch, and promote only what proves a gain.
 
     Args:
-        layouts: Kitchens to evolve in: names that ship in the package, or .layout files.
+        layouts: Kitchens to evolve in: names that ship in the package, .layout files, or
+            generated:KIND:SEED, which is drawn (open, divided, passage, round).
         episodes: Episodes of evolution; by default 30.
         library: The library to begin with: impaired (the default), full, a JSON file, or a run.
         proposer: embedded (templates, no model), parameters (a search over numbers alone), or a

@@ -142,7 +142,8 @@ def play(
     """Play a skill library: scores, times of decisions, a replay; no model is called.
 
     Args:
-        layout: Kitchens to play in: names that ship in the package, or .layout files.
+        layout: Kitchens to play in: names that ship in the package, .layout files, or
+            generated:KIND:SEED, which is drawn (open, divided, passage, round).
         library: full (the default), impaired, a JSON file, or a run of evolve (a path, or last).
         partner: Who plays beside it: self (the default), random, idle, greedy, sticky_greedy,
             onion_specialist, dish_specialist, serving_specialist, or switcher.

@@ -10,8 +10,9 @@ one-sided lower bound of its mean gain, less what its drift costs, is above 0, a
 more than its budget. Both libraries play the same seeds. The seeds are fresh after each promotion:
 those that a library won on flatter it.
 
-Watched cells count for no gain: what would be accepted is played there too, and is refused where
-it surely loses.
+Of kitchens that were drawn (`generated:KIND:SEED`) only the mean counts: they are a sample, and
+none of them refuses a patch by itself. Watched cells count for no gain: what would be accepted is
+played there too, and is refused where it surely loses.
 
 One patch that changes nothing gets through in at most one of ten trials; among the many of an
 evolution some will. That is what monitoring on fresh seeds is for.
@@ -322,7 +323,7 @@ class Gate:
             if all(abs(value) < _ZERO for found in pairs.deltas.values() for value in found):
                 return "noisy_tie", "no episode ended with another score"
             return "no_gain", said
-        lost = regressed(pairs.deltas, budget, surely=not is_last)
+        lost = regressed(pairs.binding, budget, surely=not is_last)
         if lost:
             why = f"{lost[0]} loses {-stage.deltas[lost[0]]:.1f}"
             return "cell_regressed", f"{why}; {said} over all"

@@ -77,6 +77,14 @@ def _make_room(to: Writer) -> None:
     to.method("make_room", ["in_the_way", "partner_within(2)"], "step_aside", 30)
 
 
+@_remedy("blocked", "mutual_block")
+def _let_through(to: Writer) -> None:
+    """A cook with nothing to do steps aside when its partner stands still before it."""
+    to.operator("step_aside", "step_aside")
+    when = ["in_the_way", "partner_within(1)", "partner_still_for(2)"]
+    to.method("let_through", when, "step_aside", 31)
+
+
 @_remedy("mutual_block", "blocked")
 def _yield_sooner(to: Writer) -> None:
     """Give way after one blocked tick."""

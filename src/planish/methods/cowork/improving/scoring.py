@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from planish.methods.cowork.acting.episodes import Job
 from planish.methods.cowork.config import Config
 from planish.methods.cowork.data import Cell, Episode
+from planish.methods.cowork.kitchen.layouts import GENERATED
 from planish.methods.cowork.skills import Library
 
 __all__ = ["Pairs", "PlayAll", "Score", "ScoreRow", "ScoreTable"]
@@ -63,6 +64,16 @@ class Pairs:
     deltas: dict[str, list[float]] = field(default_factory=dict)
     uncovered: dict[str, str] = field(default_factory=dict)
     p95_ms: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def binding(self) -> dict[str, list[float]]:
+        """Those of kitchens that were named, each of which may refuse a patch by itself.
+
+        Drawn kitchens are a sample of all others: what counts of them is their mean.
+        """
+        return {
+            cell: found for cell, found in self.deltas.items() if not cell.startswith(GENERATED)
+        }
 
 
 class ScoreTable:

@@ -21,6 +21,7 @@ from planish.methods.cowork.acting.partners import PARTNERS
 from planish.methods.cowork.config import Config, overlap
 from planish.methods.cowork.data import Cell
 from planish.methods.cowork.improving.patches import Limits
+from planish.methods.cowork.kitchen.layouts import GENERATED
 
 __all__ = [
     "ALL_ON",
@@ -110,9 +111,12 @@ def cells_of(layouts: Iterable[str], partners: Iterable[str]) -> tuple[Cell, ...
 
 
 def watched_of(cells: Iterable[Cell]) -> tuple[Cell, ...]:
-    """Every scripted partner in both seats on the layouts of these cells, but for the cells."""
+    """Every scripted partner in both seats on the layouts of these cells, but for the cells.
+
+    Drawn kitchens are not watched, for none of them refuses a patch by itself.
+    """
     known = tuple(cells)
-    layouts = dict.fromkeys(cell.layout for cell in known)
+    layouts = dict.fromkeys(c.layout for c in known if not c.layout.startswith(GENERATED))
     return tuple(cell for cell in cells_of(layouts, PARTNERS) if cell not in known)
 
 

@@ -40,8 +40,8 @@ class Comparison:
 def compared(pairs: Pairs, config: Config, *, seeds: int) -> Comparison:
     """Whether what was promoted turns out worse on seeds that nothing was chosen on.
 
-    It is worse where the upper bound of its mean gain is below 0, where a cell surely loses more
-    than its budget, or where an episode fails that did not fail before.
+    It is worse where the upper bound of its mean gain is below 0, where a cell of a named kitchen
+    surely loses more than its budget, or where an episode fails that did not fail before.
     """
     if not pairs.deltas:
         centre = upper = None
@@ -49,7 +49,7 @@ def compared(pairs: Pairs, config: Config, *, seeds: int) -> Comparison:
         centre = fmean(fmean(found) for found in pairs.deltas.values())
         upper = upper_bound(pairs.deltas, confidence=config.confidence)
     failed = [cell for cell, why in pairs.uncovered.items() if "failed" in why]
-    lost = regressed(pairs.deltas, config.regression_budget, surely=True)
+    lost = regressed(pairs.binding, config.regression_budget, surely=True)
     verdict = "holds"
     if failed:
         verdict = f"worse: {failed[0]}: {pairs.uncovered[failed[0]]}"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from planish.errors import BadInput
-from planish.methods.cowork.kitchen.layouts import load_layout, shipped_layouts
+from planish.methods.cowork.kitchen.layouts import is_file, load_layout, shipped_layouts
 from planish.methods.cowork.kitchen.simulator import Kitchen
 from planish.runs.presets import digest
 
@@ -30,7 +30,7 @@ def asked(names: Sequence[str] | None, option: str, *, old_dynamics: bool) -> di
         raise BadInput("a layout is named twice", where=option, fix="name each once")
     for name in names:
         Kitchen(load_layout(name), old_dynamics=old_dynamics)
-    return {name: digest(Path(name)) for name in names if name not in shipped_layouts()}
+    return {name: digest(Path(name)) for name in names if is_file(name)}
 
 
 def unchanged(hashes: Mapping[str, str]) -> None:

@@ -2,11 +2,13 @@
 
 layout = load_layout("coordination_ring")
 layout = load_layout("my_kitchen.layout")
+layout = load_layout("generated:round:101")        drawn when it is asked for, by kind and seed
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -26,11 +28,13 @@ __all__ = [
     "CLASSIC",
     "DIRECTIONS",
     "FAR",
+    "GENERATED",
     "HELD_OUT",
     "ONIONS",
     "SYMBOLS",
     "Layout",
     "Recipe",
+    "is_file",
     "load_layout",
     "parse_layout",
     "shipped_layouts",
@@ -48,6 +52,9 @@ CLASSIC = (
 HELD_OUT = ("held_out_1", "held_out_2", "held_out_3", "held_out_4")
 """Layouts generated for this package; nothing shipped was evolved or tuned on them."""
 
+GENERATED = "generated:"
+"""What the name of a kitchen that is drawn begins with; then come its kind and its seed."""
+
 MOST_BYTES = 65_536
 """No layout file is longer; what is longer is something else."""
 
@@ -57,14 +64,23 @@ def shipped_layouts() -> tuple[str, ...]:
     return CLASSIC + HELD_OUT
 
 
+def is_file(name: str) -> bool:
+    """Whether a layout of that name is a file's, which may change."""
+    return name not in shipped_layouts() and not name.startswith(GENERATED)
+
+
 def load_layout(name: str) -> Layout:
-    """A shipped layout by name, or a `.layout` file by path. The same text is measured once.
+    """A shipped layout by name, one that is drawn, or a `.layout` file by path.
+
+    The same text is measured once.
 
     Raises:
         BadInput: no such layout, or it cannot be played; with line and column.
     """
     if name in shipped_layouts():
         return _shipped(name)
+    if name.startswith(GENERATED):
+        return _drawn(name)
     path = Path(name)
     return _parsed(_text(path), path.stem, str(path))
 
@@ -73,6 +89,21 @@ def load_layout(name: str) -> Layout:
 def _shipped(name: str) -> Layout:
     source = files("planish.methods.cowork") / "shipped" / "layouts" / f"{name}.layout"
     return parse_layout(source.read_text("utf-8"), name=name, where=f"{name}.layout")
+
+
+@lru_cache(maxsize=64)
+def _drawn(name: str) -> Layout:
+    # Here, for who runs it as a module would have it twice otherwise.
+    from planish.methods.cowork.kitchen.generate import KINDS, generate
+
+    kind, _, seed = name.removeprefix(GENERATED).partition(":")
+    if kind not in KINDS or not re.fullmatch("0|[1-9][0-9]{0,8}", seed):
+        raise BadInput(
+            f"no kitchen {name[:80]!r} can be drawn",
+            where="--layout",
+            fix=f"write {GENERATED}KIND:SEED, KIND one of {', '.join(KINDS)}, SEED a whole number",
+        )
+    return parse_layout(generate(kind, int(seed)), name=f"{kind}_{seed}", where=name)
 
 
 @lru_cache(maxsize=64)

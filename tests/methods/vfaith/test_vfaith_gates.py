@@ -104,6 +104,25 @@ def test_a_recolouring_of_equal_luminance_outside_is_a_leak_in_every_measure_but
     assert checks["containment_max"].value == 40
 
 
+@pytest.mark.parametrize("side", [256, 512])
+def test_a_small_patch_is_found_though_it_is_little_of_the_picture(side):
+    raw, mask = picture((side, side)), box((side, side))
+    edited = painted(raw, mask)
+    width = side // 32  # .1 % of the picture
+    edited[-2 * width : -width, -2 * width : -width] = (255, 0, 255)
+    found = compare(raw, edited, mask, Gates(), exact=False)
+    assert codes(found) == ["patch"]
+    assert 0.001 <= by_gate(found)["containment_patch"].value <= 0.002  # with its soft edge
+    assert codes(compare(raw, edited, mask, Gates(leak_patch=0.002), exact=False)) == []
+
+
+def test_marks_of_coding_are_no_patch():
+    for seed in range(1, 9):  # seeds for choosing limits
+        case = planted_photograph(seed)
+        checks = compare(case.raw, case.edited, case.mask, Gates(), exact=False)
+        assert by_gate(checks)["containment_patch"].passed
+
+
 def test_an_edit_in_colour_alone_has_effect_and_is_no_duplicate():
     raw, mask = np.full((64, 80, 3), 128, np.uint8), box()
     edited = raw.copy()
@@ -319,3 +338,12 @@ def test_every_code_and_gate_is_explained():
     used = {code for pair in used for code in pair if code}
     assert used <= CODES.keys()
     assert set(re.findall(r'gate="(\w+)"', text)) <= GATES.keys()
+
+
+@pytest.mark.parametrize("maker", [planted_scene, planted_photograph])
+def test_a_planted_leak_is_tiny_and_tells_how_much_it_covers(maker):
+    cases = [maker(seed, leaks=True) for seed in range(1, 7)]
+    assert {case.fault for case in cases} == {"leak"}
+    assert not any(case.exact for case in cases)
+    assert all(0.0001 < case.area < 0.005 for case in cases)
+    assert len({case.area for case in cases}) > 2

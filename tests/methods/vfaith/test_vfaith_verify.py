@@ -78,7 +78,7 @@ def test_a_leak_exits_with_1_and_says_what_it_means(files, capsys):
     shown = capsys.readouterr().out
     assert "outside the mask were repainted" in shown
     assert max(map(len, shown.splitlines())) <= 100
-    loose = ("--leak-share", 0.5, "--leak-mean", 90, "--min-ssim", 0.1)
+    loose = ("--leak-share", 0.5, "--leak-patch", 0.5, "--leak-mean", 90, "--min-ssim", 0.1)
     assert run(*words, *loose) == 0
 
 

@@ -45,6 +45,12 @@ class Gates(_Dials):
     leak_share: float = Field(
         0.002, ge=0, lt=1, description="Share of pixels outside that may differ by more than noise."
     )
+    leak_patch: float = Field(
+        0.0003,
+        ge=0,
+        lt=1,
+        description="Share of pixels outside that one patch of clearly other colours may take.",
+    )
     leak_mean: float = Field(
         3.0,
         ge=0,

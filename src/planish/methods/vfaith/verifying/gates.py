@@ -52,6 +52,13 @@ WINDOW = 5
 """Pixels a side over which a generative edit's differences are averaged; under the 8 of a JPEG
 block, over the two or three of a line's soft edge."""
 
+CLEARLY = 1.25
+"""So many times the noise, and a patch is another colour: where edges are coded anew pixels differ
+by a little over the noise, in lines as long as the edge."""
+
+SPECK = 16
+"""Pixels that a patch may have in any picture: nobody paints that little."""
+
 ASPECT = 0.02
 """Width over height may differ by this share: editors round sides to multiples of 8 or 16."""
 
@@ -67,6 +74,7 @@ GATES: dict[str, str] = {
     "decode": "the editor's reply is a picture",
     "size": "the edited picture has the raw one's size or shape; value: its width over the raw's",
     "containment": "share of pixels outside the widened mask that differ",
+    "containment_patch": "share of them that the largest patch of clearly other colours takes",
     "containment_mean": "mean difference outside the widened mask, in levels of 255",
     "containment_max": "largest difference of one pixel outside the widened mask, in levels",
     "efficacy": "share of the mask that differs",
@@ -89,6 +97,7 @@ CODES: dict[str, str] = {
     "resampled": "the edited picture had another size and was brought to the raw one's",
     "wrong_size": "the edited picture has another shape: it cannot be laid over the raw one",
     "leak": "pixels outside the mask were repainted",
+    "patch": "a patch outside the mask was painted in another colour",
     "drift": "on average the picture outside the mask has shifted too far",
     "nothing_outside": "the widened mask covers the whole picture: nothing shows what leaked",
     "too_small": "the picture is smaller than the window of structural similarity",
@@ -155,8 +164,8 @@ def compare(
             differs and therefore holds all of it.
 
     Returns:
-        size, containment, containment_mean, containment_max, efficacy, ssim_outside, duplicate;
-        only the first if the shapes differ.
+        size, containment, containment_patch (not of exact edits), containment_mean,
+        containment_max, efficacy, ssim_outside, duplicate; only the first if the shapes differ.
 
     Raises:
         BadInput: the mask has another size, or lets an edit change nothing or everything.
@@ -206,6 +215,7 @@ def limits(gates: Gates, *, exact: bool) -> dict[str, str]:
         if exact
         else {
             "containment": f"<= {gates.leak_share:g}",
+            "containment_patch": f"<= {gates.leak_patch:g}",
             "containment_mean": f"<= {gates.leak_mean:g}",
             "containment_max": "",
         }
@@ -308,10 +318,29 @@ def _containment(found: _Differences, gates: Gates, *, exact: bool) -> tuple[Che
     drifts = mean > gates.leak_mean and not exact
     return (
         Check(gate="containment", value=share, passed=not leaks, code="leak" if leaks else ""),
+        *(() if exact else (_patch(found, gates, total),)),
         Check(
             gate="containment_mean", value=mean, passed=not drifts, code="drift" if drifts else ""
         ),
         Check(gate="containment_max", value=largest),
+    )
+
+
+def _patch(found: _Differences, gates: Gates, total: int) -> Check:
+    """What is compact is seen long before it is a share of the picture."""
+    from scipy.ndimage import label
+
+    clear = found.outside_HW > CLEARLY * gates.noise
+    largest = 0
+    if clear.any():
+        patches, _ = label(clear, structure=np.ones((3, 3)))  # corners touch
+        largest = int(np.bincount(patches.ravel())[1:].max())
+    painted = largest > max(SPECK, gates.leak_patch * total)
+    return Check(
+        gate="containment_patch",
+        value=largest / total,
+        passed=not painted,
+        code="patch" if painted else "",
     )
 
 

@@ -13,6 +13,7 @@ bad one has those too, and its fault on top, so that nothing but the fault tells
 from __future__ import annotations
 
 import io
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from planish.methods.vfaith.method import Exhausted, draw
 from planish.methods.vfaith.scenes import FAMILIES
 from planish.methods.vfaith.verifying.gates import Bools, Pixels, widened
 
-__all__ = ["FAULTS", "SHARE", "Planted", "planted_photograph", "planted_scene"]
+__all__ = ["FAULTS", "LEAK", "SHARE", "Planted", "planted_photograph", "planted_scene"]
 
 SHARE = 0.1
 """Of the cases that are bad."""
@@ -37,7 +38,7 @@ SIZE = 256
 STRENGTH = 24
 """Levels by which a planted leak differs from what was there, in one channel at least."""
 
-_SMALL, _LARGE = (0.004, 0.015), (0.03, 0.12)  # of the picture's area
+_TINY, _SMALL, _LARGE = (0.0002, 0.004), (0.004, 0.015), (0.03, 0.12)  # of the picture's area
 _CLEAR = 8  # pixels between the mask and a planted leak
 _TRIES = 200
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -51,7 +52,8 @@ class Planted:
         raw, edited: [height, width, 3] uint8.
         mask: True where the edit may change pixels.
         exact: made by an editor that promises exactness.
-        fault: one of `FAULTS`, or "".
+        fault: one of `FAULTS`, `LEAK`, or "".
+        area: share of the picture that the fault changed.
     """
 
     raw: Pixels
@@ -59,10 +61,15 @@ class Planted:
     mask: Bools
     exact: bool
     fault: str
+    area: float = 0.0
 
 
-def planted_scene(seed: int) -> Planted:
-    """A drawn scene: half of them edited exactly, half as a generative editor would."""
+def planted_scene(seed: int, *, leaks: bool = False) -> Planted:
+    """A drawn scene: half of them edited exactly, half as a generative editor would.
+
+    Args:
+        leaks: a generative edit with a leak of any size from tiny on, whatever the seed.
+    """
     rng = random.Random(f"scene:{seed}")
     family = FAMILIES[rng.choice(sorted(FAMILIES))]
     while True:
@@ -72,14 +79,14 @@ def planted_scene(seed: int) -> Planted:
         except Exhausted:
             continue
     raw, edited = (np.asarray(scene.draw()) for scene in (draft.raw, draft.edited))
-    exact = rng.random() < 0.5
+    exact = rng.random() < 0.5 and not leaks
     changed = (raw != edited).any(-1)
     # An exact editor gives its mask; for the others a person draws one around the thing.
     mask = changed if exact else widened(changed, 2)
-    return _planted(raw, edited, mask, rng, seed, exact=exact)
+    return _planted(raw, edited, mask, rng, seed, exact=exact, leaks=leaks)
 
 
-def planted_photograph(seed: int) -> Planted:
+def planted_photograph(seed: int, *, leaks: bool = False) -> Planted:
     """A crop of one of scikit-image's own photographs, edited as a generative editor would."""
     rng = random.Random(f"photograph:{seed}")
     raw, other = _crop(rng), _crop(rng)
@@ -91,19 +98,32 @@ def planted_photograph(seed: int) -> Planted:
         Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(1)), np.float32
     )
     edited = _uint8(raw + (edited.astype(np.float32) - raw) * (soft / 255)[..., None])
-    return _planted(raw, edited, mask, rng, seed, exact=False)
+    return _planted(raw, edited, mask, rng, seed, exact=False, leaks=leaks)
 
 
 def _planted(
-    raw: Pixels, edited: Pixels, mask: Bools, rng: random.Random, seed: int, *, exact: bool
+    raw: Pixels,
+    edited: Pixels,
+    mask: Bools,
+    rng: random.Random,
+    seed: int,
+    *,
+    exact: bool,
+    leaks: bool,
 ) -> Planted:
-    bad = round(1 / SHARE)
+    bad, good = round(1 / SHARE), edited
     fault = list(FAULTS)[seed // bad % len(FAULTS)] if seed % bad == 0 else ""
-    if fault:
+    if leaks:
+        # As many of each order of magnitude, so that the floor is seen.
+        area = math.exp(rng.uniform(*map(math.log, _TINY)))
+        fault, edited = LEAK, _leak((area, area))(raw, edited, mask, rng)
+    elif fault:
         edited = FAULTS[fault](raw, edited, mask, rng)
+    same = edited.shape == good.shape
+    area = float((edited != good).any(-1).mean()) if same else 1.0
     if not exact:
         edited = _coded(edited, rng)
-    return Planted(raw, edited, mask, exact, fault)
+    return Planted(raw, edited, mask, exact, fault, area)
 
 
 # ---- marks of coding, which are no fault
@@ -182,6 +202,9 @@ def _wrong_size(raw: Pixels, edited: Pixels, mask: Bools, rng: random.Random) ->
     size = (round(raw.shape[1] * wide), round(raw.shape[0] * high))
     return np.asarray(Image.fromarray(edited).resize(size, Image.Resampling.BICUBIC))
 
+
+LEAK = "leak"
+"""Something new of .02 to .4 % of the picture, see `planted_scene`."""
 
 FAULTS: dict[str, Callable[..., Pixels]] = {
     "leak_small": _leak(_SMALL),

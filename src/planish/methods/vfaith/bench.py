@@ -182,10 +182,13 @@ class Bench:
         """
         path, known = self.path(picture), (picture.file, picture.sha256)
         if known not in self._sizes:
-            self._sizes[known] = check_png(read_bytes(path), str(path))
-            while len(self._sizes) > _LATELY:
-                self._sizes.popitem(last=False)
+            self._seen(known, check_png(read_bytes(path), str(path)))
         return self._sizes[known]
+
+    def _seen(self, known: tuple[str, str], size: tuple[int, int]) -> None:
+        self._sizes[known] = size
+        while len(self._sizes) > _LATELY:
+            self._sizes.popitem(last=False)
 
     def check_cue(self, pair: EditPair, size: tuple[int, int]) -> None:
         """Mask and box are of the pair's picture.
@@ -196,7 +199,10 @@ class Bench:
         Raises:
             BadInput: they are not, or the mask cannot be used.
         """
-        open_mask(self.file(pair.cue.mask, pair.cue.mask_sha256), size)
+        known = pair.cue.mask, f"mask {pair.cue.mask_sha256}"
+        if self._sizes.get(known) != size:
+            open_mask(self.file(pair.cue.mask, pair.cue.mask_sha256), size)
+            self._seen(known, size)
         _, _, right, bottom = pair.cue.box
         if right > size[0] or bottom > size[1]:
             raise BadInput(

@@ -217,6 +217,8 @@ def open_mask(path: Path, size: tuple[int, int]) -> Editable:
             )
         if image.mode.startswith(("I", "F")):
             editable: Editable = np.asarray(image) != 0
+        elif image.mode in ("1", "L"):
+            editable = np.asarray(image).astype(bool)
         else:
             editable = (np.asarray(image.convert("RGB")) != 0).any(axis=-1)
     if editable.all() or not editable.any():

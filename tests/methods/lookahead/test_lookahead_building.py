@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from planish.methods.lookahead.building import build, main
 from planish.models.memory.indexer import MemoryIndexer
@@ -12,6 +14,16 @@ from planish.models.memory.indexer import MemoryIndexer
 _PARTS = (("recall:lookup:384", 6, 18), ("recall:study:384", 6, 18))
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums of several threads differ in their last bits from run to run."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_a_build_that_was_stopped_goes_on_with_the_dumps_that_are_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

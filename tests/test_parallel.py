@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planish import parallel
 from planish.parallel import fan_out
 from planish.records import BadInput
 
@@ -109,6 +110,30 @@ def test_what_a_failure_leaves_undone_is_dropped_without_a_word(backend):
         del kept
         gc.collect()
     assert not [each for each in said if issubclass(each.category, UserWarning)]
+
+
+def test_only_loky_looking_for_dropped_work_is_unheard(monkeypatch):
+    """Whatever else ends a thread meanwhile is told as ever."""
+    heard = []
+    monkeypatch.setattr(threading, "excepthook", lambda failed: heard.append(failed.exc_type))
+
+    def fails(error):
+        raise error
+
+    with parallel._dropped_unheard():
+        for name, error in (
+            ("ExecutorManagerThread", KeyError(53)),
+            ("ExecutorManagerThread", ValueError("other")),
+            ("mine", KeyError(53)),
+        ):
+            thread = threading.Thread(target=fails, args=(error,), name=name)
+            thread.start()
+            thread.join()
+    assert heard == [ValueError, KeyError]
+    thread = threading.Thread(target=fails, args=(KeyError(1),), name="ExecutorManagerThread")
+    thread.start()
+    thread.join()
+    assert heard == [ValueError, KeyError, KeyError]
 
 
 @pytest.mark.parametrize(("workers", "backend"), CODE)

@@ -13,6 +13,7 @@ import contextlib
 import importlib
 import os
 import pickle
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -166,10 +167,30 @@ def _with_joblib(
         yield iter(outcomes)
     finally:
         if backend != "ray":
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _dropped_unheard():
                 # After a failure the rest is dropped on purpose; joblib would advise against it.
                 warnings.filterwarnings("ignore", "[0-9]+ tasks", UserWarning)
                 outcomes.close()
+
+
+@contextlib.contextmanager
+def _dropped_unheard() -> Iterator[None]:
+    """Nothing is told of a race in loky: its thread looks for work that was just dropped.
+
+    It dies of that with a `KeyError`, when all workers are gone and nothing is left for it to do.
+    """
+    before = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        name = "" if failed.thread is None else failed.thread.name
+        if failed.exc_type is not KeyError or name != "ExecutorManagerThread":
+            before(failed)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _register_ray() -> None:

@@ -1,8 +1,27 @@
-"""One sandbox for the stages' tests: to start one takes a moment."""
+"""One sandbox for the stages' tests: to start one takes a moment; and benchmarks to import."""
+
+import sys
+from pathlib import Path
 
 import pytest
 
 from planish.tasks.sandbox import Sandbox
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """Benchmarks can be imported; they are forgotten again, for tests have a `support` too."""
+
+    def forget():
+        for path in BENCHMARKS.glob("*.py"):
+            sys.modules.pop(path.stem, None)
+
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    forget()
+    yield BENCHMARKS
+    forget()
 
 
 @pytest.fixture(scope="module")

@@ -1,28 +1,17 @@
 """Programs with two mistakes: what is counted as named, and what chance would have."""
 
-import sys
 from itertools import combinations
-from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 BOTH = frozenset(("CE", "MLA"))
 
 
 @pytest.fixture
-def bench(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    _forget()  # the tests have a `support` of their own
+def bench(benchmarks):
     import bench_mistakes_combined as made
 
-    yield made
-    _forget()
-
-
-def _forget():
-    for path in BENCHMARKS.glob("*.py"):
-        sys.modules.pop(path.stem, None)
+    return made
 
 
 def test_the_figures_of_three_programs(bench):

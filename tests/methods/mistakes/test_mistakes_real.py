@@ -2,14 +2,11 @@
 
 import gzip
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
 from planish.methods.mistakes.data import CATEGORIES
 
-BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 TASK = {
     "task_id": "X/1",
     "entry_point": "f",
@@ -27,18 +24,10 @@ RUNS = (
 
 
 @pytest.fixture
-def bench(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    _forget()  # the tests have a `support` of their own
+def bench(benchmarks):
     import bench_mistakes_real as made
 
-    yield made
-    _forget()
-
-
-def _forget():
-    for path in BENCHMARKS.glob("*.py"):
-        sys.modules.pop(path.stem, None)
+    return made
 
 
 def test_what_failed_and_what_passed_counts_once(bench, tmp_path):

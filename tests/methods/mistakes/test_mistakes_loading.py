@@ -100,6 +100,57 @@ EVALPLUS = {
 }
 
 
+def test_a_reference_of_evalplus_after_a_stripped_prompt_gets_a_line_of_its_own(tmp_path):
+    stripped = HUMANEVAL | {"prompt": HUMANEVAL["prompt"].rstrip(), "base_input": [[1]]}
+    stripped |= {"plus_input": []}
+    (task,) = load_tasks(str(lines(tmp_path / "plus.jsonl", stripped)))
+    assert task.reference == HUMANEVAL["prompt"] + HUMANEVAL["canonical_solution"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "precondition", "what"),
+    [
+        ("def f(x):\n    return x\n", "", "2 arguments, and the reference takes 1"),
+        ("def f(x, y, z, *, w=0):\n    return x\n", "", "and the reference takes 3"),
+        ("def f(x, y, z, v=1):\n    return x\n", "", "and the reference takes 3 to 4"),
+        ("def f(x, y, z, *v):\n    return x\n", "", "and the reference takes 3 or more"),
+        (
+            "def f(x, y):\n    return x\n",
+            "def precondition(x):\n    return True\n",
+            "2 arguments, and its precondition takes 1",
+        ),
+    ],
+)
+def test_a_strategy_of_another_number_of_arguments_is_refused(
+    tmp_path, reference, precondition, what
+):
+    row = OURS | {
+        "reference": reference,
+        "precondition": precondition,
+        "strategy": [{"kind": "integer", "min": 0, "max": 9}] * 2,
+    }
+    refused(lines(tmp_path / "tasks.jsonl", row), what)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "def f(x, y):\n    return x\n",
+        "def f(x, y=0):\n    return x\n",
+        "def f(*x):\n    return x\n",
+        "import functools\n\n@functools.cache\ndef f(x):\n    return x\n",
+        "f = max\n",
+        "def f(x):\n    return x\ndef f(x, y):\n    return x\n",
+    ],
+)
+def test_a_strategy_is_taken_where_the_number_fits_or_cannot_be_read(tmp_path, reference):
+    row = OURS | {
+        "reference": reference,
+        "strategy": [{"kind": "integer", "min": 0, "max": 9}] * 2,
+    }
+    assert len(load_tasks(str(lines(tmp_path / "tasks.jsonl", row)))) == 1
+
+
 def test_evalplus_inputs_are_the_tests_and_its_contract_a_precondition(tmp_path):
     (task,) = load_tasks(str(lines(tmp_path / "t.jsonl", EVALPLUS)))
     assert [loads(each) for each in task.inputs] == [(3, 4.0), (math.inf, 1.0), (2.5,)]

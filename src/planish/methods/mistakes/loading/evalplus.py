@@ -19,6 +19,7 @@ from typing import Any
 
 from planish.methods.mistakes.data import CodeTask
 from planish.methods.mistakes.loading.fields import Line
+from planish.methods.mistakes.loading.joining import completed
 from planish.methods.mistakes.loading.sources import bindings, parse
 from planish.tasks.sandbox.values import UnknownType, dumps
 
@@ -40,7 +41,7 @@ def from_evalplus(line: Line) -> CodeTask:
     name = line.name("entry_point")
     contract = textwrap.dedent(line.text("contract", default="").strip("\n"))
     # MBPP+ gives the whole function, HumanEval+ what follows the prompt.
-    reference = solution if _defines(solution, name) else prompt + solution
+    reference = solution if _defines(solution, name) else completed(prompt, solution)
     function = _function(reference, name)
     if function is None:
         raise line.bad(f"the reference does not define {name!r}", fix="mend 'canonical_solution'")

@@ -21,9 +21,9 @@ from pydantic import ValidationError
 from planish.errors import BadInput
 from planish.methods.mistakes.data import CodeTask, RunRecord
 from planish.methods.mistakes.loading.fields import Line
+from planish.methods.mistakes.loading.joining import completed
 from planish.methods.mistakes.loading.replies import code_of
 from planish.methods.mistakes.loading.rows import rows
-from planish.methods.mistakes.loading.tasks import completed
 from planish.records import explain
 
 __all__ = ["load_runs"]

@@ -21,15 +21,17 @@ from pydantic import ValidationError
 from planish.errors import BadInput
 from planish.methods.mistakes.data import MARKER, CodeTask
 from planish.methods.mistakes.kinds import kinds_of
+from planish.methods.mistakes.loading.arity import positional, told
 from planish.methods.mistakes.loading.codereval import from_codereval
 from planish.methods.mistakes.loading.evalplus import from_evalplus
 from planish.methods.mistakes.loading.fields import Line
+from planish.methods.mistakes.loading.joining import completed, mended
 from planish.methods.mistakes.loading.rows import rows
-from planish.methods.mistakes.loading.sources import compiles, defined, parse
+from planish.methods.mistakes.loading.sources import defined, parse
 from planish.records import explain
 from planish.tasks.sandbox.values import loads
 
-__all__ = ["OWN", "completed", "load_tasks", "mended", "place_of"]
+__all__ = ["OWN", "load_tasks", "place_of"]
 
 OWN: Mapping[str, Literal["plain", "projects"] | None] = {
     "own": None,
@@ -138,33 +140,6 @@ def _humaneval(line: Line) -> CodeTask:
     )
 
 
-def mended(reference: str, prompt: str) -> str:
-    """The reference, its body on a line of its own again where it was glued to the prompt.
-
-    What cannot be mended is left as it is.
-    """
-    beginning = prompt.rstrip()
-    if not beginning or parse(reference) is not None or not reference.startswith(beginning):
-        return reference
-    body = reference[len(beginning) :].strip()
-    whole = f"{beginning}\n    {body}\n"
-    return reference if parse(whole) is None else whole
-
-
-def completed(prompt: str, completion: str) -> str:
-    """A completion after its prompt, on a line of its own where the prompt was stripped.
-
-    A prompt that ends in the middle of a line, and means to, is completed there.
-    """
-    glued = prompt + completion
-    last = prompt.rpartition("\n")[2]
-    if not last.strip() or completion.startswith(("\n", "\r")):
-        return glued
-    apart = f"{prompt}\n{completion}"
-    found = (each for each in (apart, mended(glued, prompt), glued) if compiles(each))
-    return next(found, apart)
-
-
 # ---- what every task must hold ---------------------------------------------------------------
 
 
@@ -191,6 +166,7 @@ def _check(task: CodeTask, line: Line) -> None:
             f"the precondition of task {task.task_id!r} defines no precondition(...)",
             fix="put it into `def precondition(...):` with the function's arguments",
         )
+    _check_arities(task, line)
     for path in (task.module, *(each.path for each in task.files)):
         line.inside(path)
     if ":" not in task.entry_point and task.entry_point not in defined(
@@ -202,6 +178,22 @@ def _check(task: CodeTask, line: Line) -> None:
         )
     for number, text in enumerate(task.inputs, 1):
         _check_input(task, text, number, line)
+
+
+def _check_arities(task: CodeTask, line: Line) -> None:
+    """A strategy or precondition of another function would leave the task without inputs."""
+    drawn = None if task.strategy is None else len(task.strategy)
+    asked = {
+        "the reference": positional(task.program(task.reference), task.entry_point),
+        "its precondition": positional(task.precondition, "precondition"),
+    }
+    for what, taken in asked.items():
+        if drawn is not None and taken is not None and drawn not in taken:
+            raise line.bad(
+                f"the strategy of task {task.task_id!r} describes {drawn} arguments, and {what} "
+                f"takes {told(taken)}",
+                fix="give one description for each argument",
+            )
 
 
 def _sources(task: CodeTask) -> dict[str, str]:

@@ -168,6 +168,17 @@ def test_a_run_brings_its_own_tasks(capsys, tmp_path):
     assert "no run of planish mistakes verify or generate is there" in said
 
 
+def test_a_precondition_that_allows_nothing_is_told(capsys, tmp_path):
+    tasks, runs = programs.write(tmp_path, "middle")
+    never = "def precondition(words):\n    return len(words) > 99\n"
+    write_jsonl(tasks, [programs.task("middle").model_copy(update={"precondition": never})])
+    code, out, err = call(capsys, tmp_path, runs, "--tasks", tasks, *QUICK)
+    assert code == 0
+    assert "could be tried (middle)" in (out + err).replace("\n", " ")
+    (page,) = (tmp_path / "made").glob("*/*/report.html")
+    assert "no input of 1 of 1 tasks could be tried" in page.read_text()
+
+
 def test_nothing_failed(capsys, tmp_path):
     tasks, runs = programs.write(tmp_path, "middle")
     write_jsonl(runs, [programs.runs("middle")[0]])

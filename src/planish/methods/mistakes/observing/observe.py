@@ -24,13 +24,16 @@ from planish.methods.mistakes.observing.simpler import size
 from planish.tasks.sandbox.contract import CallResult, ExecResult, Limits
 from planish.tasks.sandbox.values import loads
 
-__all__ = ["Known", "observe", "observe_many"]
+__all__ = ["UNASKED", "Known", "observe", "observe_many"]
 
 CHUNK = 16
 """Programs that are observed together."""
 
 STARTS = 2
 """Failing inputs of one program that are made small."""
+
+UNASKED = "no input could be tried: none was found that a caller may ask"
+"""Why there is no failing input of a task whose precondition allows none of what was drawn."""
 
 _LAST = 8  # calls of the tests before they ended, among them the one that they did not like
 _PATIENCE = 4  # a call may take this share of the time of a job
@@ -218,9 +221,7 @@ class _Case:
             said = (self.tested.why, self.tested.message)
             return next((each for each in said if each), self.status)
         if not passing:
-            return "no input could be tried: " + (
-                "none was found that a caller may ask" if not self.wanted else "no call was made"
-            )
+            return UNASKED if not self.wanted else "no input could be tried: no call was made"
         if self.status == "pass":
             return f"it passes its tests, and returns what the reference does on {len(passing)}"
         return (

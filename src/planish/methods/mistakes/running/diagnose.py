@@ -366,6 +366,12 @@ def _notes(findings: Findings, made: Run) -> Iterator[str]:
     lost = len(findings.cases) - len(findings.ran)
     if lost:
         yield f"{lost} of {len(findings.cases)} programs could not be run, and are left out"
+    if bare := findings.unasked:
+        yield (
+            f"no input of {len(bare)} of {findings.numbers()['tasks']} tasks could be tried "
+            f"({visible(', '.join(bare[:3]), 200)}{', ...' if len(bare) > 3 else ''}), so that "
+            "only their tests tell: see what precondition and strategy allow"
+        )
     if findings.lost:
         why = findings.lost[0].why
         yield (

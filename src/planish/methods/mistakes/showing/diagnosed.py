@@ -29,6 +29,7 @@ from planish.methods.mistakes.data import (
     Repair,
     Search,
 )
+from planish.methods.mistakes.observing.observe import UNASKED
 from planish.methods.mistakes.showing.verified import MEANINGS, say_walls
 from planish.methods.mistakes.showing.visible import visible
 from planish.stats import Estimate, ratio
@@ -74,6 +75,12 @@ class Findings:
     def lost(self) -> list[Diagnosis]:
         """Those for which no reply came."""
         return [each for each in self.asked if each.lost]
+
+    @property
+    def unasked(self) -> list[str]:
+        """Tasks of which no input could be tried; only their tests tell."""
+        bare = [case for case in self.ran if case.observation.why == UNASKED]
+        return list(dict.fromkeys(case.run.task_id for case in bare))
 
     def share(self, chosen: Sequence[Diagnosed]) -> Estimate:
         """Their share of what could be run, with an interval over tasks."""
@@ -135,6 +142,7 @@ class Findings:
             "repaired_everywhere": sum(mended_by(case.search) is not None for case in repaired),
             "searches_complete": sum(case.search.complete for case in ran),
             "changes_tried": sum(case.search.tried for case in ran),
+            "tasks_without_inputs": len(self.unasked),
             "lost": len(self.lost),
             "calls": sum(each.calls for each in told),
             "tokens": sum(each.tokens for each in told),

@@ -117,8 +117,9 @@ def test_public_names_exist():
         planish.nothing  # noqa: B018
 
 
-def test_runs_without_any(capsys, tmp_path):
-    code, out, _ = call(capsys, "runs", "list", "--runs", str(tmp_path))
+@pytest.mark.parametrize("option", ["--runs", "--runs-dir"])
+def test_runs_without_any(capsys, tmp_path, option):
+    code, out, _ = call(capsys, "runs", "list", option, str(tmp_path))
     assert code == 0
     assert "no runs" in out
     code, out, _ = call(capsys, "runs", "list", "--runs", str(tmp_path), "--json")

@@ -57,12 +57,16 @@ def publish(model: Any, path: Path) -> Path:
     return path
 
 
-def save_compressed(folder: Path) -> tuple[Path, Path]:
-    """A DeepSeek-V4 checkpoint with a tokenizer, and beside it an indexer as they are published."""
+def save_compressed(folder: Path, **changes: Any) -> tuple[Path, Path]:
+    """A DeepSeek-V4 checkpoint with a tokenizer, and beside it an indexer as they are published.
+
+    Args:
+        changes: to the model's config.
+    """
     from support import backbones
     from support.checkpoints import make_tokenizer
 
-    model, tokenizer = backbones.build("deepseek-v4", vocab_size=300), make_tokenizer()
+    model, tokenizer = backbones.build("deepseek-v4", vocab_size=300, **changes), make_tokenizer()
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     return folder / "model", publish(model, folder / "published.safetensors")

@@ -110,6 +110,32 @@ class DeepseekMemory:
         """True for chunks that may be attended to; None while everything is seen."""
         return self._resident_BC
 
+    @property
+    def dense_B(self) -> Tensor:
+        """True for requests that turned dense."""
+        return torch.zeros(0, dtype=torch.bool) if self._dense_B is None else self._dense_B
+
+    @property
+    def num_chunks(self) -> int:
+        """Entries of the text that was read last, in each compressed-sparse layer."""
+        if self._cache is None:
+            return 0
+        entries = self._cache.layers[self._native.layers[0]].compressed_kv["compressor"]
+        return 0 if entries is None else int(entries.shape[1])
+
+    def kept_per_row(self) -> list[int]:
+        """How many of them each row may attend to: what a server would hold on its device."""
+        if self._resident_BC is None:
+            return []
+        newer = self.num_chunks - self._resident_BC.shape[1]
+        return [int(kept) + newer for kept in self._resident_BC.sum(1)]
+
+    def bytes_per_row(self) -> list[Bytes]:
+        """What lies on the device of the text that was read last: all entries, and digests."""
+        if self._cache is None:
+            return []
+        return [self._lying(self._cache)] * len(self._cache.layers[0].keys)
+
     def new_cache(self) -> DynamicCache:
         """An empty cache, as the model would make it: to be kept from turn to turn."""
         return DynamicCache(config=self.model.config)
@@ -265,17 +291,8 @@ class DeepseekMemory:
     def _record(self, cache: Any, thresholded_B: Tensor, milliseconds: float) -> None:
         assert self._resident_BC is not None
         assert self._dense_B is not None
-        rows, chunks = self._resident_BC.shape
-        entries = [
-            states
-            for layer in self._native.layers
-            for states in cache.layers[layer].compressed_kv.values()
-            if states is not None
-        ]
-        lying = Bytes(
-            resident=sum(states.nbytes for states in entries) // rows,
-            digest=RECORD_BYTES * chunks * len(self._scored),
-        )
+        lying = self._lying(cache)
+        chunks = self._resident_BC.shape[1]
         for row, kept_C in enumerate(self._resident_BC):
             record = WindowRecord(
                 request=row,
@@ -291,6 +308,21 @@ class DeepseekMemory:
             self.windows.append(record)
             if self.on_window is not None:
                 self.on_window(record)
+
+    def _lying(self, cache: Any) -> Bytes:
+        """Of one row: every entry, attended to or not, and the records that are scored."""
+        entries = [
+            states
+            for layer in self._native.layers
+            for states in cache.layers[layer].compressed_kv.values()
+            if states is not None
+        ]
+        records = self._records.values()
+        rows = len(cache.layers[0].keys)
+        return Bytes(
+            resident=sum(states.nbytes for states in entries) // rows,
+            digest=sum(each.nbytes for each in records) // rows,
+        )
 
     def _digests(self, cache: Any, layer: int) -> Tensor:
         """Records of all chunks of a layer; each is packed once, as entries never change."""

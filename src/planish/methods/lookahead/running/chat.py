@@ -30,11 +30,13 @@ from planish.runs.visible import visible
 if TYPE_CHECKING:
     from planish.models.local import LocalModel
     from planish.models.memory.attach import Session
+    from planish.models.memory.deepseek import DeepseekMemory
 
 __all__ = ["QUIT", "Conversation", "chat"]
 
 QUIT = "/quit"
 _PROMPT = "> "
+_DENSE = " dense from here on: too much was wanted"
 _Temperature = Annotated[float, Parameter(validator=Number(gte=0, lte=100))]
 _Dials = Annotated[MemoryOptions, Parameter(name="*")]
 
@@ -117,7 +119,7 @@ class Conversation:
     """
 
     model: LocalModel
-    session: Session
+    session: Session | DeepseekMemory
     document: str
     max_tokens: int = 512
     temperature: float = 0.0
@@ -129,7 +131,7 @@ class Conversation:
 
         self.writer = PromptWriter(self.model.tokenizer, self.model.name)
         self.remembers = _keeps_turns(self.writer)
-        self.cache = self.session.new_cache()
+        self.cache: Any = self.session.new_cache()
         self.ids: list[int] = []
         self.read = 0
 
@@ -139,10 +141,7 @@ class Conversation:
         """A conversation with a model that has a memory; nothing of it is left afterwards."""
         import torch
 
-        from planish.models.memory.backbone import Backbone
-
         assert model.memory is not None
-        Backbone.of(model.model)  # or what is told of each turn could not be counted
         # Every question is read with the whole history at hand, however short it is.
         budget = model.memory.budget.model_copy(update={"dense_queries": 1})
         memory = replace(model.memory, budget=budget)
@@ -176,6 +175,10 @@ class Conversation:
 
     def told(self) -> str:
         """What lies where now, in one line."""
+        from planish.models.memory.deepseek import DeepseekMemory
+
+        if isinstance(self.session, DeepseekMemory):
+            return _told_of_entries(self.session, self.read)
         held = self.cache.bytes_per_row()[0]
         dense = self.cache.length * token_bytes(self.session.backbone)
         share = (held.resident + held.digest) / dense
@@ -185,8 +188,7 @@ class Conversation:
             f"({int(self.cache.resident_BC[0].sum())} of {self.cache.num_chunks} chunks); "
             f"host {readable(held.host)}]"
         )
-        dense_now = bool(self.cache.dense_B.any())
-        return f"{line} dense from here on: too much was wanted" if dense_now else line
+        return f"{line}{_DENSE}" if bool(self.cache.dense_B.any()) else line
 
     def _framed(self, question: str) -> str:
         first = not self.messages
@@ -246,9 +248,21 @@ class Conversation:
             self.ids = []
             raise
         ids: list[int] = output_BT[0].tolist()
-        self.ids = ids[: self.cache.length]
+        self.ids = ids[: self.cache.get_seq_length()]
         text: str = tokenizer.decode(ids[len(prompt) :], **plain)
         return text
+
+
+def _told_of_entries(memory: DeepseekMemory, read: int) -> str:
+    """Where nothing is moved: what lies there, and what of it attention may choose from."""
+    held, chunks = memory.bytes_per_row()[0], memory.num_chunks
+    kept = memory.kept_per_row()[0] if memory.kept_per_row() else chunks
+    line = (
+        f"[{read} tokens read; attention may choose from {kept} of {chunks} entries; on the device "
+        f"all {readable(held.resident)} of them, which are not moved, and "
+        f"{readable(held.digest)} of digests]"
+    )
+    return f"{line}{_DENSE}" if bool(memory.dense_B.any()) else line
 
 
 def _keeps_turns(writer: Any) -> bool:

@@ -23,6 +23,7 @@ from cyclopts.validators import Number
 
 from planish.methods.lookahead.running.replies import (
     REPLY,
+    STAYS,
     Parting,
     Reply,
     Window,
@@ -33,7 +34,7 @@ from planish.methods.lookahead.running.replies import (
     summary_of,
     token_bytes,
 )
-from planish.models.memory.budget import Budget, WindowRecord
+from planish.models.memory.budget import WindowRecord
 from planish.models.memory.loading import MemoryOptions
 from planish.records import BadInput, Completion, Sampling, read_jsonl, user
 from planish.runs import Run
@@ -210,7 +211,7 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
                     if why := stage.answer(id, text):
                         lost[id] = why
                     step()
-        return _close(now, run, lost, stage.memory.budget, screen)
+        return _close(stage, lost, screen)
 
 
 def _options(plan: Plan) -> MemoryOptions:
@@ -260,11 +261,14 @@ class _Stage:
     def __post_init__(self) -> None:
         from planish.models.local import LocalModel
         from planish.models.memory.backbone import Backbone
+        from planish.models.memory.native_topk import is_deepseek
 
         assert self.model.memory is not None
         self.memory: Memory = self.model.memory
         self.dense = LocalModel(self.model.path, name="dense", checkpoint=self.model.checkpoint)
-        self.token_bytes = token_bytes(Backbone.of(self.model.model))
+        # Where nothing is moved, what lies there is what a dense cache holds.
+        self.moves = not is_deepseek(self.model.model)
+        self.token_bytes = token_bytes(Backbone.of(self.model.model)) if self.moves else 0
         self.sampling = Sampling(
             temperature=self.plan.temperature,
             max_tokens=self.plan.max_tokens,
@@ -279,7 +283,7 @@ class _Stage:
         def watch(record: WindowRecord) -> None:
             nonlocal began
             began = began or time.perf_counter()
-            dense = record.step * self.token_bytes
+            dense = record.step * self.token_bytes if self.moves else record.bytes.resident
             windows.append(Window(**record.model_dump(), dense_bytes=dense))
 
         self.memory.on_window = watch
@@ -315,11 +319,13 @@ class _Stage:
 # ---- the end ---------------------------------------------------------------------------------
 
 
-def _close(plan: Plan, run: Run, lost: dict[str, str], budget: Budget, screen: Screen) -> int:
+def _close(stage: _Stage, lost: dict[str, str], screen: Screen) -> int:
+    plan, run = stage.plan, stage.run
     replies = list(run.records(REPLY, Reply))
     for id, why in list(lost.items())[:3]:
         screen.warn(f"no reply to {short(id)}: {why}")
-    summary = {"model": plan.model, "revision": plan.revision, **summary_of(replies, len(lost))}
+    numbers = summary_of(replies, len(lost), moves=stage.moves)
+    summary = {"model": plan.model, "revision": plan.revision, **numbers}
     if not replies:
         run.close("failed", f"none of {len(lost)} prompts was answered")
         screen.close(summary, run=run.path)
@@ -329,8 +335,10 @@ def _close(plan: Plan, run: Run, lost: dict[str, str], budget: Budget, screen: S
         screen.say(replies[0].completion.text)
         summary["text"] = replies[0].completion.text
     show(replies, screen)
-    if why := all_kept(replies, budget):
+    if why := all_kept(replies, stage.memory.budget):
         screen.note(why)
+    if not stage.moves:
+        screen.note(STAYS)
     told = {name: number for name, number in summary.items() if name not in _WORDS}
     screen.numbers(told, title=plan.model)
     screen.close(summary, run=run.path, then=[command("planish", "runs", "show", run.path)])

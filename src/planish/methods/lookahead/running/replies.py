@@ -15,12 +15,18 @@ from planish.records import BadInput, Completion, Record
 from planish.runs.console import Screen
 
 __all__ = [
-    "REPLY", "Parting", "Reply", "Window", "all_kept", "read_document", "readable", "short", "show",
-    "summary_of", "token_bytes",
+    "REPLY", "STAYS", "Parting", "Reply", "Window", "all_kept", "read_document", "readable",
+    "short", "show", "summary_of", "token_bytes",
 ]  # fmt: skip
 
 REPLY = "reply"
 """Kind of the records."""
+
+STAYS = (
+    "nothing is moved: DeepSeek-V4's entries stay where transformers puts them, and the digests "
+    "come on top; kept is what attention may choose from, and what a server would hold"
+)
+"""What is told of a model whose memory restricts attention and moves nothing."""
 
 _LONGEST = 24
 SHOWN = 8
@@ -108,11 +114,13 @@ def token_bytes(backbone: Any) -> int:
     return int(2 * len(backbone.memory_layers) * width)
 
 
-def summary_of(replies: Sequence[Reply], lost: int) -> dict[str, Any]:
+def summary_of(replies: Sequence[Reply], lost: int, *, moves: bool = True) -> dict[str, Any]:
     """The numbers of a run; None for what could not be measured.
 
     Args:
         lost: prompts that brought no reply.
+        moves: whether what is not kept leaves the device; where not, the share that is kept is
+            told besides the bytes, which say that everything is there.
     """
     windows = [window for reply in replies for window in reply.windows]
     seconds = sum(reply.decode_seconds for reply in replies)
@@ -121,6 +129,7 @@ def summary_of(replies: Sequence[Reply], lost: int) -> dict[str, Any]:
     summary = {
         "replies": len(replies),
         "errors": lost,
+        **({} if moves else {"kept_share": _mean([w.kept / w.num_chunks for w in windows])}),
         "device_share": _mean([reply.share for reply in replies if reply.share is not None]),
         "device_share_max": max((window.share for window in windows), default=None),
         "host_share": _mean([window.bytes.host / window.dense_bytes for window in windows]),

@@ -1,0 +1,213 @@
+"""DeepSeek-V4 through the stages: its memory restricts attention, moves nothing, and says so."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+
+import pytest
+
+from planish.cli import main
+from planish.methods.lookahead.running.chat import Conversation
+from planish.methods.lookahead.running.replies import REPLY, STAYS, Reply
+from planish.models.load import load
+from planish.records import Message, Sampling, user
+from planish.runs import read_rows
+from support.indexers import save_compressed
+
+TIGHT = ("--chunks", "6", "--recent", "8", "--sinks", "4", "--interval", "4")
+TIGHTLY = "chunks=6&recent=8&sinks=4&interval=4"
+LONG = "the lazy dog said to the moon: two and two are four, " * 3
+QUESTIONS = ("which reply is better, A or B?", "no: why?", "and the fox?")
+ENTRY = 2 * 2 * 128 * 4
+"""Bytes of an entry: one to attend to and one to be looked up by, two layers, float32."""
+
+RECORD = 2 * 132
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A checkpoint, an indexer in the published format, and a file with three prompts."""
+    root = tmp_path_factory.mktemp("compressed")
+    folder, published = save_compressed(root)
+    prompts = root / "prompts.jsonl"
+    rows = [{"id": f"p{n}", "prompt": LONG + word} for n, word in enumerate(("A", "fox", "owl"))]
+    prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return f"hf:{folder}", published, prompts
+
+
+def call(capsys, *words):
+    with pytest.raises(SystemExit) as stop:
+        main(["lookahead", *map(str, words)])
+    captured = capsys.readouterr()
+    return stop.value.code, captured.out, captured.err
+
+
+def generated(capsys, tmp_path, *words):
+    """What `generate --json` says, the replies that it recorded, and standard error."""
+    words = ("generate", *words, "--runs", tmp_path / "runs", "--json")
+    code, out, err = call(capsys, *words)
+    assert code == 0, err
+    summary = json.loads(out)
+    return summary, [row.read(Reply) for row in read_rows(summary["run"], REPLY)], err
+
+
+def test_generate_says_that_everything_stays_and_what_may_be_attended_to(capsys, tmp_path, made):
+    model, published, prompts = made
+    words = ("--model", model, "--indexer", published, "--prompts", prompts, *TIGHT)
+    summary, replies, err = generated(capsys, tmp_path, *words, "--max-tokens", 12)
+    assert [reply.id for reply in replies] == ["p0", "p1", "p2"]
+    for reply in replies:
+        assert len(reply.windows) == 3
+        for window in reply.windows:
+            assert window.num_chunks == window.step // 4
+            assert window.kept <= 6 < window.num_chunks
+            assert window.bytes.resident == window.dense_bytes == window.num_chunks * ENTRY
+            assert window.bytes.digest == window.num_chunks * RECORD
+            assert (window.bytes.host, window.moved_bytes) == (0, 0)
+    # Digests come on top of what a cache without a memory holds: nothing is saved here.
+    assert summary["device_share"] == pytest.approx(1 + RECORD / ENTRY)
+    assert (summary["host_share"], summary["moved_bytes_per_token"]) == (0, 0)
+    shares = [window.kept / window.num_chunks for reply in replies for window in reply.windows]
+    assert summary["kept_share"] == pytest.approx(sum(shares) / len(shares))
+    assert STAYS in err
+
+
+def test_generate_by_a_name_says_the_same_replies(capsys, tmp_path, made):
+    model, published, prompts = made
+    words = ("--prompts", prompts, "--max-tokens", 8)
+    by_option, first, _ = generated(
+        capsys, tmp_path, "--model", model, "--indexer", published, *TIGHT, *words
+    )
+    name = f"{model}?lookahead={published}&{TIGHTLY}"
+    by_name, second, _ = generated(capsys, tmp_path, "--model", name, *words)
+    assert by_option["revision"] == by_name["revision"]
+    texts = [reply.completion.token_ids for reply in first]
+    assert texts == [reply.completion.token_ids for reply in second]
+    asked = [user(json.loads(line)["prompt"]) for line in prompts.read_text().splitlines()]
+    drawn = load(name).generate(asked, Sampling(temperature=0, max_tokens=8))
+    assert texts == [each[0].token_ids for each in drawn]
+
+
+def test_generate_tells_where_a_reply_parts_from_the_dense_one(capsys, tmp_path, made):
+    model, published, prompts = made
+    words = ("--model", model, "--indexer", published, "--prompts", prompts, "--check")
+    whole, _, err = generated(capsys, tmp_path, *words, "--max-tokens", 8)
+    assert whole["same_as_dense"] == 3
+    assert whole["kept_share"] == 1
+    assert "nothing was evicted: the last 8192 tokens always stay" in err
+    tight = ("--chunks", 2, "--recent", 4, "--interval", 1, "--max-tokens", 16)
+    _, parted, _ = generated(capsys, tmp_path, *words, *tight)
+    assert any(reply.check.place is not None for reply in parted)
+    sampling = Sampling(temperature=0, max_tokens=16)
+    asked = [user(json.loads(line)["prompt"]) for line in prompts.read_text().splitlines()]
+    alone = load(model)
+    dense = [alone.generate([prompt], sampling)[0][0].text for prompt in asked]
+    assert [reply.check.dense for reply in parted] == dense
+
+
+def test_generate_goes_on_with_a_run_that_was_finished(capsys, tmp_path, made):
+    model, published, _ = made
+    words = ("--model", model, "--indexer", published, "--prompt", LONG, *TIGHT)
+    summary, replies, _ = generated(capsys, tmp_path, *words, "--max-tokens", 6)
+    again, same, err = generated(capsys, tmp_path, "--resume", "last")
+    assert same == replies
+    assert again["kept_share"] == summary["kept_share"]
+    assert "1 of 1 replies were there before" in err
+
+
+def test_a_conversation_says_what_reading_all_anew_says(tmp_path):
+    # Where more entries score the same than the model may choose, how it reads decides for it.
+    folder, published = save_compressed(tmp_path, index_topk=512)
+    model = f"hf:{folder}"
+    with Conversation.over(load(f"{model}?lookahead={published}"), LONG) as talk:
+        talk.max_tokens = 8
+        replies = [talk.ask(question) for question in QUESTIONS]
+    opened, chat, dense = load(model), (), []
+    for question in QUESTIONS:
+        text = question if chat else f"{LONG}\n\n{question}"
+        chat = (*chat, Message(role="user", content=text))
+        dense.append(opened.generate([chat], Sampling(temperature=0, max_tokens=8))[0][0].text)
+        chat = (*chat, Message(role="assistant", content=dense[-1]))
+    assert replies == dense
+
+
+def test_a_tight_conversation_reads_each_question_with_everything_in_sight(made):
+    model, published, _ = made
+    local = load(f"{model}?lookahead={published}&chunks=3&recent=4&interval=2")
+    with Conversation.over(local, LONG) as talk:
+        talk.max_tokens = 8
+        assert talk.ask(QUESTIONS[0])
+        first = len(talk.session.windows)
+        kept = talk.session.kept_per_row()[0]
+        assert talk.ask(QUESTIONS[1])
+        assert talk.session.num_chunks == talk.cache.get_seq_length() // 4
+        assert 0 < kept < talk.session.num_chunks
+        windows = talk.session.windows
+    assert len(windows) > first
+    assert all(window.kept <= 3 for window in windows)
+    hooks = [len(each._forward_hooks) for each in local.model.modules()]
+    assert sum(hooks) == 0
+
+
+def test_chat_tells_after_each_turn_that_nothing_was_moved(capsys, monkeypatch, tmp_path, made):
+    model, published, _ = made
+    document = tmp_path / "long.txt"
+    document.write_text(LONG)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(QUESTIONS[:2]) + "\n/quit\n"))
+    words = ("chat", "--model", model, "--indexer", published, "--document", document, *TIGHT)
+    code, out, err = call(capsys, *words, "--max-tokens", 12)
+    assert code == 0, err
+    assert len(out.splitlines()) >= 2
+    told = re.findall(
+        r"\[\d+ tokens read; attention may choose from (\d+) of (\d+) entries; on the device "
+        r"all ([\d.]+) kB of them, which are not moved, and ([\d.]+) kB of digests\]",
+        err,
+    )
+    assert len(told) == 2
+    for kept, chunks, entries, digests in told:
+        assert 0 < int(kept) < 6 + 4 < int(chunks)
+        assert float(entries) == pytest.approx(int(chunks) * ENTRY / 1000, abs=0.1)
+        assert 0 < float(digests) <= int(chunks) * RECORD / 1000 + 0.1
+
+
+def test_a_reply_of_one_token_has_decided_nothing(made):
+    model, published, _ = made
+    with Conversation.over(load(f"{model}?lookahead={published}&{TIGHTLY}"), LONG) as talk:
+        talk.max_tokens = 1
+        talk.ask(QUESTIONS[0])
+        told = talk.told()
+        chunks = talk.session.num_chunks
+    assert f"attention may choose from {chunks} of {chunks} entries" in told
+    assert "0 bytes of digests" in told
+
+
+def test_a_conversation_that_wants_too_much_says_that_it_is_dense(made):
+    model, published, _ = made
+    name = f"{model}?lookahead={published}&recent=8&threshold=1e-9&fallback=0.01"
+    with Conversation.over(load(name), LONG) as talk:
+        talk.max_tokens = 4
+        talk.ask(QUESTIONS[0])
+        assert talk.told().endswith("dense from here on: too much was wanted")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("generate", "--prompt", "A"), "--indexer: is missing"),
+        (("generate", "--prompt", "A", "--indexer", "{ours}"), "width of a chunk's key|layers"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(capsys, tmp_path, made, words, said):
+    from support.checkpoints import save_checkpoint
+    from support.indexers import save_indexer
+
+    model, _, _ = made
+    ours = save_indexer(tmp_path / "ours", save_checkpoint(tmp_path / "llama", "llama"))
+    words = [word.format(ours=ours) for word in words]
+    code, out, err = call(capsys, *words, "--model", model, "--runs", tmp_path / "runs")
+    assert (code, out) == (2, "")
+    assert "Traceback" not in err
+    assert re.search(said, err.strip().splitlines()[-1])

@@ -12,7 +12,9 @@ import torch
 from planish.cli import main
 from planish.embedded.recall_model import build_tokenizer
 from planish.methods.lookahead.data import TRAINING
+from planish.methods.lookahead.evaluate.evaluating import evaluate
 from planish.methods.lookahead.evaluate.outcomes import OUTCOME, TRACE, Outcome, Trace
+from planish.methods.lookahead.evaluate.settings import ARMS as CHOOSERS
 from planish.methods.lookahead.evaluate.settings import Settings
 from planish.methods.lookahead.evaluate.summary import Summary
 from planish.methods.lookahead.running.evaluate import _then, make_plan
@@ -23,9 +25,11 @@ from planish.methods.lookahead.showing import (
     show,
     shown_traces,
 )
-from planish.records import read_jsonl
+from planish.models.load import load
+from planish.records import BadInput, read_jsonl
 from planish.runs.console import Screen
 from planish.runs.rows import read_rows
+from planish.tasks.recall.task import RecallTask
 
 ARMS = "recency,quest,oracle,dense"
 FAST = ("--interval", 8, "--chunk-tokens", 8, "--recent-tokens", 8, "--max-tokens", 10)
@@ -154,11 +158,11 @@ def test_what_is_next_is_the_same_comparison_with_decisions_twice_as_often():
     given = {"model": "hf:x y", "tasks": ("recall:vt:96", "chain:3")}
     usual = make_plan(given, Settings())
     line = "planish lookahead evaluate --model 'hf:x y' --task recall:vt:96 chain:3"
-    assert _then(usual, Path("run")) == f"{line} --interval 32"
+    assert _then(usual, Path("run"), 16) == f"{line} --interval 32"
     dials = Settings(interval=5, sink_tokens=4, quality=False)
     more = {"arms": ("recency", "dense"), "fractions": (0.2,), "examples": 3, "seed": 7,
             "seeds": 2, "split": "gate"}  # fmt: skip
-    words = shlex.split(_then(make_plan(given | more, dials), Path("run")))
+    words = shlex.split(_then(make_plan(given | more, dials), Path("run"), 16))
     assert words[words.index("--interval") + 1] == "2"
     assert "--no-quality" in words
     for option, value in (
@@ -167,7 +171,24 @@ def test_what_is_next_is_the_same_comparison_with_decisions_twice_as_often():
     ):  # fmt: skip
         assert words[words.index(option) + 1] == value
     shortest = make_plan(given, Settings(interval=1))
-    assert _then(shortest, Path("a run")) == "planish runs show 'a run'"
+    assert _then(shortest, Path("a run"), 16) == "planish runs show 'a run'"
+
+
+@pytest.mark.parametrize("model", ["embedded:recall", "hf:x"])
+def test_what_is_next_names_an_indexer_only_where_an_arm_asks_it(model):
+    given = {"model": model, "tasks": ("recall:vt:96",), "indexer": "/an/indexer"}
+    asked = shlex.split(_then(make_plan(given, Settings()), Path("run"), 4))
+    assert asked[asked.index("--indexer") + 1] == "/an/indexer"
+    assert not {"--arms", "--chunk-tokens"} & set(asked)
+    some = make_plan(given | {"arms": ("recency", "dense")}, Settings())
+    words = shlex.split(_then(some, Path("run"), 4))
+    assert "--indexer" not in words
+    assert words[words.index("--chunk-tokens") + 1] == "4"
+    assert words[words.index("--arms") + 1] == "recency,dense"
+    # All but lookahead are the usual ones only where no indexer ships beside the model.
+    others = make_plan(given | {"arms": CHOOSERS[1:]}, Settings())
+    words = shlex.split(_then(others, Path("run"), 4))
+    assert ("--arms" in words) == (model == "embedded:recall")
 
 
 @pytest.mark.parametrize("model", ["embedded:recall", "embedded:recall?batch_size=4"])
@@ -292,6 +313,30 @@ def test_no_report_is_made_on_what_an_indexer_was_trained_on(capsys, checkpoint,
     assert "--split" in line
     (trained / TRAINING).write_text("[]")
     assert "training.json" in refused(capsys, *given)
+
+
+def test_nor_does_the_function_make_one(checkpoint, trained):
+    from planish.models.memory.indexer import MemoryIndexer
+
+    local = load(f"hf:{checkpoint}")
+    task = RecallTask("niah_multikey_1", 96)
+    dials = Settings(interval=4, chunk_tokens=8, recent_tokens=8, quality=False)
+
+    def made(split, arms, indexer):
+        return evaluate(
+            local.model, local.tokenizer, [task], arms, (0.4,), indexer=indexer, examples=2,
+            split=split, settings=dials,
+        )  # fmt: skip
+
+    for indexer in (MemoryIndexer.from_pretrained(trained), MemoryIndexer.from_pretrained(
+        trained / "indexer.safetensors"
+    )):  # fmt: skip
+        with pytest.raises(BadInput, match="the indexer was trained on 2 of these 2 documents"):
+            made("train", ("lookahead", "dense"), indexer)
+    assert len(made("train", ("recency", "dense"), indexer)) == 4, "no arm asks it"
+    assert len(made("report", ("lookahead",), indexer)) == 2
+    (trained / TRAINING).unlink()
+    assert len(made("train", ("lookahead",), indexer)) == 2, "one that does not tell"
 
 
 def test_a_document_that_the_shipped_indexer_has_seen_is_refused(capsys, tmp_path):

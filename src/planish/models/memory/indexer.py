@@ -114,6 +114,9 @@ class MemoryIndexer(nn.Module):
         config: its sizes; `layers` may be left to `layers`.
         layers: names such as "l17".
 
+    Attributes:
+        source: folder or file that it was read from, with what lies beside it; None: made here.
+
     Raises:
         BadInput: no layer, one named twice, or a name of another form.
     """
@@ -127,6 +130,7 @@ class MemoryIndexer(nn.Module):
                 where="indexer",
                 fix="name each once, like l10",
             )
+        self.source: Path | None = None
         self.config = config.model_copy(update={"layers": layers})
         self.retrievers = nn.ModuleDict({layer: Retriever(config) for layer in layers})
 
@@ -171,6 +175,7 @@ class MemoryIndexer(nn.Module):
             state = {_module(name): tensor.clone() for name, tensor in tensors.items()}
             state["bias"] = state["bias"].reshape(()) if "bias" in state else torch.zeros(())
             indexer._at(layer).load_state_dict(state, assign=True)
+        indexer.source = Path(path).expanduser()
         return indexer.eval()
 
     def save_pretrained(self, folder: str | Path) -> Path:

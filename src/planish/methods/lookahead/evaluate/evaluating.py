@@ -14,10 +14,11 @@ from planish.methods.lookahead.evaluate.dense import run_dense
 from planish.methods.lookahead.evaluate.documents import Document, batches, documents
 from planish.methods.lookahead.evaluate.outcomes import Outcome, Trace, outcome_id
 from planish.methods.lookahead.evaluate.scene import Scene
+from planish.methods.lookahead.evaluate.seen import check_unseen
 from planish.methods.lookahead.evaluate.settings import DEFAULTS, Settings
 from planish.tasks.base import Task
 
-__all__ = ["evaluate", "run_batch"]
+__all__ = ["drawn", "evaluate", "run_batch"]
 
 
 def evaluate(
@@ -43,17 +44,42 @@ def evaluate(
 
     Raises:
         BadInput: a model without such layers, arms or shares that cannot be, no documents, an
-            indexer for another backbone.
+            indexer for another backbone, or one that was trained on some of them.
     """
     bench = Bench(model, tokenizer, indexer=indexer, settings=settings)
-    found = documents(
-        tasks, tokenizer, split=split, number=examples, seeds=seeds, max_tokens=settings.max_tokens
-    )
     wanted = plays(arms, fractions)
+    found = drawn(bench, tasks, arms, split=split, number=examples, seeds=seeds)
     outcomes = []
     for batch in batches(found, settings.batch_size):
         outcomes += [outcome for outcome, _ in run_batch(bench, batch, wanted)]
     return outcomes
+
+
+def drawn(
+    bench: Bench,
+    tasks: Sequence[Task],
+    arms: Sequence[str],
+    *,
+    split: str,
+    number: int,
+    seeds: Sequence[int],
+    where: str = "model",
+) -> list[Document]:
+    """The documents of an evaluation, none of which the indexer of the arm lookahead has seen.
+
+    Args:
+        number: of each task and seed.
+
+    Raises:
+        BadInput: see `documents` and `check_unseen`.
+    """
+    found = documents(
+        tasks, bench.tokenizer, split=split, number=number, seeds=seeds, where=where,
+        max_tokens=bench.settings.max_tokens,
+    )  # fmt: skip
+    if bench.indexer is not None and "lookahead" in arms:
+        check_unseen(found, bench.indexer)
+    return found
 
 
 def run_batch(

@@ -184,8 +184,7 @@ def _arms(indexer: str | None) -> tuple[str, ...]:
 def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> int:
     from planish.judges.resumable import resumable
     from planish.methods.lookahead.evaluate.bench import Bench
-    from planish.methods.lookahead.evaluate.documents import documents
-    from planish.methods.lookahead.evaluate.seen import check_unseen
+    from planish.methods.lookahead.evaluate.evaluating import drawn
     from planish.tasks.load import load_task
 
     tasks = [load_task(name) for name in plan.tasks]
@@ -205,18 +204,16 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
         settings=Settings(**{name: getattr(plan, name) for name in Settings.model_fields}),
         eos_ids=local.checkpoint.eos_ids,
     )
-    found = documents(
+    found = drawn(
+        bench,
         tasks,
-        local.tokenizer,
+        plan.arms,
         split=plan.split,
         number=plan.examples,
         seeds=range(plan.seed, plan.seed + plan.seeds),
         where=plan.model,
-        max_tokens=plan.max_tokens,
     )
     _check_lengths(found, local)
-    if path is not None and "lookahead" in plan.arms:
-        check_unseen(found, path)
     if folder is None:
         slug = f"evaluate-{plan.model[-28:]}"
         made = Run.create(
@@ -227,7 +224,7 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
         made = Run.resume(folder, plan, ignore={"batch_size", "indexer", "piece_tokens"})
     with made, resumable(made, screen):
         _decode(plan, bench, found, made, screen)
-        return _close(plan, made, screen)
+        return _close(plan, bench.chunk_tokens, made, screen)
 
 
 def _indexer(plan: Plan) -> Path | None:
@@ -297,7 +294,7 @@ def _decode(plan: Plan, bench: Any, found: Sequence[Document], made: Run, screen
                 step()
 
 
-def _close(plan: Plan, made: Run, screen: Screen) -> int:
+def _close(plan: Plan, chunk_tokens: int, made: Run, screen: Screen) -> int:
     from planish.methods.lookahead.evaluate.outcomes import OUTCOME, TRACE, Outcome, Trace
     from planish.methods.lookahead.evaluate.summary import Summary
     from planish.methods.lookahead.showing import report, show
@@ -326,7 +323,8 @@ def _close(plan: Plan, made: Run, screen: Screen) -> int:
         report(summary, traces, plan.model, run=made, tiny=tiny).save(made.report_path)
         page = str(made.report_path)
     finally:  # a page that cannot be made hides no number, with --json either
-        screen.close(numbers, run=made.path, report=page, then=[_then(plan, made.path)])
+        then = _then(plan, made.path, chunk_tokens)
+        screen.close(numbers, run=made.path, report=page, then=[then])
     return 0
 
 
@@ -340,16 +338,23 @@ def _accuracies(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _then(plan: Plan, run: Path) -> str:
-    """The same with decisions twice as often; where they cannot be more often, a closer look."""
+def _then(plan: Plan, run: Path, chunk_tokens: int) -> str:
+    """The same with decisions twice as often; where they cannot be more often, a closer look.
+
+    An indexer that no arm asks is not named; what it gave then, the size of chunks, is.
+    """
+    from planish.models.memory.loading import shipped_indexer
+
     if plan.interval == 1:
         return command("planish", "runs", "show", run)
     words: list[object] = ["planish", "lookahead", "evaluate", "--model", plan.model]
     words += ["--task", *plan.tasks]
-    if plan.indexer is not None:
+    if "lookahead" in plan.arms:
         words += ["--indexer", plan.indexer]
+    elif plan.indexer is not None:
+        plan = plan.model_copy(update={"chunk_tokens": chunk_tokens})
     usual = {name: field.default for name, field in Plan.model_fields.items()}
-    usual["arms"] = _arms(plan.indexer)
+    usual["arms"] = _arms(plan.indexer if "lookahead" in plan.arms else shipped_indexer(plan.model))
     told = {"model", "tasks", "indexer", "interval", "revision", "indexer_digest"}
     for name, value in plan.model_dump(exclude=told).items():
         option = name.replace("_", "-")

@@ -160,6 +160,19 @@ def test_what_was_measured_of_a_layout_does_not_travel(monkeypatch):
     assert len(pickle.dumps(layout)) > 5000
 
 
+def test_no_more_workers_are_started_than_there_is_work_for(monkeypatch):
+    asked = []
+
+    def caught(function, chunks, *, workers, **options):
+        asked.append((len(chunks), workers))
+        return [function(chunk) for chunk in chunks]
+
+    monkeypatch.setattr(module, "fan_out", caught)
+    for workers in (1000, 2, None):
+        play_all([Job(cell(), FULL, seed, horizon=2) for seed in range(3)], workers=workers)
+    assert asked == [(3, 3), (3, 2), (3, None)]
+
+
 def test_progress_counts_episodes_up_to_all_of_them():
     told = []
     jobs = [Job(cell(), "greedy", seed, horizon=5) for seed in range(37)]

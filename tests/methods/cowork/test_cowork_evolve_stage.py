@@ -325,6 +325,11 @@ def test_bad_input_is_one_line_and_leaves_nothing(runs: Path, words: list[str], 
         ["--report-seeds", "1999999", "2000100"],
         ["--partners", "self", "self"],
         ["--confidence", "1.5"],
+        ["--train-seeds", "5", "5"],
+        ["--monitor-seeds", "10", "5"],
+        ["--report-seeds", "-5", "5"],
+        ["--report-episodes", "0"],
+        ["--workers", "100000"],
     ],
 )
 def test_numbers_out_of_range_are_refused_before_anything_is_made(

@@ -344,6 +344,7 @@ def test_a_seed_that_failed_somewhere_is_left_out_of_the_mean_over_kitchens():
             for given in ("0", "-1", "nan", "inf")
         ),
         (("--layout", "cramped_room", "--workers", "0"), "--workers"),
+        (("--layout", "cramped_room", "--workers", "100000"), "--workers"),
         (("--layout", "cramped_room", "--library", "nobody"), "no library is called 'nobody'"),
         (("--layout", "cramped_room", "--library", "nobody.json"), "no such library"),
         (("--resume", "last"), "no run"),

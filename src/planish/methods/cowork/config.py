@@ -12,7 +12,10 @@ from typing import Annotated, Any, Literal, Self
 from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-__all__ = ["PURPOSES", "Config", "overlap"]
+__all__ = ["MOST_WORKERS", "PURPOSES", "Config", "overlap"]
+
+MOST_WORKERS = 1024
+"""Processes that a machine or a cluster may be asked for; more is a slip of the pen."""
 
 PURPOSES = ("train", "gate", "monitor", "report")
 """What seeds are for. Those of one purpose are never used for another."""
@@ -29,7 +32,9 @@ class _Playing(BaseModel):
     old_dynamics: Annotated[bool, Parameter(negative="")] = Field(
         False, description="A full pot cooks by itself, as in older tables."
     )
-    workers: int | None = Field(None, ge=1, description="Processes; by default one a core.")
+    workers: int | None = Field(
+        None, ge=1, le=MOST_WORKERS, description="Processes; by default one a core."
+    )
     backend: Literal["loky", "threading", "ray"] = Field(
         "loky", description="Processes, threads, or a Ray cluster; the numbers are the same."
     )
@@ -57,9 +62,11 @@ class _Seeds(BaseModel):
     @field_validator("report_seeds")
     @classmethod
     def _apart(cls, value: Span, info: ValidationInfo) -> Span:
-        # With the last of these fields, so that the error has a field that can be named.
+        # With the last of these fields, so that the error has a field that can be named. Those that
+        # are wrong by themselves are missing here, and told of anyway.
         given = {**info.data, "report_seeds": value}
-        if len(given) > len(PURPOSES) and (found := overlap(given)):
+        needed = {"report_episodes", *(f"{name}_seeds" for name in PURPOSES)}
+        if needed <= given.keys() and (found := overlap(given)):
             raise ValueError(found)
         return value
 

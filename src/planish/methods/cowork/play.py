@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict
 
 from planish.methods.cowork.acting.episodes import Job, Played, episode_id, play_many
 from planish.methods.cowork.acting.partners import check_partner
+from planish.methods.cowork.config import MOST_WORKERS
 from planish.methods.cowork.data import Cell, Episode
 from planish.methods.cowork.kitchen.asked import asked, unchanged
 from planish.methods.cowork.kitchen.layouts import load_layout
@@ -57,6 +58,7 @@ _FREE = frozenset({"workers"})  # changes no score
 _Several = Parameter(consume_multiple=True, negative="")
 _Milliseconds = Annotated[float, Parameter(validator=Number(gt=0, lte=60_000))]
 _Horizon = Annotated[int, Parameter(validator=Number(gte=20, lte=2000))]
+_Workers = Annotated[int, Parameter(validator=Number(gte=1, lte=MOST_WORKERS))]
 
 
 class Plan(BaseModel):
@@ -134,7 +136,7 @@ def play(
     horizon: _Horizon | None = None,
     start: Start | None = None,
     deadline_ms: _Milliseconds | None = None,
-    workers: Count | None = None,
+    workers: _Workers | None = None,
     resume: str | None = None,
     runs: RunsDir = RUNS,
     json: Json = False,

@@ -181,6 +181,8 @@ def _spread(
     for begin in range(0, len(jobs), size):
         part = tuple(jobs[begin : begin + size])
         chunks.append(_Chunk(part, {job.cell.layout: layouts[job.cell.layout] for job in part}))
+    if workers is not None:
+        workers = min(workers, len(chunks))  # one without work is started all the same
 
     def told(finished: int, total: int) -> None:
         if progress is not None:

@@ -381,6 +381,34 @@ def test_a_resume_writes_over_no_other_file(runs: Path) -> None:
     assert typed("--resume", run, "--out", str(out)) == 0
 
 
+def test_a_place_that_cannot_be_written_to_is_refused_before_anything_is_played(
+    runs: Path,
+) -> None:
+    (runs / "file").write_text("no folder")
+    with pytest.raises(BadInput, match=r"--out .*cannot be written to"):
+        started(runs, "--episodes", "1", "--out", str(runs / "file" / "out.json"))
+    assert not (runs / "runs").exists()
+
+
+def test_a_place_that_cannot_be_written_to_in_the_end_costs_no_result(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = runs / "later" / "out.json"
+
+    def save(library: Library, path: Path) -> None:
+        if path == out:
+            raise PermissionError(13, "Permission denied")
+        save_library(library, path)
+
+    monkeypatch.setattr(stage, "save_library", save)
+    assert started(runs, "--episodes", "1", "--out", str(out), "--json") == 1
+    shown = capsys.readouterr()
+    left = json.loads(shown.out)["library"]
+    assert f"{out}: the library cannot be written (Permission denied); it is in {left}" in shown.err
+    assert load_library(left).digest == json.loads(shown.out)["library_hash"]
+    assert find(runs / "runs", "last").info.status == "done"
+
+
 @pytest.mark.parametrize("words", [["evolve", "--layouts"], ["play", "--layout"]])
 def test_a_kitchen_that_cannot_be_played_so_is_refused_first(
     runs: Path, words: list[str], capsys: pytest.CaptureFixture[str]

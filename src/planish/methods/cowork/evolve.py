@@ -12,6 +12,7 @@ libraries that were in use (`artifacts/shelf`) and the one that is (`artifacts/l
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -187,9 +188,13 @@ def _new_file(out: Path | str | None) -> str | None:
     """Where the evolved library is to go besides; never over what is there."""
     if out is None:
         return None
-    if Path(out).exists():
+    path = Path(out).absolute()
+    if path.exists():
         raise BadInput("exists already", where=f"--out {out}", fix="choose another file")
-    return str(Path(out).absolute())
+    above = next(folder for folder in path.parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise BadInput(f"{above} cannot be written to", where=f"--out {out}", fix="choose another")
+    return str(path)
 
 
 def resumed_plan(
@@ -358,15 +363,17 @@ def _close(run: Run, plan: Plan, outcome: Outcome, screen: Screen) -> int:
         screen.close(summary, run=run.path, report=run.report_path)
         return 1
     run.finish(**summary)
-    if plan.out is not None:
-        save_library(evolution.active, Path(plan.out))
+    left = run.path / LEFT_BY_RUN
     show_outcome(screen, outcome, references, Path(plan.library).stem)
     for row in evolution.rounds:
         if row.unscored:
             screen.warn(f"round {row.round}: {row.unscored} training episodes failed")
     first = plan.library if plan.library in SHIPPED else _snapshot(run.path, plan.library_hash)
+    problem = _write_out(plan, evolution.active)
+    if problem:
+        screen.warn(f"{problem}; it is in {left}")
     screen.close(
-        {**summary, "library": plan.out or str(run.path / LEFT_BY_RUN)},
+        {**summary, "library": str(left) if problem else plan.out or str(left)},
         run=run.path,
         report=run.report_path,
         then=[
@@ -376,4 +383,15 @@ def _close(run: Run, plan: Plan, outcome: Outcome, screen: Screen) -> int:
             command("planish", "cowork", "diff", first, run.path),
         ],
     )
-    return 0
+    return 1 if problem else 0
+
+
+def _write_out(plan: Plan, library: Library) -> str:
+    """The evolved library where it was asked for. Returns why it is not there; else nothing."""
+    if plan.out is None:
+        return ""
+    try:
+        save_library(library, Path(plan.out))
+    except OSError as error:
+        return f"--out {plan.out}: the library cannot be written ({error.strerror or error})"
+    return ""

@@ -10,12 +10,23 @@ import sys
 import pytest
 
 from planish.cli import main
+from planish.embedded.recall_model import build_tokenizer
+from planish.methods.lookahead.arms.scorers import RecencyScorer
+from planish.methods.lookahead.evaluate.bench import Bench
+from planish.methods.lookahead.evaluate.compressed import COUNTED
+from planish.methods.lookahead.evaluate.decoding import decode
+from planish.methods.lookahead.evaluate.dense import run_dense
+from planish.methods.lookahead.evaluate.documents import batches, documents
+from planish.methods.lookahead.evaluate.outcomes import OUTCOME, Outcome
+from planish.methods.lookahead.evaluate.settings import Settings
 from planish.methods.lookahead.running.chat import Conversation
 from planish.methods.lookahead.running.replies import REPLY, STAYS, Reply
 from planish.models.load import load
 from planish.records import Message, Sampling, user
 from planish.runs import read_rows
-from support.indexers import save_compressed
+from planish.tasks.recall.task import RecallTask
+from support import backbones
+from support.indexers import publish, save_compressed
 
 TIGHT = ("--chunks", "6", "--recent", "8", "--sinks", "4", "--interval", "4")
 TIGHTLY = "chunks=6&recent=8&sinks=4&interval=4"
@@ -211,3 +222,110 @@ def test_bad_input_is_refused_in_one_line(capsys, tmp_path, made, words, said):
     assert (code, out) == (2, "")
     assert "Traceback" not in err
     assert re.search(said, err.strip().splitlines()[-1])
+
+
+# ---- evaluate ----------------------------------------------------------------------------------
+
+FAST = ("--interval", 8, "--recent-tokens", 8, "--max-tokens", 10, "--examples", 2)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """One that reads the words of recall tasks, with an indexer in the published format."""
+    folder = tmp_path_factory.mktemp("reader")
+    tokenizer = build_tokenizer()
+    model = backbones.build("deepseek-v4", vocab_size=len(tokenizer), index_topk=512)
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    return f"hf:{folder / 'model'}", publish(model, folder / "published.safetensors")
+
+
+def evaluated(capsys, tmp_path, reader, *words, fractions="0.5"):
+    model, published = reader
+    given = ("--model", model, "--indexer", published, "--task", "recall:niah_multikey_1+vt:96")
+    given = (*given, "--fractions", fractions, *FAST, "--runs", tmp_path / "runs", *words)
+    return call(capsys, "evaluate", *given)
+
+
+def outcomes_of(out):
+    return [row.read(Outcome) for row in read_rows(json.loads(out)["run"], OUTCOME)]
+
+
+def test_evaluate_counts_what_a_server_would_hold_and_what_lies_here(capsys, tmp_path, reader):
+    code, out, err = evaluated(capsys, tmp_path, reader, "--json")
+    assert code == 0, err
+    assert "not for DeepSeek-V4, whose compressed entries only an indexer reads: last-query" in err
+    found = outcomes_of(out)
+    assert {each.arm for each in found} == {"lookahead", "recency", "random", "dense"}
+    assert len(found) == 2 * 4
+    for each in found:
+        assert each.recall is None
+        if each.arm == "dense":
+            continue
+        entries = (each.length - 1 + each.steps) // 4
+        assert each.kv_fraction <= each.fraction
+        assert each.dense_bytes == entries * ENTRY
+        assert each.max_chunks < each.length // 4
+        assert (each.host_bytes, each.moved_per_token) == (0, 0)
+        # One token more may have been fed than was taken when its row ended.
+        assert abs(each.allocated_bytes - entries * ENTRY) <= ENTRY
+        records = RECORD if each.arm == "lookahead" else 0
+        assert abs(each.digest_bytes - entries * records) <= records
+        assert each.resident_bytes < each.allocated_bytes
+        assert each.allocated_fraction >= 1
+        assert each.logit_kl > 0
+        assert each.decisions >= 1
+    kept = {each.arm: each.max_chunks for each in found if each.arm != "dense"}
+    assert kept["lookahead"] <= kept["recency"] == kept["random"]
+
+
+def test_evaluate_shows_its_numbers_with_what_they_count(capsys, tmp_path, reader):
+    arms = ("--arms", "lookahead,recency,dense", "--no-quality")
+    code, out, err = evaluated(capsys, tmp_path, reader, *arms)
+    assert code == 0, err
+    assert COUNTED in " ".join(out.split())
+    [page] = (tmp_path / "runs").glob("*/*/report.html")
+    assert "What the bytes count" in page.read_text()
+    code, _, err = call(capsys, "evaluate", "--resume", "last", "--runs", tmp_path / "runs")
+    assert code == 0, err
+    assert "were there before" in err
+
+
+def test_an_arm_that_keeps_everything_says_what_the_model_says_and_others_do_not():
+    model = backbones.build("deepseek-v4", vocab_size=len(build_tokenizer()), index_topk=512)
+    bench = Bench(model, build_tokenizer(), settings=Settings(recent_tokens=8, interval=4))
+    task = RecallTask("niah_multikey_1", 96)
+    batch = documents([task], bench.tokenizer, split="report", number=2, seeds=(0,))
+    batch = next(batches(batch, 2))
+    run = run_dense(model, bench.backbone, batch, (), bench.settings, 4)
+    alone = model.generate(
+        run.prefilled.prompt_BT, max_new_tokens=batch[0].max_tokens, do_sample=False
+    )
+    assert alone[:, run.prompt :].tolist() == run.replies
+    for chunks, same in ((10_000, True), (4, False)):
+        budget = bench.budget("recency", chunks)
+        options = {"eos_ids": (), "max_tokens": [8, 8], "forced": True}
+        got = decode(model, bench.backbone, run, RecencyScorer(), budget, 4, **options)
+        assert (float(got.kl_BT.abs().max()) < 1e-5) == same
+        # The last of the prompt saw everything, and the set acts from the next token on.
+        assert float(got.kl_BT[:, 0].abs().max()) < 1e-5
+        if not same:
+            last_BC = got.resident[-1]
+            assert last_BC.sum(1).tolist() == [4, 4]
+            assert bool(last_BC[:, -4:].all())
+            assert {each.allocated > each.resident for each in got.bytes[-1]} == {True}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--arms", "quest,snapkv,dense"), "only an indexer reads: quest, snapkv; use --arms"),
+        (("--chunk-tokens", 8), "a chunk of this model is 4 tokens, not 8"),
+    ],
+)
+def test_evaluate_refuses_in_one_line_what_is_not_for_it(capsys, tmp_path, reader, words, said):
+    code, out, err = evaluated(capsys, tmp_path, reader, *words)
+    assert (code, out) == (2, "")
+    assert "Traceback" not in err
+    assert said in err.strip().splitlines()[-1]
+    assert not (tmp_path / "runs").exists()

@@ -317,7 +317,7 @@ def test_what_its_memory_cannot_do_is_told(model: Any, native: MemoryIndexer) ->
     refused("a chunk of this model is 4 tokens, not 8", chunk_tokens=8)
     config = IndexerConfig(hidden_size=32, rank=8, num_heads=4, chunk_tokens=4, features=128)
     refused("keys of its own for chunks", MemoryIndexer.new(config, ("l2",)))
-    with pytest.raises(BadInput, match=r"keeps its past .* generate` or `chat`.*lookahead=FILE"):
+    with pytest.raises(BadInput, match=r"keeps its past .* `generate` or `chat`.*lookahead=FILE"):
         Backbone.of(model)
 
 

@@ -44,7 +44,7 @@ from transformers import DynamicCache
 from planish.errors import BadInput
 from planish.models.memory.backbone import entering
 from planish.models.memory.budget import Budget, Bytes, WindowRecord
-from planish.models.memory.digests import RECORD_BYTES, pack
+from planish.models.memory.digests import pack
 from planish.models.memory.native_topk import NativeTopK
 from planish.models.memory.scorer import hadamard
 from planish.models.memory.selection import check_budget, choose
@@ -52,7 +52,10 @@ from planish.models.memory.selection import check_budget, choose
 if TYPE_CHECKING:
     from planish.models.memory.indexer import MemoryIndexer
 
-__all__ = ["DeepseekMemory"]
+__all__ = ["Blind", "DeepseekMemory"]
+
+Blind = Callable[[Tensor, int], Tensor]
+"""Scores (B, C) of so many entries for the tokens at positions (B,), without a look at either."""
 
 
 class DeepseekMemory:
@@ -65,6 +68,7 @@ class DeepseekMemory:
     Args:
         model: a `DeepseekV4ForCausalLM`.
         indexer: in the published format; its layers must be compressed-sparse ones of the model.
+            Or who chooses blindly, such as chance, to be compared with.
         budget: its tokens count as in ordinary models, a chunk being `compress_rate` tokens.
         on_window: called with each record.
 
@@ -81,19 +85,24 @@ class DeepseekMemory:
     def __init__(
         self,
         model: Any,
-        indexer: MemoryIndexer,
+        indexer: MemoryIndexer | Blind,
         budget: Budget,
         *,
         on_window: Callable[[WindowRecord], None] | None = None,
     ) -> None:
         self._native = NativeTopK(model)
         self._decoder = model.get_decoder()
-        self.model, self.indexer, self.budget = model, indexer, budget
+        self.model, self.budget = model, budget
+        self._blind: Any = None if hasattr(indexer, "score") else indexer
+        self.indexer: Any = indexer if self._blind is None else None
         self.chunk_tokens = int(model.config.compress_rates["compressed_sparse_attention"])
         self.windows: list[WindowRecord] = []
         self.on_window, self.fallbacks = on_window, 0
-        self._check(model.config)
-        self._scored = dict(zip(indexer.layers, indexer.layer_indices, strict=True))
+        check_budget(budget, self.chunk_tokens)
+        self._scored: dict[str, int] = {}
+        if self.indexer is not None:
+            self._check(model.config)
+            self._scored = self._layers()
         self._stack = ExitStack()
         self._followed: weakref.WeakSet[Any] = weakref.WeakSet()
         self._hidden: dict[int, Tensor] = {}
@@ -256,15 +265,18 @@ class DeepseekMemory:
 
     def _decide(self, cache: Any) -> None:
         began = time.perf_counter()
-        records = {name: self._digests(cache, layer) for name, layer in self._scored.items()}
-        rows, chunks = next(iter(records.values())).shape[:2]
-        if not chunks:
+        entries = self._keys(cache, self._native.layers[0])
+        if entries is None or not entries.shape[1]:
             return
-        device = next(iter(records.values())).device
+        rows, chunks, device = *entries.shape[:2], entries.device
         positions_B = torch.full((rows,), self._length - 1, device=device)
-        hidden = {name: self._hidden[layer] for name, layer in self._scored.items()}
-        scores = self.indexer.score(hidden, records, positions_B)
-        scores_BC = self.indexer.ensemble(scores, mode=self.budget.mode)
+        if self._blind is None:
+            records = {name: self._digests(cache, layer) for name, layer in self._scored.items()}
+            hidden = {name: self._hidden[layer] for name, layer in self._scored.items()}
+            scores = self.indexer.score(hidden, records, positions_B)
+            scores_BC = self.indexer.ensemble(scores, mode=self.budget.mode)
+        else:
+            scores_BC = self._blind(positions_B, chunks)
         milliseconds = (time.perf_counter() - began) * 1000
         before_BC = torch.zeros(rows, chunks, dtype=torch.bool, device=device)
         if self._resident_BC is not None:
@@ -326,16 +338,8 @@ class DeepseekMemory:
 
     def _digests(self, cache: Any, layer: int) -> Tensor:
         """Records of all chunks of a layer; each is packed once, as entries never change."""
-        entries = getattr(cache.layers[layer], "compressed_kv", {}).get("indexer")
-        if entries is None:
-            if not hasattr(cache.layers[layer], "compressed_kv"):
-                raise BadInput(
-                    "it keeps no compressed entries",
-                    where="past_key_values",
-                    fix="leave it out, or give DynamicCache(config=model.config)",
-                )
-            rows = next(iter(self._hidden.values())).shape[0]
-            return torch.zeros(rows, 0, RECORD_BYTES, dtype=torch.uint8)
+        entries = self._keys(cache, layer)
+        assert entries is not None
         done = self._records.get(layer)
         known = 0 if done is None else done.shape[1]
         new = pack(hadamard(entries[:, known:].float())) if entries.shape[1] > known else None
@@ -343,9 +347,23 @@ class DeepseekMemory:
         self._records[layer] = torch.cat(parts, dim=1)
         return self._records[layer]
 
+    def _keys(self, cache: Any, layer: int) -> Tensor | None:
+        """What the entries of a layer are looked up by; None before the first is complete."""
+        kept = getattr(cache.layers[layer], "compressed_kv", None)
+        if kept is None:
+            raise BadInput(
+                "it keeps no compressed entries",
+                where="past_key_values",
+                fix="leave it out, or give DynamicCache(config=model.config)",
+            )
+        keys: Tensor | None = kept["indexer"]
+        return keys
+
+    def _layers(self) -> dict[str, int]:
+        return dict(zip(self.indexer.layers, self.indexer.layer_indices, strict=True))
+
     def _check(self, config: Any) -> None:
         where = "indexer"
-        check_budget(self.budget, self.chunk_tokens)
         sparse = self._native.layers
         other = [i for i in self.indexer.layer_indices if i not in sparse]
         if other:

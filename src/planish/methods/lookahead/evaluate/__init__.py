@@ -7,5 +7,6 @@
 The parts: `settings` (dials), `outcomes` (one record per document and arm), `documents` (prompts as
 tokens), `dense` (what the whole history gives), `decoding` (an arm decodes), `quality` (what it
 missed), `between` (from one decision to the next), `bench` (what a share buys), `scene` (a batch
-under all arms), `evaluating` (all of it), `summary` (intervals).
+under all arms), `compressed` (DeepSeek-V4, whose entries are not moved), `evaluating` (all of it),
+`summary` (intervals).
 """

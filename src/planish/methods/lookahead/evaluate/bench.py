@@ -7,16 +7,19 @@ bench.chunks_for(Play("quest", 0.1), prompt=2048, max_tokens=50)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from planish.errors import BadInput
 from planish.methods.lookahead.arms.making import digest_of
 from planish.methods.lookahead.arms.shares import Shape, affordable, growth
+from planish.methods.lookahead.evaluate.compressed import Entries, EntryShape
 from planish.methods.lookahead.evaluate.settings import ARMS, DEFAULTS, Settings
 from planish.models.local_loading import opened
 from planish.models.memory.backbone import Backbone
 from planish.models.memory.budget import Budget
+from planish.models.memory.deepseek import DeepseekMemory
+from planish.models.memory.native_topk import is_deepseek
 
 __all__ = ["Bench", "Play", "plays"]
 
@@ -59,6 +62,9 @@ class Bench:
         indexer: of the arm lookahead; its chunk size is everybody's.
         eos_ids: tokens that end a reply; by default what model and tokenizer say.
 
+    Attributes:
+        compressed: whether it is DeepSeek-V4; see `evaluate.compressed`.
+
     Raises:
         BadInput: no full-attention layers, or an indexer for another model or chunk size.
     """
@@ -74,8 +80,17 @@ class Bench:
     ) -> None:
         self.model, self.tokenizer, self.settings = model, tokenizer, settings
         self.indexer = indexer
-        self.backbone = Backbone.of(model)
         self.eos_ids = opened(model, tokenizer).eos_ids if eos_ids is None else tuple(eos_ids)
+        self.compressed = is_deepseek(model)
+        self.backbone: Backbone
+        self.shape: Shape
+        if self.compressed:
+            self.backbone, self.shape = Entries(model), EntryShape.of(model)
+            self.chunk_tokens = self._chunk_tokens(self.shape.chunk_tokens)
+            if indexer is not None:
+                DeepseekMemory(model, indexer, Budget())  # refuses what does not fit
+            return
+        self.backbone = Backbone.of(model)
         self.chunk_tokens = self._chunk_tokens()
         if indexer is not None:
             indexer.check(self.backbone.fingerprint(), self.chunk_tokens)
@@ -87,8 +102,17 @@ class Bench:
             chunk_tokens=self.chunk_tokens,
         )
 
-    def _chunk_tokens(self) -> int:
+    def _chunk_tokens(self, native: int | None = None) -> int:
+        """Of a chunk; `native`: the model itself says."""
         wanted = self.settings.chunk_tokens
+        if native is not None and wanted not in (None, native):
+            raise BadInput(
+                f"a chunk of this model is {native} tokens, not {wanted}",
+                where="--chunk-tokens",
+                fix="leave it out",
+            )
+        if native is not None:
+            return native
         trained = None if self.indexer is None else int(self.indexer.config.chunk_tokens)
         if wanted and trained and wanted != trained:
             raise BadInput(
@@ -101,13 +125,15 @@ class Bench:
     def chunks_for(self, play: Play, prompt: int, max_tokens: int) -> int | None:
         """Chunks that a share buys an arm; None where sinks and recent tokens do not fit."""
         scored = 0 if self.indexer is None else len(self.indexer.layers)
+        digest = digest_of(play.arm, self.shape, scored_layers=scored)
         chunks = affordable(
             self.shape,
             play.fraction,
             prompt_tokens=prompt,
             num_chunks=(prompt + max_tokens) // self.chunk_tokens,
             growth=growth(self.settings.interval, self.chunk_tokens),
-            digest=digest_of(play.arm, self.shape, scored_layers=scored),
+            # Records of entries lie in no buffer that grows ahead of them.
+            digest=replace(digest, ahead=False) if self.compressed else digest,
         )
         return None if chunks is None or chunks < self.always() else chunks
 

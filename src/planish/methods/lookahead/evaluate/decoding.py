@@ -11,13 +11,15 @@ Shape suffixes: B rows, T steps, C chunks, V vocabulary, K key/value heads, L hi
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from planish.methods.lookahead.evaluate.compressed import Entries, behind
 from planish.methods.lookahead.evaluate.dense import DenseRun, Greedy, Prefilled, finite
 from planish.models.memory.attach import lookahead
 from planish.models.memory.backbone import Backbone
@@ -87,6 +89,25 @@ def filled(
     return cache
 
 
+@contextmanager
+def _behind(
+    backbone: Backbone,
+    prefilled: Prefilled,
+    scorer: ChunkScorer,
+    budget: Budget,
+    chunk_tokens: int,
+    watch: Callable[[WindowRecord], None],
+) -> Iterator[tuple[Any, Any]]:
+    """A cache behind the prompt, and who says what of it is there: of most models the cache."""
+    if isinstance(backbone, Entries):
+        with behind(backbone, prefilled, scorer, budget, watch) as both:
+            yield both
+        return
+    with lookahead(backbone.model, scorer, budget, on_window=watch, chunk_tokens=chunk_tokens):
+        cache = filled(backbone, prefilled, scorer, budget, chunk_tokens)
+        yield cache, cache
+
+
 def decode(
     model: Any,
     backbone: Backbone,
@@ -112,21 +133,18 @@ def decode(
     chosen: list[Tensor] = []
     distances: list[Tensor] = []
     token_B = run.prefilled.prompt_BT[:, -1]
-    with (
-        torch.inference_mode(),
-        lookahead(model, scorer, budget, on_window=windows.append, chunk_tokens=chunk_tokens),
-    ):
-        cache = filled(backbone, run.prefilled, scorer, budget, chunk_tokens)
+    begun = _behind(backbone, run.prefilled, scorer, budget, chunk_tokens, windows.append)
+    with torch.inference_mode(), begun as (cache, lying):
         step = 0
         while step < run.fed_BT.shape[1] if forced else not greedy.over:
             if forced:
                 token_B = run.fed_BT[:, step]
-            resident.append(cache.resident_BC.cpu().clone())
+            resident.append(lying.resident_BC.cpu().clone())
             output = model(input_ids=token_B[:, None], past_key_values=cache, use_cache=True)
             logits_BV = finite(output.logits[:, -1].float())
             token_B = logits_BV.argmax(-1)
             chosen.append(token_B.cpu())
-            held.append(cache.bytes_per_row())
+            held.append(lying.bytes_per_row())
             if forced and run.logits_TBV is not None:
                 distances.append(kl(run.logits_TBV[step], logits_BV, "forward").cpu())
             if not forced:

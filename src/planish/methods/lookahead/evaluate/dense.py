@@ -52,7 +52,7 @@ class Prefilled:
     def observed_BQ(self) -> Tensor:
         """Positions of the tokens of `hidden`."""
         rows, length = self.prompt_BT.shape
-        num = next(iter(self.hidden.values())).shape[1]
+        num = next((states.shape[1] for states in self.hidden.values()), 0)
         end = length - 1
         return torch.arange(end - num, end, device=self.prompt_BT.device).expand(rows, -1)
 
@@ -119,7 +119,8 @@ class DenseRun:
         fed_BT: token that each step feeds. chosen_BT: the token that it chooses.
         steps_B: steps of each row until its reply ended; later ones mean nothing.
         replies: without the token that ends them.
-        logits_TBV, looked: None where quality is not measured.
+        logits_TBV, looked: None where quality is not measured; `looked` also of a model whose
+            attention cannot be looked at.
     """
 
     prefilled: Prefilled
@@ -196,7 +197,7 @@ def run_dense(
                 for layer, kept in states.items():
                     kept.append(hidden[layer])
         looked = None
-        if settings.quality:
+        if settings.quality and states:
             joined = {layer: torch.cat(kept, dim=1) for layer, kept in states.items()}
             looked = _look(backbone, cache, joined, prompt_BT.shape[1] - 1, chunk_tokens)
     return DenseRun(

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from planish.methods.lookahead.evaluate.bench import Bench, Play, plays
+from planish.methods.lookahead.evaluate.compressed import check_arms
 from planish.methods.lookahead.evaluate.dense import run_dense
 from planish.methods.lookahead.evaluate.documents import Document, batches, documents
 from planish.methods.lookahead.evaluate.outcomes import Outcome, Trace, outcome_id
@@ -37,7 +38,8 @@ def evaluate(
     """Evaluates arms on documents that are drawn anew; the stage `evaluate` keeps a run of it.
 
     Args:
-        model: any causal language model of transformers with full-attention layers.
+        model: any causal language model of transformers with full-attention layers; of
+            DeepSeek-V4 what `evaluate.compressed` says.
         tasks: whose documents are read; seeds: drawn with; examples: of each task and seed.
         fractions: shares of the dense bytes, for resident chunks and digests together.
         indexer: a `MemoryIndexer`, for the arm lookahead.
@@ -71,8 +73,10 @@ def drawn(
         number: of each task and seed.
 
     Raises:
-        BadInput: see `documents` and `check_unseen`.
+        BadInput: an arm that is not for this model; and see `documents` and `check_unseen`.
     """
+    if bench.compressed:
+        check_arms(arms)
     found = documents(
         tasks, bench.tokenizer, split=split, number=number, seeds=seeds, where=where,
         max_tokens=bench.settings.max_tokens,

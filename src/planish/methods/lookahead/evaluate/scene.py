@@ -89,7 +89,7 @@ class Scene:
         assert free is not None
         for row in range(len(self.batch)):
             outcome = self._outcome(row, play, chunks, free, along)
-            first = traced and row == 0 and along is not None
+            first = traced and row == 0 and self.needed_BTC is not None
             yield outcome, self._trace(play, along) if first and along is not None else None
 
     def _decode(self, play: Play, chunks: int, *, forced: bool) -> Decoded:
@@ -220,9 +220,12 @@ class Scene:
 
     def _quality(self, row: int, along: Decoded) -> tuple[Quality, float | None]:
         dense = self.dense
-        assert dense.looked is not None
-        assert self.needed_BTC is not None
         steps = int(dense.steps_B[row])
+        distance = None
+        if along.kl_BT is not None and steps > 1:  # the first step saw everything
+            distance = float(along.kl_BT[row, 1:steps].mean())
+        if dense.looked is None or self.needed_BTC is None:
+            return Quality(None, None, None, None), distance
         found = measure(
             dense.looked,
             self.needed_BTC,
@@ -235,9 +238,6 @@ class Scene:
             interval=self.settings.interval,
             turned=along.turned(row, dense.prompt),
         )
-        distance = None
-        if along.kl_BT is not None and steps > 1:  # the first step saw everything
-            distance = float(along.kl_BT[row, 1:steps].mean())
         return found, distance
 
     def _trace(self, play: Play, along: Decoded) -> Trace:

@@ -28,6 +28,7 @@ from planish.runs.presets import regiven
 from planish.runs.store import find
 
 if TYPE_CHECKING:
+    from planish.methods.lookahead.evaluate.bench import Bench
     from planish.methods.lookahead.evaluate.documents import Document
     from planish.methods.lookahead.evaluate.summary import Summary
     from planish.models.local import LocalModel
@@ -189,6 +190,7 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
 
     tasks = [load_task(name) for name in plan.tasks]
     local = _load(plan.model)
+    plan = _for_this_model(plan, local, screen)
     path = _indexer(plan)
     indexer = None
     if path is not None:
@@ -224,7 +226,20 @@ def _carry_out(plan: Plan, folder: Path | None, runs: Path, screen: Screen) -> i
         made = Run.resume(folder, plan, ignore={"batch_size", "indexer", "piece_tokens"})
     with made, resumable(made, screen):
         _decode(plan, bench, found, made, screen)
-        return _close(plan, bench.chunk_tokens, made, screen)
+        return _close(plan, bench, made, screen)
+
+
+def _for_this_model(plan: Plan, local: LocalModel, screen: Screen) -> Plan:
+    """Of all arms those that the model can play; what was named is left to be refused."""
+    from planish.methods.lookahead.evaluate.compressed import THERE
+    from planish.models.memory.native_topk import is_deepseek
+
+    if not is_deepseek(local.model) or plan.arms != _arms(plan.indexer):
+        return plan
+    there = tuple(arm for arm in plan.arms if arm in THERE)
+    rest = ", ".join(arm for arm in plan.arms if arm not in THERE)
+    screen.note(f"not for DeepSeek-V4, whose compressed entries only an indexer reads: {rest}")
+    return plan.model_copy(update={"arms": there})
 
 
 def _indexer(plan: Plan) -> Path | None:
@@ -269,7 +284,7 @@ def _digest(path: Path) -> str:
     return whole.hexdigest()[:16]
 
 
-def _decode(plan: Plan, bench: Any, found: Sequence[Document], made: Run, screen: Screen) -> None:
+def _decode(plan: Plan, bench: Bench, found: Sequence[Document], made: Run, screen: Screen) -> None:
     """Decodes what is not there yet; every outcome is kept the moment it is known."""
     from planish.methods.lookahead.evaluate.bench import plays
     from planish.methods.lookahead.evaluate.documents import batches
@@ -294,7 +309,8 @@ def _decode(plan: Plan, bench: Any, found: Sequence[Document], made: Run, screen
                 step()
 
 
-def _close(plan: Plan, chunk_tokens: int, made: Run, screen: Screen) -> int:
+def _close(plan: Plan, bench: Bench, made: Run, screen: Screen) -> int:
+    from planish.methods.lookahead.evaluate.compressed import COUNTED
     from planish.methods.lookahead.evaluate.outcomes import OUTCOME, TRACE, Outcome, Trace
     from planish.methods.lookahead.evaluate.summary import Summary
     from planish.methods.lookahead.showing import report, show
@@ -318,12 +334,17 @@ def _close(plan: Plan, chunk_tokens: int, made: Run, screen: Screen) -> int:
         return 1
     made.finish(**numbers)
     show(screen, summary)
+    if bench.compressed:
+        screen.say(COUNTED)
     tiny, page = plan.model.startswith("embedded:"), ""
     try:
-        report(summary, traces, plan.model, run=made, tiny=tiny).save(made.report_path)
+        whole = report(summary, traces, plan.model, run=made, tiny=tiny)
+        if bench.compressed:
+            whole.section("What the bytes count", f"For this model {COUNTED}.")
+        whole.save(made.report_path)
         page = str(made.report_path)
     finally:  # a page that cannot be made hides no number, with --json either
-        then = _then(plan, made.path, chunk_tokens)
+        then = _then(plan, made.path, bench.chunk_tokens)
         screen.close(numbers, run=made.path, report=page, then=[then])
     return 0
 

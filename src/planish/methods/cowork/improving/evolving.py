@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from planish.methods.cowork.acting.episodes import Job, Played, play_all, play_many
+from planish.methods.cowork.acting.episodes import Played, play_all, play_many
 from planish.methods.cowork.config import Config
 from planish.methods.cowork.data import Cell, Diagnosis, GateResult, Patch, Promotion
 from planish.methods.cowork.improving.gate import Gate, Judged
+from planish.methods.cowork.improving.jobs import training_jobs
 from planish.methods.cowork.improving.ledger import Ledger
 from planish.methods.cowork.improving.panel import Panel
 from planish.methods.cowork.improving.proposing import Budget, History, Proposer
@@ -200,17 +201,8 @@ class Evolution:
 
     def _train(self, work: Work) -> list[Played]:
         per_cell = self.config.train_episodes
-        jobs = [
-            Job(
-                cell,
-                self.active,
-                seed,
-                old_dynamics=self.config.old_dynamics,
-                horizon=self.config.horizon,
-            )
-            for seed in self._seeds.take("train", (work.round - 1) * per_cell, per_cell)
-            for cell in self.cells
-        ]
+        seeds = self._seeds.take("train", (work.round - 1) * per_cell, per_cell)
+        jobs = training_jobs(self.config, self.active, self.cells, seeds)
         spread = {"workers": self.config.workers, "backend": self.config.backend}
         played = self.tools.watch(jobs, trace=True, **spread)
         scores = [each.episode.score for each in played if each.episode.score is not None]

@@ -25,9 +25,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from planish.methods.cowork.acting.episodes import Job, play_all
+from planish.methods.cowork.acting.episodes import play_all
 from planish.methods.cowork.config import Config
 from planish.methods.cowork.data import Cell, GateResult, Patch, Stage
+from planish.methods.cowork.improving.jobs import smoke_jobs
 from planish.methods.cowork.improving.losing import Watcher
 from planish.methods.cowork.improving.patches import CODES, Rejected, apply
 from planish.methods.cowork.improving.scoring import Pairs, PlayAll, ScoreTable
@@ -35,7 +36,7 @@ from planish.methods.cowork.improving.settings import ALL_ON, Seeds, Switches, l
 from planish.methods.cowork.method import drift, is_hopeless, lower_bound, objective, regressed
 from planish.methods.cowork.skills import Library
 
-__all__ = ["REASONS", "Gate", "Judged", "smoke_jobs"]
+__all__ = ["REASONS", "Gate", "Judged"]
 
 REASONS = {
     "accepted": "the gain is above 0 by its lower bound, and no cell loses too much",
@@ -53,7 +54,6 @@ REASONS = {
 }
 """Every reason of a `GateResult`; the codes of `skills.Unsound` come on top."""
 
-_SMOKE_DEADLINE_NS = 5_000_000
 _ZERO = 1e-9
 
 
@@ -375,22 +375,6 @@ class Gate:
         )
         self.remember(result)
         return Judged(result, candidate.library if result.accepted else None)
-
-
-def smoke_jobs(config: Config, library: Library, cells: Sequence[Cell]) -> list[Job]:
-    """A short episode of self-play on each layout, with a deadline."""
-    return [
-        Job(
-            Cell(layout=layout),
-            library,
-            seed=0,
-            old_dynamics=config.old_dynamics,
-            horizon=config.smoke_ticks,
-            start="layout",
-            deadline_ns=_SMOKE_DEADLINE_NS,
-        )
-        for layout in dict.fromkeys(cell.layout for cell in cells)
-    ]
 
 
 def _steps(candidates: Sequence[_Candidate]) -> int:

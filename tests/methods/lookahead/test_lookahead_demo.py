@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from planish.methods.lookahead.claims import ARMS, FRACTIONS, OFTEN, claims
-from planish.methods.lookahead.demo import _DOCUMENTS
+from planish.methods.lookahead.demo import _DOCUMENTS, LENGTH, _bench, _bytes
+from planish.methods.lookahead.evaluate.bench import Bench, Play
 from planish.methods.lookahead.evaluate.outcomes import OUTCOME, Outcome
+from planish.methods.lookahead.evaluate.settings import Settings
 from planish.methods.lookahead.evaluate.summary import Summary
 from planish.runs import Run
 
@@ -34,6 +36,7 @@ def test_the_demo_of_the_room_lookahead(every_demo: dict[str, Any]) -> None:
     assert not held["near_oracle"]
     page = Path(every_demo["report"]).read_text()
     assert "Claims, fixed before looking" in page
+    assert "bytes on the device, chunks + digests; dense" in page
 
 
 def test_a_run_keeps_every_document_under_every_arm(every_demo: dict[str, Any]) -> None:
@@ -41,6 +44,33 @@ def test_a_run_keeps_every_document_under_every_arm(every_demo: dict[str, Any]) 
         outcomes = list(run.records(OUTCOME, Outcome))
     cells = len(ARMS) * len(FRACTIONS) + 1  # dense once, and ours again, asked more often
     assert len({each.id for each in outcomes}) == len(outcomes) == cells * _DOCUMENTS
+
+
+def test_arms_that_do_not_play_could_not_pay_and_can_where_it_says_so() -> None:
+    bench, most = _bench(64), 200  # tokens of the longest reply, and more
+    others = ("quest", "omnikv")
+    assert not {*others} & {*ARMS}
+    for fraction in FRACTIONS:
+        for arm in others:
+            assert bench.chunks_for(Play(arm, fraction), LENGTH, most) is None
+    wide = Bench(bench.model, bench.tokenizer, settings=Settings(chunk_tokens=16))
+    bought = {(arm, share): wide.chunks_for(Play(arm, share), LENGTH, 32)
+              for arm in others for share in (0.25, 0.5)}  # fmt: skip
+    assert bought["quest", 0.25]
+    assert bought["quest", 0.5]
+    assert bought["omnikv", 0.5]
+
+
+def test_bytes_are_told_as_chunks_and_digests() -> None:
+    held = {"resident_bytes": 180_000, "digest_bytes": 30_000}
+    outcomes = [
+        _outcome(arm, fraction, 0, 1.0).model_copy(update=held if fraction > 0.1 else {})
+        for arm in ("lookahead", "recency")
+        for fraction in FRACTIONS
+    ]
+    assert _bytes(Summary(outcomes)) == [
+        (arm, "n/a", "180.0 kB + 30.0 kB", "180.0 kB + 30.0 kB") for arm in ("lookahead", "recency")
+    ]
 
 
 def _outcome(arm: str, fraction: float, number: int, correct: float) -> Outcome:

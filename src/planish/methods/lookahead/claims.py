@@ -16,7 +16,7 @@ from planish.stats import Claim, Estimate, shown
 
 __all__ = ["ARMS", "FRACTIONS", "MUST", "NEAR_ORACLE", "OFTEN", "SHORTER", "claims"]
 
-ARMS = ("lookahead", "recency", "random", "last-query", "oracle", "dense")
+ARMS = ("lookahead", "recency", "random", "last-query", "snapkv", "oracle", "dense")
 SHORTER = 8
 OFTEN = f"{OURS}, every {SHORTER}"
 """The same indexer, asked every so many tokens; all other arms decide every 64."""

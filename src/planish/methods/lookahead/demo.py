@@ -2,7 +2,8 @@
 
 A tiny reader answers from contexts of two thousand words, first with everything in memory, then
 with a share of the bytes. Who chooses what stays differs: a trained indexer, the last tokens,
-chance, what the last token looks at, and an oracle that knows what will be looked at.
+chance, what the last token looks at, what the prompt's last ones look at, and an oracle that knows
+what will be looked at.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from planish.methods import Shown
 from planish.methods.lookahead.claims import ARMS, FRACTIONS, OFTEN, SHORTER, claims
 from planish.methods.lookahead.evaluate.outcomes import OUTCOME, TRACE, Outcome, Trace
 from planish.methods.lookahead.evaluate.settings import Settings
-from planish.methods.lookahead.evaluate.summary import OURS, Summary
+from planish.methods.lookahead.evaluate.summary import DENSE, OURS, Summary
+from planish.methods.lookahead.running.replies import readable
 from planish.parallel import fan_out, one_thread
 from planish.runs import Run
 from planish.runs.console import Screen, command
@@ -36,6 +38,11 @@ _DOCUMENTS = EACH * len(FAMILIES)
 _CLAIM = (
     "Of a long context the next few words need little. A small scorer that was trained without the "
     "model says which chunks of the history these are; only they stay on the device."
+)
+_ABSENT = (
+    "quest and omnikv do not play: with chunks of four words what they choose by costs more than "
+    "these shares. planish lookahead evaluate has them with --arms quest,omnikv,dense "
+    "--chunk-tokens 16 --fractions 0.25,0.5, omnikv at half of the bytes."
 )
 _LIMITS = (
     "A reader of two million weights and contexts of numbers: they show the mechanism, not the "
@@ -138,13 +145,15 @@ def _bench(interval: int) -> Any:
 
 def _show(screen: Screen, summary: Summary, told: Sequence[Claim]) -> None:
     screen.table(
-        ("arm", *(f"{100 * fraction:g} %" for fraction in FRACTIONS)),
+        _COLUMNS,
         [
             (arm, *(str(summary.accuracy(arm, fraction)) for fraction in FRACTIONS))
             for arm in summary.arms
         ],
         title=f"accuracy of {_DOCUMENTS} documents, by share of the dense bytes",
     )
+    screen.table(_COLUMNS, _bytes(summary), title=_held(summary))
+    screen.say(_ABSENT)
     screen.table(
         ("claim, fixed before looking", "number", "held"),
         claim_rows(told, compared=False),
@@ -153,10 +162,34 @@ def _show(screen: Screen, summary: Summary, told: Sequence[Claim]) -> None:
     screen.say(_LIMITS)
 
 
+_COLUMNS = ("arm", *(f"{100 * fraction:g} %" for fraction in FRACTIONS))
+
+
+def _held(summary: Summary) -> str:
+    dense = summary.measure("dense_bytes", DENSE, 1.0)
+    return f"bytes on the device, chunks + digests; dense {readable(round(dense or 0))}"
+
+
+def _bytes(summary: Summary) -> list[tuple[str, ...]]:
+    """What each arm held, chunks and digests: the largest of a decode each, mean of documents."""
+
+    def cell(arm: str, fraction: float) -> str:
+        held = [summary.measure(f"{what}_bytes", arm, fraction) for what in ("resident", "digest")]
+        return " + ".join(readable(round(each)) for each in held if each is not None) or "n/a"
+
+    return [
+        (arm, *(cell(arm, fraction) for fraction in FRACTIONS))
+        for arm in summary.arms
+        if arm != DENSE
+    ]
+
+
 def _page(run: Run, summary: Summary, traces: Sequence[Trace], told: Sequence[Claim]) -> Report:
     from planish.methods.lookahead.showing import report
 
     page: Report = report(summary, traces, MODEL, run=run, tiny=True)
+    page.section("Bytes of each arm", _ABSENT)
+    page.table(_COLUMNS, _bytes(summary), f"{_held(summary)}.")
     page.section("Claims, fixed before looking", f"{_CLAIM}\n\n{_LIMITS}")
     page.table(
         ("claim", "compared", "number", "held"),

@@ -107,6 +107,24 @@ def test_a_run_leaves_everything_and_says_what_came_of_it(
     assert left.digest in page
 
 
+def test_an_evolved_library_is_called_what_it_has_become(runs: Path) -> None:
+    save_library(small(description="It has gaps."), runs / "small.json")
+    out = runs / "better.json"
+    assert started(runs, "--episodes", "3", "--out", str(out)) == 0
+    run = find(runs / "runs", "last").path
+    left = load_library(run / "artifacts" / "library.json")
+    assert left.digest != small().digest
+    assert left == load_library(out)
+    assert left.name == f"{small().name}_evolved"
+    assert left.description == (
+        f"Evolved from {small().name} {small().digest[:8]} in coordination_ring, cramped_room."
+    )
+    words = [*RINGS, *QUICK, "--library", str(run), "--runs", str(runs / "runs")]
+    assert typed(*words, "--episodes", "1") == 0
+    again = load_library(find(runs / "runs", "last").path / "artifacts" / "library.json")
+    assert again.name == left.name
+
+
 def test_the_closing_table_and_the_next_commands_can_be_read(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -306,6 +324,7 @@ def test_a_killed_run_ends_where_an_unbroken_run_ends(runs: Path) -> None:
         ([*RINGS, "--proposer", "embedded:nothing"], "no model called 'nothing'"),
         ([*RINGS, "--gate-seeds", "2000000", "2000003"], "3 seeds are fewer than the 78"),
         ([*RINGS, "--out", "."], "exists already"),
+        ([*RINGS, "--out", "a" * 5000], "--out: File name too long"),
         (["--resume", "nothing"], "nothing"),
     ],
 )
@@ -406,7 +425,9 @@ def test_a_place_that_cannot_be_written_to_in_the_end_costs_no_result(
     left = json.loads(shown.out)["library"]
     assert f"{out}: the library cannot be written (Permission denied); it is in {left}" in shown.err
     assert load_library(left).digest == json.loads(shown.out)["library_hash"]
-    assert find(runs / "runs", "last").info.status == "done"
+    info = find(runs / "runs", "last").info
+    assert info is not None
+    assert info.status == "done"
 
 
 @pytest.mark.parametrize("words", [["evolve", "--layouts"], ["play", "--layout"]])

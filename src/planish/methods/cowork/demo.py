@@ -30,6 +30,7 @@ from planish.methods.cowork.improving.settings import ALL_ON, Switches, cells_of
 from planish.methods.cowork.improving.snapshots import Shelf
 from planish.methods.cowork.improving.templates import EmbeddedProposer
 from planish.methods.cowork.kitchen.layouts import load_layout
+from planish.methods.cowork.library import LEFT_BY_RUN
 from planish.methods.cowork.showing.replay import write_replay
 from planish.methods.cowork.skills import Library, load_library, save_library
 from planish.runs import Run
@@ -52,9 +53,6 @@ _DELAYS = (0, 1, 4)
 
 _DEADLINE_MS = 5.0
 _TIMED = 10  # episodes with the clock running
-
-LIBRARY = Path("artifacts", "library.json")
-"""Where other commands look for a run's library."""
 
 
 def demo(*, screen: Screen, seed: int = 0, root: Path = Path("runs")) -> Shown:
@@ -90,7 +88,7 @@ def _found(config: Config, run: Run, screen: Screen) -> Found:
             evolutions.append(_evolved(dials, number, run, tell, advance))
         parameters = _parameters_alone(evolutions[0], run)
         advance()
-    save_library(evolutions[0].active, run.path / LIBRARY)
+    save_library(evolutions[0].offspring, run.path / LEFT_BY_RUN)
     players: dict[str, Sequence[Player]] = {
         "impaired": [load_library("impaired")],
         "evolved": [each.active for each in evolutions],
@@ -161,7 +159,7 @@ def _parameters_alone(beside: Evolution, run: Run) -> Evolution:
 def _keep(run: Run, name: str, evolution: Evolution) -> None:
     for row in evolution.rounds:
         run.record("round", row, id=f"{name}/{row.round}")
-    save_library(evolution.active, run.artifact(f"{name.replace(' ', '-')}.json"))
+    save_library(evolution.offspring, run.artifact(f"{name.replace(' ', '-')}.json"))
 
 
 def _teller(screen: Screen) -> Callable[[Round], None]:

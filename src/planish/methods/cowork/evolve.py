@@ -12,7 +12,6 @@ libraries that were in use (`artifacts/shelf`) and the one that is (`artifacts/l
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -35,7 +34,7 @@ from planish.methods.cowork.improving.settings import (
 )
 from planish.methods.cowork.improving.snapshots import Shelf
 from planish.methods.cowork.kitchen.asked import asked, unchanged
-from planish.methods.cowork.library import LEFT_BY_RUN, find_library
+from planish.methods.cowork.library import LEFT_BY_RUN, find_library, new_file
 from planish.methods.cowork.showing.evolved import (
     Outcome,
     reference_score,
@@ -170,7 +169,7 @@ def make_plan(given: Mapping[str, Any], config: Config, runs: Path = RUNS) -> tu
         seeds.take(purpose, 0, count)  # type: ignore[arg-type]
     source = given["library"] or "impaired"
     start = find_library(source, runs)
-    out = _new_file(given["out"])
+    out = new_file(given["out"])
     plan = Plan(
         **config.model_dump(),
         layouts=tuple(given["layouts"]),
@@ -182,19 +181,6 @@ def make_plan(given: Mapping[str, Any], config: Config, runs: Path = RUNS) -> tu
         out=out,
     )
     return plan, start
-
-
-def _new_file(out: Path | str | None) -> str | None:
-    """Where the evolved library is to go besides; never over what is there."""
-    if out is None:
-        return None
-    path = Path(out).absolute()
-    if path.exists():
-        raise BadInput("exists already", where=f"--out {out}", fix="choose another file")
-    above = next(folder for folder in path.parents if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise BadInput(f"{above} cannot be written to", where=f"--out {out}", fix="choose another")
-    return str(path)
 
 
 def resumed_plan(
@@ -217,7 +203,7 @@ def resumed_plan(
     if "out" in told and str(Path(told["out"]).absolute()) == before.out:
         del told["out"]  # what the run itself has written there may be written again
     if "out" in told:
-        told["out"] = _new_file(told["out"])
+        told["out"] = new_file(told["out"])
     start = _first_library(folder, before, runs)
     if given["library"] is not None:
         told |= {"library": given["library"]}
@@ -282,12 +268,12 @@ def _carry_out(run: Run, given: _Given, screen: Screen) -> int:
                 tell=screen.note,
             )
             if not (run.path / LEFT_BY_RUN).exists():
-                _leave(run, evolution.active)
+                _leave(run, evolution)
             with screen.progress("evolving", plan.episodes) as advance:
 
                 def step() -> None:
                     advance()
-                    _leave(run, evolution.active)
+                    _leave(run, evolution)
 
                 evolution.run(plan.episodes, step=step)
         return _close(run, plan, Outcome(evolution, given.start), screen)
@@ -337,14 +323,14 @@ def proposers_of(
         ]
 
 
-def _leave(run: Run, library: Library) -> None:
+def _leave(run: Run, evolution: Evolution) -> None:
     """The library in use, where other commands look for it."""
     path = run.path / LEFT_BY_RUN
     if path.exists():
         with contextlib.suppress(BadInput):
-            if load_library(path).digest == library.digest:
+            if load_library(path).digest == evolution.active.digest:
                 return
-    save_library(library, path)
+    save_library(evolution.offspring, path)
 
 
 def _close(run: Run, plan: Plan, outcome: Outcome, screen: Screen) -> int:
@@ -369,7 +355,7 @@ def _close(run: Run, plan: Plan, outcome: Outcome, screen: Screen) -> int:
         if row.unscored:
             screen.warn(f"round {row.round}: {row.unscored} training episodes failed")
     first = plan.library if plan.library in SHIPPED else _snapshot(run.path, plan.library_hash)
-    problem = _write_out(plan, evolution.active)
+    problem = _write_out(plan, evolution.offspring)
     if problem:
         screen.warn(f"{problem}; it is in {left}")
     screen.close(

@@ -10,6 +10,7 @@ A library is named by a JSON file, by a name that ships in the package, or by a 
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
@@ -31,7 +32,7 @@ from planish.runs.info import INFO
 from planish.runs.options import RUNS, Json, RunsDir
 from planish.runs.store import find, list_runs
 
-__all__ = ["diff", "export_skill", "find_library", "show"]
+__all__ = ["diff", "export_skill", "find_library", "new_file", "show"]
 
 LEFT_BY_RUN = Path("artifacts", "library.json")
 """Where a run of `evolve` leaves its active library."""
@@ -175,6 +176,27 @@ def find_library(name: str, runs: Path = RUNS) -> Library:
             fix="name a run of `planish cowork evolve`",
         )
     return load_library(found)
+
+
+def new_file(out: Path | str | None) -> str | None:
+    """Where a library is to go: its absolute path; never over what is there.
+
+    Raises:
+        BadInput: something is there, or nothing can be written there.
+    """
+    if out is None:
+        return None
+    path = Path(out).absolute()
+    try:
+        is_there = path.exists()
+    except OSError as error:  # such as a name of 5,000 letters
+        raise BadInput(f"{error.strerror}", where="--out", fix="choose another file") from None
+    if is_there:
+        raise BadInput("exists already", where=f"--out {out}", fix="choose another file")
+    above = next(folder for folder in path.parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise BadInput(f"{above} cannot be written to", where=f"--out {out}", fix="choose another")
+    return str(path)
 
 
 def _run_folder(name: str, runs: Path) -> Path:

@@ -121,6 +121,11 @@ class Evolution:
         return self._ledger.active
 
     @property
+    def offspring(self) -> Library:
+        """The library in use, called what it has become."""
+        return self._ledger.offspring(cell.layout for cell in self.cells)
+
+    @property
     def rounds(self) -> list[Round]:
         """All that were finished."""
         return self._journal.rounds

@@ -8,15 +8,21 @@ ledger.active, ledger.standing
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from planish.methods.cowork.data import Promotion
 from planish.methods.cowork.improving.rounds import Standing
 from planish.methods.cowork.improving.snapshots import Shelf
+from planish.methods.cowork.improving.texts import printable
 from planish.methods.cowork.skills import Library
 
 __all__ = ["Ledger"]
+
+_EVOLVED = "_evolved"
+_LONGEST_DESCRIPTION = 1024
 
 
 class Ledger:
@@ -44,6 +50,20 @@ class Ledger:
     def active(self) -> Library:
         """The library in use."""
         return self.library(self.standing.active)
+
+    def offspring(self, layouts: Iterable[str]) -> Library:
+        """The library in use under a name and a text that are true of it; it acts as before.
+
+        The first library's text would tell of gaps that are mended by now.
+        """
+        if self.active.digest == self.start.digest:
+            return self.active
+        kitchens = ", ".join(dict.fromkeys(Path(layout).stem for layout in layouts))
+        text = f"Evolved from {self.start.name} {self.start.digest[:8]} in {kitchens}."
+        name = f"{self.start.name.removesuffix(_EVOLVED)[: 64 - len(_EVOLVED)]}{_EVOLVED}"
+        return self.active.model_copy(
+            update={"name": name, "description": printable(text, _LONGEST_DESCRIPTION)}
+        )
 
     def library(self, digest: str) -> Library:
         """A library that was in use at some time."""

@@ -168,6 +168,7 @@ def test_every_judged_patch_is_on_the_page_in_order():
     ]
     folded = [text_of(found) for found in re.findall(r"<summary>(.*?)</summary>", made, re.S)]
     assert folded == [
+        "The same by proposer",
         "Round 1 · embedded:yield · stale_base",
         "Round 2 · embedded:yield · noisy",
         "Every cell",
@@ -184,8 +185,16 @@ def test_the_numbers_of_the_gate_are_shown():
     assert f"2 +17.00 −2.00 {ROOM} +4.00" in words
     assert f"{ROOM} +4.00 −1.00 {RING} +30.00 +22.00" in words  # the worst cell first
     assert "drift 1.500, 12,800 ticks" in words
-    assert "judged 1 accepted 1 promoted 1 reverted 0 ticks of the gate 12,800" in words
+    assert "judged 1 accepted 1 promoted 1 reverted 0 thousand ticks of the gate 12.8 " in words
     assert "tokens of proposers 7" in words
+
+
+def test_verdicts_are_counted_and_explained_and_by_proposer_in_a_fold():
+    given = [result(1), result(1), result(2, reason="noisy_tie", patch=patch(proposer="a"))]
+    made = page((), given)
+    words = text_of(made)
+    assert "no_gain 2 the mean gain is 0 or below noisy_tie 1 no episode went" in words
+    assert "by proposer proposer verdict patches a noisy_tie 1 embedded:yield no_gain 2" in words
 
 
 def test_a_replaced_value_is_shown_with_the_one_before():

@@ -36,7 +36,7 @@ from planish.methods.cowork.improving.settings import ALL_ON, Seeds, Switches, l
 from planish.methods.cowork.method import drift, is_hopeless, lower_bound, objective, regressed
 from planish.methods.cowork.skills import Library
 
-__all__ = ["REASONS", "Gate", "Judged"]
+__all__ = ["REASONS", "Gate", "Judged", "meaning"]
 
 REASONS = {
     "accepted": "the gain is above 0 by its lower bound, and no cell loses too much",
@@ -55,6 +55,11 @@ REASONS = {
 """Every reason of a `GateResult`; the codes of `skills.Unsound` come on top."""
 
 _ZERO = 1e-9
+
+
+def meaning(reason: str) -> str:
+    """A reason in words."""
+    return REASONS.get(reason, "the library would not be sound")
 
 
 @dataclass(frozen=True)

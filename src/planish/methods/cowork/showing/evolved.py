@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from planish.methods.cowork.data import Cell
 from planish.methods.cowork.improving.evolving import Evolution
-from planish.methods.cowork.improving.gate import REASONS
+from planish.methods.cowork.improving.gate import meaning
 from planish.methods.cowork.improving.watching import mean_score
 from planish.methods.cowork.showing.timeline import CurvePoint, add_timeline
 from planish.methods.cowork.skills import Library
@@ -150,10 +150,7 @@ def show_outcome(
     )  # fmt: skip
     screen.table(
         ("verdict of the gate", "patches", "which means"),
-        [
-            (reason, str(count), REASONS.get(reason, "the library would not be sound"))
-            for reason, count in outcome.reasons().items()
-        ],
+        [(reason, str(count), meaning(reason)) for reason, count in outcome.reasons().items()],
         text=True,
     )
     standing = outcome.evolution.standing

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from planish.methods.cowork.data import GateResult, Promotion, Stage
+from planish.methods.cowork.improving.gate import meaning
 from planish.methods.cowork.improving.texts import printable
 from planish.methods.cowork.showing.curves import OVERALL, CurvePoint, add_curves, signed
 from planish.methods.cowork.showing.edits import edits
@@ -75,14 +76,24 @@ def _summary(
             "accepted": sum(result.accepted for result in results),
             "promoted": kinds["promoted"],
             "reverted": kinds["reverted"],
-            "ticks of the gate": sum(result.sim_steps for result in results),
+            # In thousands, as in the curves: seven figures do not fit their field.
+            "thousand ticks of the gate": round(sum(each.sim_steps for each in results) / 1000, 1),
             "tokens of proposers": sum(result.patch.tokens for result in results),
         }
     )
     if results:
+        verdicts = Counter(result.reason for result in results)
+        report.table(
+            ("verdict", "patches", "which means"),
+            [(reason, number, meaning(reason)) for reason, number in verdicts.most_common()],
+            align="lrl",
+        )
         counts = Counter((_proposer(result), result.reason) for result in results)
-        rows = [(*key, number) for key, number in counts.most_common()]
-        report.table(("proposer", "verdict", "patches"), rows)
+        report.details(
+            "The same by proposer",
+            columns=("proposer", "verdict", "patches"),
+            rows=[(*key, str(number)) for key, number in sorted(counts.items())],
+        )
     else:
         report.text("No patch was proposed.")
 

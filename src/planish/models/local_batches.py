@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from planish.models.local_prompts import Sight
+from planish.models.memory.native_topk import is_deepseek
 
 __all__ = ["Batches", "Row"]
 
@@ -62,6 +63,8 @@ class Batches:
         self.model, self.pad_id, self.size = model, pad_id, size
         self._options = frozenset(inspect.signature(model.forward).parameters)
         self._vocabulary: int = model.config.get_text_config().vocab_size
+        # DeepSeek-V4's compressed entries begin at the first column, padding included.
+        self._pads = not is_deepseek(model)
         # Qwen's models count positions along an image's rows and columns, and do so themselves.
         self._places_images = hasattr(getattr(model, "model", None), "get_rope_index")
 
@@ -69,11 +72,14 @@ class Batches:
         self, rows: Sequence[Row], work: Callable[[Sequence[Row]], list[Result]]
     ) -> Iterator[tuple[Sequence[Row], list[Result] | None]]:
         """Rows of similar length together, the longest first, so that a lack of memory shows
-        at once. Yields each batch with its results, and None for a row that does not fit alone.
+        at once; of equal length where the model cannot be padded. Yields each batch with its
+        results, and None for a row that does not fit alone.
         """
         waiting = sorted(rows, key=lambda row: -len(row))
         while waiting:
             batch = waiting[: self.rows_at_once(waiting[: self.size])]
+            if not self._pads:
+                batch = [row for row in batch if len(row) == len(batch[0])]
             results: list[Result] | None = None
             try:
                 results = work(batch)

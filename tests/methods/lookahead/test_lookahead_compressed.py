@@ -8,10 +8,14 @@ import re
 import sys
 
 import pytest
+import torch
 
 from planish.cli import main
 from planish.embedded.recall_model import build_tokenizer
 from planish.methods.lookahead.arms.scorers import RecencyScorer
+from planish.methods.lookahead.dumping.attending import Text
+from planish.methods.lookahead.dumping.entries import sample_entries
+from planish.methods.lookahead.dumping.folder import Dump
 from planish.methods.lookahead.evaluate.bench import Bench
 from planish.methods.lookahead.evaluate.compressed import COUNTED
 from planish.methods.lookahead.evaluate.decoding import decode
@@ -22,7 +26,13 @@ from planish.methods.lookahead.evaluate.settings import Settings
 from planish.methods.lookahead.running.chat import Conversation
 from planish.methods.lookahead.running.replies import REPLY, STAYS, Reply
 from planish.models.load import load
-from planish.records import Message, Sampling, user
+from planish.models.memory.budget import Budget
+from planish.models.memory.deepseek import DeepseekMemory
+from planish.models.memory.digests import unpack
+from planish.models.memory.entries import Entries
+from planish.models.memory.indexer import MemoryIndexer
+from planish.models.memory.scorer import Rope
+from planish.records import BadInput, Message, Sampling, user
 from planish.runs import read_rows
 from planish.tasks.recall.task import RecallTask
 from support import backbones
@@ -329,3 +339,104 @@ def test_evaluate_refuses_in_one_line_what_is_not_for_it(capsys, tmp_path, reade
     assert "Traceback" not in err
     assert said in err.strip().splitlines()[-1]
     assert not (tmp_path / "runs").exists()
+
+
+# ---- dump and train ------------------------------------------------------------------------------
+
+DUMPED = ("--chunk-tokens", 4, "--continuation", 12, "--run-tokens", 24, "--batch-size", 3)
+LEARNT = ("--interval", 8, "--recent-tokens", 8, "--rank", 8, "--num-heads", 2, "--epochs", 2)
+
+
+@pytest.fixture(scope="module")
+def dumped(reader, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dumped")
+    words = ("dump", "--model", reader[0], "--task", "recall:niah_multikey_1:96", "--limit", 6)
+    words = (*words, "--out", folder / "dump", *DUMPED, "--runs", folder / "runs", "--json")
+    with pytest.raises(SystemExit) as stop:
+        main(["lookahead", *map(str, words)])
+    assert stop.value.code == 0
+    return folder / "dump"
+
+
+def test_a_dump_holds_the_models_own_keys_and_what_its_indexer_looks_for(dumped, reader):
+    dump = Dump(dumped)
+    header = dump.header
+    assert (header.keys, header.features, header.chunk_tokens) == ("own", 132, 4)
+    assert header.layers == header.memory_layers == (2, 4)
+    opened = load(reader[0])
+    model, published = opened.model, MemoryIndexer.from_pretrained(reader[1])
+    assert len(dump.documents) == 6
+    for document in dump.documents[:2]:
+        tensors = dump.tensors(document)
+        chunks = document.length // 4
+        assert tensors["features.l2"].shape == (chunks, 132)
+        assert tensors["features.l2"].dtype == torch.uint8
+        assert tensors["hidden.l4"].shape == (document.num_tokens, model.config.hidden_size)
+        # The native indexer's own weights score the records as it scores its keys.
+        positions_N = tensors["positions"].long()
+        hidden = {f"l{n}": tensors[f"hidden.l{2 + 2 * n}"].float() for n in (0, 1)}
+        records = {f"l{n}": tensors[f"features.l{2 + 2 * n}"] for n in (0, 1)}
+        with torch.no_grad():
+            logits = published.logits(hidden, records, positions_N)
+        mass_NMC = tensors["mass.values"].float()
+        complete_NC = (torch.arange(chunks) + 1) * 4 <= positions_N[:, None] + 1
+        for place in (0, 1):
+            mine_NC = logits[f"l{place}"].masked_fill(~complete_NC, float("-inf")).softmax(-1)
+            error = (mine_NC - mass_NMC[:, place]).abs().sum(-1)
+            assert float(error.max()) < 0.2, "records are float8"
+            assert not mass_NMC[:, place][~complete_NC].any()
+        assert torch.allclose(mass_NMC.sum(-1), torch.ones(()), atol=1e-2)
+        assert torch.equal(tensors["mass.values"], tensors["head.values"])
+
+
+def test_pieces_of_a_document_change_nothing_of_it(dumped, reader):
+    dump = Dump(dumped)
+    local, document = load(reader[0]), dump.documents[0]
+    whole = dump.tensors(document)
+    ids = torch.randint(5, 60, (100,), generator=torch.Generator().manual_seed(0)).tolist()
+    text = Text("x", ids[:88], ids[88:])
+    once, parts = (
+        sample_entries(Entries(local.model), text, dump.header, piece).tensors
+        for piece in (2048, 10)
+    )
+    assert once.keys() == parts.keys() >= whole.keys() - {"needs", "needs.span"}
+    for name, tensor in once.items():
+        if name.startswith("features"):
+            tensor, other = unpack(tensor), unpack(parts[name])
+            assert torch.allclose(tensor, other, atol=0.2), name
+        else:
+            assert torch.allclose(tensor.float(), parts[name].float(), atol=2e-2), name
+
+
+def test_an_indexer_trained_on_it_decodes_that_model_and_no_other(capsys, tmp_path, dumped, reader):
+    capsys.readouterr()
+    words = ("train", "--dump", dumped, "--out", tmp_path / "indexer", *LEARNT)
+    words = (*words, "--rule", "mass", "--mass", "0.2", "--runs", tmp_path / "runs", "--json")
+    code, out, err = call(capsys, *words)
+    assert code == 0, err
+    assert json.loads(out)["train_tokens"] > 0
+    indexer = MemoryIndexer.from_pretrained(tmp_path / "indexer")
+    assert (indexer.config.features, indexer.config.rope) == (0, Rope())
+    assert indexer.layer_indices
+    assert set(indexer.layer_indices) <= {2, 4}
+    given = ("--model", reader[0], "--indexer", tmp_path / "indexer", "--runs", tmp_path / "runs")
+    task = ("--task", "recall:niah_multikey_1:96", "--fractions", 0.5, *FAST)
+    code, out, err = call(capsys, "evaluate", *given, *task, "--arms", "lookahead", "--json")
+    assert code == 0, err
+    assert all(each.kv_fraction <= 0.5 for each in outcomes_of(out))
+    code, _, err = call(capsys, "evaluate", *given, *task, "--split", "train")
+    assert code == 2
+    assert "the indexer was trained on" in err
+    asked = ("--prompt", "; 7 300 = 401 402 403 404 ? #0 7 300 :", "--recent", 4, "--chunks", 3)
+    code, _, err = call(capsys, "generate", *given, *asked, "--interval", 4, "--max-tokens", 6)
+    assert code == 0, err
+    other = backbones.build("deepseek-v4", vocab_size=len(build_tokenizer()), seed=1)
+    with pytest.raises(BadInput, match=r"another backbone \(weights differ"):
+        DeepseekMemory(other, indexer, Budget(recent_tokens=8))
+
+
+def test_a_start_from_queries_is_refused_where_there_are_none(capsys, tmp_path, dumped):
+    words = ("train", "--dump", dumped, "--out", tmp_path / "indexer", *LEARNT, "--init", "queries")
+    code, _, err = call(capsys, *words, "--mass", "0.2", "--runs", tmp_path / "runs")
+    assert code == 2
+    assert "holds no query projection of this layer; use random" in err.strip().splitlines()[-1]

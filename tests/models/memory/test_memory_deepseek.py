@@ -317,7 +317,7 @@ def test_what_its_memory_cannot_do_is_told(model: Any, native: MemoryIndexer) ->
     refused("a chunk of this model is 4 tokens, not 8", chunk_tokens=8)
     config = IndexerConfig(hidden_size=32, rank=8, num_heads=4, chunk_tokens=4, features=128)
     refused("keys of its own for chunks", MemoryIndexer.new(config, ("l2",)))
-    with pytest.raises(BadInput, match=r"keeps its past .* `generate` or `chat`.*lookahead=FILE"):
+    with pytest.raises(BadInput, match=r"keeps its past .* stages of planish .*lookahead=FILE"):
         Backbone.of(model)
 
 
@@ -340,6 +340,20 @@ def test_a_models_name_brings_its_memory_along(saved: str) -> None:
     assert any(each.kept < each.num_chunks for each in told)
     for chat, reply in zip(chats, replies, strict=True):
         assert model.generate([chat], sampling)[0][0].text == reply
+
+
+def test_prompts_of_unequal_length_share_no_batch_without_a_memory_either(saved: str) -> None:
+    """The model's own entries begin at the first column, padding included."""
+    model: Any = load(saved.partition("?")[0], batch_size=8)
+    chats = [user("two and two are four, " * 8 + end) for end in ("A", "owl B", "a fox", "C")]
+    sampling = Sampling(temperature=0.0, max_tokens=8)
+    drawn = [each[0].text for each in model.generate(chats, sampling)]
+    assert drawn == [model.generate([chat], sampling)[0][0].text for chat in chats]
+    replies = ["two", "two and two", "four", "A"]
+    scored = model.logprobs(chats, replies)
+    for chat, reply, together in zip(chats, replies, scored, strict=True):
+        (alone,) = model.logprobs([chat], [reply])
+        assert together.total == pytest.approx(alone.total, abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@
         starts [C]            position where each complete chunk of the document starts
         positions [N]         of the sampled tokens, rising
         stretch [N]           number of the stretch of consecutive tokens that a token is in
-        features.LAYER [C,F]  pooled un-rotated keys, stored once for the document
+        features.LAYER [C,F]  pooled un-rotated keys, stored once for the document; of a model
+                              with keys of chunks their records of 132 bytes, uint8
         hidden.LAYER [N,E]    what enters the layer's attention module at a sampled token
         mass.values [N,M,S]   attention mass of a chunk, mean over heads, in each memory layer
         head.values [N,M,S]   the same, the largest over heads
@@ -67,6 +68,8 @@ class Header(Record):
         layers: scored layers, by transformer index.
         memory_layers: layers whose attention mass is kept, in the order of M.
         features: width F of a chunk's features.
+        keys: what they are: "pooled" by us, or the model's "own" keys of chunks, frozen. Of these
+            num_heads and head_dim are of the model's own indexer.
         dtype: of hidden states, features and mass.
         top_chunks: S at most; 0: every chunk.
         max_bytes: cap on the folder's size; None: no cap.
@@ -84,6 +87,7 @@ class Header(Record):
     num_kv_heads: int = Field(ge=1)
     head_dim: int = Field(ge=1)
     features: int = Field(ge=1)
+    keys: Literal["pooled", "own"] = "pooled"
     chunk_tokens: int = Field(ge=1)
     pooling: Literal["mean", "mean-min-max"]
     dtype: Literal["float32", "bfloat16", "float16"]

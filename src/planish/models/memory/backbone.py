@@ -39,9 +39,9 @@ _SAMPLED = 256
 _EMBEDDED = 1024
 _FIX = "use a model with ordinary full-attention layers, such as Llama, Qwen3, Gemma or GPT-OSS"
 _FIX_COMPRESSED = (
-    "give its published indexer to `planish lookahead evaluate`, `generate` or `chat`, to commands "
-    "of other rooms by ?lookahead=FILE in the model's name, or from Python `with lookahead(model, "
-    "MemoryIndexer.from_pretrained(FILE), budget)`"
+    "the stages of planish lookahead take it, commands of other rooms by ?lookahead=FILE in the "
+    "model's name, and from Python `with lookahead(model, MemoryIndexer.from_pretrained(FILE), "
+    "budget)`, or `Entries(model)` in place of a `Backbone`"
 )
 
 

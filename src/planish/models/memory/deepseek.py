@@ -45,6 +45,7 @@ from planish.errors import BadInput
 from planish.models.memory.backbone import entering
 from planish.models.memory.budget import Budget, Bytes, WindowRecord
 from planish.models.memory.digests import pack
+from planish.models.memory.entries import Entries
 from planish.models.memory.native_topk import NativeTopK
 from planish.models.memory.scorer import hadamard
 from planish.models.memory.selection import check_budget, choose
@@ -373,6 +374,8 @@ class DeepseekMemory:
                 fix=f"use one for layers among {', '.join(map(str, sparse))}",
             )
         settings = self.indexer.config
+        if settings.backbone:
+            self.indexer.check(Entries(self.model).fingerprint(), self.chunk_tokens)
         if settings.features:
             raise BadInput(
                 "it makes keys of its own for chunks, and this model has keys already",

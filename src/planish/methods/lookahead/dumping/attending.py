@@ -25,7 +25,9 @@ from planish.methods.lookahead.dumping.folder import Shard
 if TYPE_CHECKING:
     from planish.models.memory.backbone import Backbone
 
-__all__ = ["Text", "projections", "sample", "stretches"]
+__all__ = [
+    "Text", "kept_mass", "needs_of_text", "places_of", "projections", "sample", "stretches",
+]  # fmt: skip
 
 _WEIGHTS = 1 << 26
 """Attention weights that are in memory at once, at most."""
@@ -86,25 +88,32 @@ def stretches(text: Text, header: Header) -> tuple[tuple[int, int], ...]:
 @torch.no_grad()
 def sample(backbone: Backbone, text: Text, header: Header, piece: int) -> Shard:
     """Everything that a dump keeps of one document; `piece` tokens go through at once."""
-    places = stretches(text, header)
-    positions_N = torch.tensor([p for start, num in places for p in range(start, start + num)])
+    places, tensors = places_of(text, header)
+    positions_N = tensors["positions"].long()
     hidden, keys = _run(backbone, text, positions_N, piece)
     dtype: torch.dtype = getattr(torch, header.dtype)
     num_chunks = text.length // header.chunk_tokens
-    counts = torch.tensor([num for _, num in places])
-    tensors: dict[str, Tensor] = {
-        "starts": torch.arange(num_chunks, dtype=torch.int32) * header.chunk_tokens,
-        "positions": positions_N.to(torch.int32),
-        "stretch": torch.repeat_interleave(torch.arange(len(places)), counts).to(torch.int32),
-    }
     for layer in header.layers:
         name = layer_name(layer)
         tensors[f"hidden.{name}"] = hidden[layer].to("cpu", dtype)
         features_CF = _features(backbone, layer, keys[layer], num_chunks, header)
         tensors[f"features.{name}"] = features_CF.to("cpu", dtype)
     tensors |= _mass(backbone, hidden, keys, positions_N, num_chunks, header)
-    tensors |= _needs(text, header)
+    tensors |= needs_of_text(text, header)
     return Shard(text.id, text.digest, text.length, len(text.prompt), places, tensors)
+
+
+def places_of(text: Text, header: Header) -> tuple[tuple[tuple[int, int], ...], dict[str, Tensor]]:
+    """The stretches of a document, and the tensors that say where its chunks and tokens are."""
+    places = stretches(text, header)
+    positions_N = torch.tensor([p for start, num in places for p in range(start, start + num)])
+    num_chunks = text.length // header.chunk_tokens
+    counts = torch.tensor([num for _, num in places])
+    return places, {
+        "starts": torch.arange(num_chunks, dtype=torch.int32) * header.chunk_tokens,
+        "positions": positions_N.to(torch.int32),
+        "stretch": torch.repeat_interleave(torch.arange(len(places)), counts).to(torch.int32),
+    }
 
 
 def _run(
@@ -168,6 +177,13 @@ def _mass(
         by_head_HNC = torch.cat(rows, dim=1) if rows else torch.zeros(1, 0, num_chunks)
         means.append(by_head_HNC.mean(0))
         largest.append(by_head_HNC.amax(0))
+    return kept_mass(means, largest, num_chunks, header)
+
+
+def kept_mass(
+    means: list[Tensor], largest: list[Tensor], num_chunks: int, header: Header
+) -> dict[str, Tensor]:
+    """The tensors of mass [N,C] by memory layer: of all chunks, or of the largest only."""
     dtype: torch.dtype = getattr(torch, header.dtype)
     tensors: dict[str, Tensor] = {}
     for name, parts in (("mass", means), ("head", largest)):
@@ -208,7 +224,8 @@ def _by_chunk(weights_HTL: Tensor, places_T: Tensor, num_chunks: int, chunk_toke
     return mass_HTC * (complete_C <= places_T[:, None] + 1)
 
 
-def _needs(text: Text, header: Header) -> dict[str, Tensor]:
+def needs_of_text(text: Text, header: Header) -> dict[str, Tensor]:
+    """What the task tells that it needs, if it does."""
     if text.needs is None:
         return {}
     # What decides answer token i is the query one place before it.

@@ -13,7 +13,7 @@ from typing import Any
 from planish.errors import BadInput
 from planish.methods.lookahead.arms.making import digest_of
 from planish.methods.lookahead.arms.shares import Shape, affordable, growth
-from planish.methods.lookahead.evaluate.compressed import Entries, EntryShape
+from planish.methods.lookahead.evaluate.compressed import EntryShape, Unmoved
 from planish.methods.lookahead.evaluate.settings import ARMS, DEFAULTS, Settings
 from planish.models.local_loading import opened
 from planish.models.memory.backbone import Backbone
@@ -85,7 +85,7 @@ class Bench:
         self.backbone: Backbone
         self.shape: Shape
         if self.compressed:
-            self.backbone, self.shape = Entries(model), EntryShape.of(model)
+            self.backbone, self.shape = Unmoved(model), EntryShape.of(model)
             self.chunk_tokens = self._chunk_tokens(self.shape.chunk_tokens)
             if indexer is not None:
                 DeepseekMemory(model, indexer, Budget())  # refuses what does not fit

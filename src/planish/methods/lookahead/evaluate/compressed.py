@@ -1,6 +1,6 @@
 """DeepSeek-V4 on the bench: its entries are chosen from and not moved, so a server is counted.
 
-    backbone = Entries(model)
+    backbone = Unmoved(model)
     with behind(backbone, prefilled, scorer, budget, watch) as (cache, held):
         model(input_ids=ids_BT, past_key_values=cache)
 
@@ -30,12 +30,13 @@ from planish.methods.lookahead.evaluate.settings import Arm
 from planish.models.memory.backbone import Backbone
 from planish.models.memory.budget import Budget, Bytes, WindowRecord
 from planish.models.memory.deepseek import DeepseekMemory
+from planish.models.memory.entries import Entries
 from planish.models.memory.scoring import ChunkScorer, IndexerScorer, Moment
 
 if TYPE_CHECKING:
     from planish.methods.lookahead.evaluate.dense import Prefilled
 
-__all__ = ["THERE", "Entries", "EntryShape", "Held", "behind", "check_arms"]
+__all__ = ["COUNTED", "THERE", "EntryShape", "Held", "Unmoved", "behind", "check_arms"]
 
 THERE: tuple[Arm, ...] = ("lookahead", "recency", "random", "dense")
 """Arms that choose among entries; all others read the keys of an ordinary cache."""
@@ -62,14 +63,12 @@ def check_arms(arms: Sequence[str]) -> None:
         )
 
 
-class Entries(Backbone):
+class Unmoved(Entries):
     """DeepSeek-V4, seen as a model none of whose layers has keys that could be moved."""
 
     def __init__(self, model: Any) -> None:
-        self.model, self.decoder = model, model.get_decoder()
+        super().__init__(model)
         self.memory_layers = ()
-        self.num_layers = len(self.decoder.layers)
-        self.hidden_size = int(self.decoder.config.hidden_size)
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ class Held:
 
 @contextmanager
 def behind(
-    backbone: Entries,
+    backbone: Unmoved,
     prefilled: Prefilled,
     scorer: ChunkScorer,
     budget: Budget,

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from planish.methods.lookahead.evaluate.compressed import Entries, behind
+from planish.methods.lookahead.evaluate.compressed import Unmoved, behind
 from planish.methods.lookahead.evaluate.dense import DenseRun, Greedy, Prefilled, finite
 from planish.models.memory.attach import lookahead
 from planish.models.memory.backbone import Backbone
@@ -99,7 +99,7 @@ def _behind(
     watch: Callable[[WindowRecord], None],
 ) -> Iterator[tuple[Any, Any]]:
     """A cache behind the prompt, and who says what of it is there: of most models the cache."""
-    if isinstance(backbone, Entries):
+    if isinstance(backbone, Unmoved):
         with behind(backbone, prefilled, scorer, budget, watch) as both:
             yield both
         return

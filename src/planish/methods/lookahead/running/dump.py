@@ -170,10 +170,15 @@ def _carry_out(
     from planish.methods.lookahead.dumping.folder import Writer
     from planish.methods.lookahead.dumping.reading import local_model
     from planish.models.memory.backbone import Backbone
+    from planish.models.memory.entries import Entries
+    from planish.models.memory.native_topk import is_deepseek
 
     total = _count(plan)
     model = local_model(plan.model)
-    backbone = Backbone.of(model.model)
+    own = is_deepseek(model.model)
+    backbone = Entries(model.model) if own else Backbone.of(model.model)
+    if isinstance(backbone, Entries) and plan.chunk_tokens != backbone.chunk_tokens:
+        screen.note(f"chunks are of {backbone.chunk_tokens} tokens, as the model has them")
     header = make_header(plan, backbone, model.revision)
     slug = f"dump-{Path(plan.out).name}"
     run = Run.create("lookahead", slug, plan, seed=plan.seed, root=runs, stage="dump")
@@ -183,7 +188,7 @@ def _carry_out(
         before = len(writer.done)
         if before:
             screen.note(f"{before} documents are there already")
-        writer.keep_projections(projections(backbone, header.layers))
+        writer.keep_projections({} if own else projections(backbone, header.layers))
         skipped, tokens = _dump_all(plan, model, backbone, writer, screen, total)
         if not writer.done:
             raise BadInput("no document could be sampled", where=plan.out, fix="use longer ones")
@@ -204,7 +209,10 @@ def _carry_out(
 def make_header(plan: Plan, backbone: Backbone, revision: str) -> Header:
     """What all documents of the dump will have in common."""
     from planish.methods.lookahead.data import Header
+    from planish.models.memory.digests import RECORD_BYTES
+    from planish.models.memory.entries import Entries
 
+    own = isinstance(backbone, Entries)
     wide = 3 if plan.pooling == "mean-min-max" else 1
     return Header(
         model=plan.model,
@@ -216,9 +224,10 @@ def make_header(plan: Plan, backbone: Backbone, revision: str) -> Header:
         num_heads=backbone.num_heads,
         num_kv_heads=backbone.num_kv_heads,
         head_dim=backbone.head_dim,
-        features=wide * backbone.num_kv_heads * backbone.head_dim,
-        chunk_tokens=plan.chunk_tokens,
-        pooling=plan.pooling,
+        features=RECORD_BYTES if own else wide * backbone.num_kv_heads * backbone.head_dim,
+        keys="own" if own else "pooled",
+        chunk_tokens=backbone.chunk_tokens if isinstance(backbone, Entries) else plan.chunk_tokens,
+        pooling="mean" if own else plan.pooling,
         dtype=plan.dtype,
         top_chunks=plan.top_chunks,
         continuation=plan.continuation,
@@ -250,7 +259,9 @@ def _dump_all(
     total: int,
 ) -> tuple[Skipped, int]:
     from planish.methods.lookahead.dumping.attending import sample, stretches
+    from planish.methods.lookahead.dumping.entries import sample_entries
     from planish.methods.lookahead.dumping.reading import Skipped, batches, continued
+    from planish.models.memory.entries import Entries
 
     skipped, tokens = Skipped(), 0
     with screen.progress("dumping", total=total) as step:
@@ -265,10 +276,15 @@ def _dump_all(
                 step()
                 if text.digest in writer.digests:
                     skipped.twice += 1
-                elif text.length < 2 * plan.chunk_tokens or not stretches(text, writer.header):
+                elif text.length < 2 * writer.header.chunk_tokens or not stretches(
+                    text, writer.header
+                ):
                     skipped.too_short += 1
                 else:
-                    shard = sample(backbone, text, writer.header, plan.piece_tokens)
+                    if isinstance(backbone, Entries):
+                        shard = sample_entries(backbone, text, writer.header, plan.piece_tokens)
+                    else:
+                        shard = sample(backbone, text, writer.header, plan.piece_tokens)
                     writer.add(shard)
                     tokens += sum(num for _, num in shard.stretches)
     if skipped.total:

@@ -27,6 +27,7 @@ from planish.methods.lookahead.labels import (
     layer_weight,
     window_mass,
 )
+from planish.models.memory.digests import unpack
 from planish.records import BadInput
 
 __all__ = [
@@ -259,7 +260,9 @@ class Bank:
         for place, document in enumerate(labelled.documents):
             tensors = read(document).tensors(document, names)
             hidden.append(tensors[names[0]][rows[place]])
-            features.append(tensors[names[1]])
+            kept = tensors[names[1]]
+            # A model's own keys of chunks come as the records that decoding scores.
+            features.append(unpack(kept) if kept.dtype == torch.uint8 else kept)
             starts.append(tensors[names[2]])
             first.append(total)
             total += len(starts[-1])

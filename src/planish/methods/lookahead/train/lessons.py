@@ -44,7 +44,8 @@ __all__ = ["Lesson", "assemble", "check_overlap", "learn_layer", "new_indexer", 
 
 # Of two dumps that are trained on together these must agree.
 _SAME = (
-    "backbone", "layers", "memory_layers", "hidden_size", "features", "chunk_tokens", "pooling",
+    "backbone", "layers", "memory_layers", "hidden_size", "features", "keys", "chunk_tokens",
+    "pooling",
 )  # fmt: skip
 
 
@@ -167,17 +168,19 @@ def new_indexer(
         recent_tokens=dials.recent_tokens,
         interval=dials.interval,
     )
+    own = header.keys == "own"
     config = IndexerConfig(
         hidden_size=header.hidden_size,
         rank=dials.rank,
         num_heads=dials.num_heads,
         chunk_tokens=header.chunk_tokens,
         pooling=header.pooling,
-        features=header.features,
+        features=0 if own else header.features,
         backbone=header.backbone,
         # What a chunk holds is asked for wherever it is. With more turned dimensions an indexer
         # that was trained on contexts of 384 tokens finds nothing in contexts of 2,048 (measured).
-        rope=Rope(dim=2),
+        # Keys that a model brings are turned as published.
+        rope=Rope() if own else Rope(dim=2),
         mode=mode,
         notes={
             "budget": budget.model_dump(exclude_defaults=True),

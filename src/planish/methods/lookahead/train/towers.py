@@ -101,7 +101,12 @@ def query_embedding(retriever: Any, hidden_BE: Tensor, positions_B: Tensor) -> T
 
 
 def chunk_keys(retriever: Any, features_UF: Tensor, starts_U: Tensor) -> Tensor:
-    """The key of each chunk, rotated by its start, before it is rounded to float8."""
+    """The key of each chunk, rotated by its start, before it is rounded to float8.
+
+    Where the model has keys of its own they are taken as they are.
+    """
+    if retriever.chunk is None:
+        return features_UF
     keys: Tensor = retriever.chunk(features_UF, starts_U)
     return keys
 

@@ -145,6 +145,17 @@ def test_old_dynamics_and_starts_of_the_layout(capsys, runs, plain):
     assert "no interval" in out
 
 
+@pytest.mark.parametrize("name", ["b" * 240, "雪" * 80, "two\nlines \x1b[31m"])
+def test_a_kitchen_of_any_name_leaves_files_that_can_be_named(capsys, runs, tmp_path, name):
+    path = tmp_path / f"{name}.layout"
+    path.write_text(HALL)
+    code, _, _ = call(capsys, "--layout", path, "--seeds", 1, "--horizon", 20, *CALM, *runs)
+    assert code == 0
+    for kind in ("traces", "replays"):
+        (left,) = next((runs[1] / "cowork").iterdir()).glob(f"artifacts/{kind}/*")
+        assert left.name.isprintable()
+
+
 def test_a_layout_file_and_a_library_of_a_file_or_a_run(capsys, runs, plain, tmp_path):
     path = tmp_path / "mine.layout"
     path.write_text(HALL)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gc
 import json as json_lines
+import re
 import resource
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -49,6 +50,8 @@ REPLAYS = 4
 
 WARM_TICKS = 60
 """Ticks played before anything is timed."""
+
+_NAME_LENGTH = 40  # of a kitchen in the name of a file, which may have 255 bytes in all
 
 LATENCIES = "latencies.jsonl"
 Seat = Literal["0", "1", "both"]
@@ -367,7 +370,8 @@ def _leave_to_see(stage: _Stage) -> dict[str, Path]:
         if not played.frames:
             continue
         layout = load_layout(job.cell.layout)
-        name = f"{index}-{layout.name}-{plan.partner}-seat{job.cell.seat}-seed{job.seed}"
+        kitchen = re.sub(r"[^\w.-]+", "_", layout.name)[:_NAME_LENGTH]
+        name = f"{index}-{kitchen}-{plan.partner}-seat{job.cell.seat}-seed{job.seed}"
         lines = "".join(f"{each.model_dump_json()}\n" for each in played.traces)
         write_text(stage.run.artifact(f"traces/{name}.jsonl"), lines)
         if index < REPLAYS:

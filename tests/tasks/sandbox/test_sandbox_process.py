@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from planish.tasks.sandbox.process import SandboxError, Server
+from planish.tasks.sandbox.child import SandboxError
+from planish.tasks.sandbox.process import Server
 
 
 def open_files() -> int:

@@ -10,10 +10,13 @@ levels.py     how well programs can be locked up here
 host.py       Sandbox: workers, batches, retries
 work.py       one job: brings tests and candidate together, and judges how they ended; answers.py
               reads what they said
-tame.py       which programs may share a process
+together.py   several jobs at once, where nothing can be lost by it: tame.py, which programs may
+              share a process; ahead.py, which tests make calls that are known beforehand
 pair.py       the two servers of a worker
-process.py    one server and its children, from outside; command.py, how it is started
-launch.py, server.py, room.py, kernel.py, speech.py, candidate.py, tester.py      run inside
+process.py    one server from outside, child.py, a process of it; command.py, how it is started
+launch.py, server.py, room.py, kernel.py, speech.py, tidy.py                      run inside
+trying.py, candidate.py       inside, the candidate's process
+judging.py, tester.py         inside, that of the tests
 """
 
 from planish.tasks.sandbox.contract import (

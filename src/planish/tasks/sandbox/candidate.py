@@ -28,6 +28,9 @@ __all__ = ["MESSAGE_CHARS", "call", "prepare"]
 
 MESSAGE_CHARS = 500
 
+_MODULE = "candidate.py"
+"""Where code lies that says nothing else."""
+
 _FIXED = frozenset({type(None), bool, int, float, complex, str, bytes, range})
 """Types of arguments that a call cannot change."""
 
@@ -42,7 +45,7 @@ _loaded = {"file": ""}
 
 
 def prepare(
-    code: str, entry_point: str, module: str, root: str, seed: int
+    code: str, entry_point: str, module: str, root: str, seed: int, plain: bool = False
 ) -> tuple[Callable[..., Any] | None, dict[str, Any]]:
     """Loads the code as a module of the project and finds what is to be called.
 
@@ -53,6 +56,8 @@ def prepare(
         module: path of the module in the project; the file need not be there.
         root: of the project; it becomes the first place that imports look in.
         seed: of `random`.
+        plain: the code is tame, so that nobody can tell whether it is a module that others could
+            import.
 
     Returns:
         What is to be called and {}; or None and why, with `status` no_entry, syntax, exception or
@@ -60,9 +65,12 @@ def prepare(
     """
     path = os.path.join(root, module)
     _loaded["file"] = path
-    sys.dont_write_bytecode = True
-    sys.path.insert(0, root)
-    random.seed(seed)
+    # no name of a tame program begins with two of these
+    plain = plain and module == _MODULE and entry_point.isidentifier() and entry_point[:2] != "__"
+    if not plain:
+        sys.dont_write_bytecode = True
+        sys.path.insert(0, root)
+        random.seed(seed)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -70,7 +78,12 @@ def prepare(
     except (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError) as error:
         return None, _said(error, "syntax", getattr(error, "lineno", None))
     try:
-        found = _find(compiled, entry_point, module, root)
+        if plain:
+            names = {"__name__": _MODULE.removesuffix(".py"), "__builtins__": builtins}
+            exec(compiled, names)
+            found = names.get(entry_point)
+        else:
+            found = _find(compiled, entry_point, module, root)
         if callable(found):
             return found, {}
     except BaseException as error:

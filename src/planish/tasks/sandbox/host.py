@@ -13,22 +13,26 @@ import os
 import platform
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from planish.errors import BadInput
+from planish.tasks.sandbox.ahead import planned
 from planish.tasks.sandbox.contract import ExecResult, Job, Level
 from planish.tasks.sandbox.levels import choose
 from planish.tasks.sandbox.pair import Pair
-from planish.tasks.sandbox.tame import tame
+from planish.tasks.sandbox.tame import tame, tame_tree
+from planish.tasks.sandbox.together import MAX_TOGETHER, joinable, run_together
 from planish.tasks.sandbox.work import KILLED, run_job
 
 __all__ = ["Sandbox"]
 
 Progress = Callable[[int, int], None]
 
-_AHEAD = 4
+_AHEAD = 12
 """Jobs of a worker that have been read and wait."""
 
 _HELD = 4096
@@ -46,7 +50,36 @@ class _Batch:
         self.stopped = False
 
 
-_Task = tuple[_Batch, int, Job, bool, bool, bool]
+@dataclass
+class _Tests:
+    """What is known of tests: whether they are tame, the calls that they are sure to make, and
+    whether a program was slow to answer these.
+    """
+
+    plain: bool
+    ahead: tuple[str, ...] = ()
+    slow: bool = False
+
+
+_NO_TESTS = _Tests(False)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One job of a batch, as a worker gets it: see `work.run_job`."""
+
+    batch: _Batch
+    index: int
+    job: Job
+    shared: bool
+    tests: _Tests
+    retry: bool
+
+    @property
+    def joins(self) -> bool:
+        """Whether it may be run together with others."""
+        tests = self.tests
+        return bool(tests.ahead) and self.shared and not tests.slow and joinable(self.job)
 
 
 def _disturbed(job: Job, result: ExecResult) -> bool:
@@ -126,7 +159,7 @@ class Sandbox:
         places: dict[str, int] = {}
         order = [places.setdefault(job.tests, len(places)) for job in todo]
         ordered = sorted(enumerate(todo), key=lambda one: order[one[0]])
-        for index, result in self._flow(iter(ordered), retry):
+        for index, result in self._flow(iter(ordered), retry, sort=True):
             done[index] = result
             if progress is not None:
                 progress(len(done), len(todo))
@@ -176,7 +209,11 @@ class Sandbox:
         self._threads = []
 
     def _flow(
-        self, jobs: Iterator[tuple[int, Job]], retry: bool, room: Callable[[], bool] = lambda: True
+        self,
+        jobs: Iterator[tuple[int, Job]],
+        retry: bool,
+        room: Callable[[], bool] = lambda: True,
+        sort: bool = False,
     ) -> Iterator[tuple[int, ExecResult]]:
         """Results as they come, of jobs that are read a little ahead of the workers.
 
@@ -184,18 +221,28 @@ class Sandbox:
             jobs: with their numbers.
             retry: whether what comes late will be tried again.
             room: whether more may be begun; what has begun is waited for in any case.
+            sort: programs that need a process of their own come last, since each of them ends the
+                one that others share.
         """
         self._start()
         batch = _Batch()
-        plain: dict[tuple[str, str], bool] = {}  # jobs mostly come with the same tests
+        known: dict[tuple[str, str], _Tests] = {}  # jobs mostly come with the same tests
+        later: deque[_Task] = deque()
         flying = 0
         try:
             while True:
                 while flying < _AHEAD * self.workers and room():
                     one = next(jobs, None)
-                    if one is None:
+                    if one is not None:
+                        task = self._read(batch, *one, retry, known)
+                        if sort and not task.shared:
+                            later.append(task)
+                            continue
+                    elif later:
+                        task = later.popleft()
+                    else:
                         break
-                    self._put(self._read(batch, *one, retry, plain))
+                    self._put(task)
                     flying += 1
                 if not flying:
                     return
@@ -216,14 +263,26 @@ class Sandbox:
         return result.model_copy(update={"retried": True})
 
     def _read(
-        self, batch: _Batch, index: int, job: Job, retry: bool, plain: dict[tuple[str, str], bool]
+        self,
+        batch: _Batch,
+        index: int,
+        job: Job,
+        retry: bool,
+        known: dict[tuple[str, str], _Tests],
     ) -> _Task:
         # here, and not by the workers: threads that read code disturb one another
-        shared = not job.files and tame(job.code)
-        tests = (job.tests, job.support)
-        if tests not in plain:
-            plain[tests] = all(map(tame, tests))
-        return batch, index, job, shared, not job.files and plain[tests], retry
+        if job.files:
+            return _Task(batch, index, job, False, _NO_TESTS, retry)
+        key = (job.tests, job.support)
+        tests = known.get(key)
+        if tests is None:
+            tree = tame_tree(job.tests)
+            tests = known[key] = (
+                _Tests(True, planned(job.tests, tree))
+                if tree is not None and tame(job.support)
+                else _NO_TESTS
+            )
+        return _Task(batch, index, job, tame(job.code), tests, retry)
 
     def _put(self, task: _Task) -> None:
         with self._gate:
@@ -232,7 +291,8 @@ class Sandbox:
     def _hand(self, task: _Task) -> None:
         with self._idle:
             if self._closed:
-                task[0].results.put((task[1], self._failed(task[2], "the sandbox is closed")))
+                failed = self._failed(task.job, "the sandbox is closed")
+                task.batch.results.put((task.index, failed))
                 return
             self._running += 1
             self._tasks.put(task)
@@ -256,22 +316,69 @@ class Sandbox:
 
     def _serve(self, pair: Pair) -> None:
         try:
-            while (task := self._tasks.get()) is not None:
-                batch, index, job, shared, plain, retry = task
-                if not batch.stopped:
-                    batch.results.put((index, self._result(pair, job, shared, plain, retry)))
+            task = self._tasks.get()
+            while task is not None:
+                tasks, following = self._companions(task)
+                for one in self._together(pair, tasks):
+                    if not one.batch.stopped:
+                        one.batch.results.put((one.index, self._result(pair, one)))
                 with self._idle:
-                    self._running -= 1
+                    self._running -= len(tasks)
                     self._idle.notify_all()
+                task = self._tasks.get() if following is None else following
         finally:
             pair.close()
 
-    def _result(self, pair: Pair, job: Job, shared: bool, plain: bool, retry: bool) -> ExecResult:
+    def _companions(self, task: _Task) -> tuple[list[_Task], _Task | None]:
+        """What is to be run together with a task, itself first; and one that comes after them."""
+        tasks, limits = [task], task.job.limits
+        most = min(MAX_TOGETHER, 1 + self._tasks.qsize() // self.workers) if task.joins else 1
+        while len(tasks) < most:
+            try:
+                one = self._tasks.get_nowait()
+            except queue.Empty:
+                break
+            if one is None:  # the end, which this worker still has to come to
+                self._tasks.put(None)
+                break
+            its = one.job.limits
+            alike = (its.memory_mb, its.processes) == (limits.memory_mb, limits.processes)
+            if not one.joins or not alike:
+                return tasks, one
+            tasks.append(one)
+        return tasks, None
+
+    def _together(self, pair: Pair, tasks: list[_Task]) -> list[_Task]:
+        """Runs tasks that may be run together; returns those that are still to be run."""
+        if not tasks[0].joins or tasks[0].batch.stopped:
+            return tasks
         try:
-            return run_job(pair, job, shared=shared, plain_tests=plain, tried_again=retry)
+            results, late = run_together(pair, [(one.job, one.tests.ahead) for one in tasks])
+        except Exception:  # what it is comes out when they are run by themselves
+            pair.close()
+            return tasks
+        if late is not None:
+            tasks[late].tests.slow = True
+        left = []
+        for one, result in zip(tasks, results, strict=True):
+            if result is None:
+                left.append(one)
+            else:
+                one.batch.results.put((one.index, result))
+        return left
+
+    def _result(self, pair: Pair, task: _Task) -> ExecResult:
+        try:
+            return run_job(
+                pair,
+                task.job,
+                shared=task.shared,
+                plain_tests=task.tests.plain,
+                tried_again=task.retry,
+            )
         except Exception as error:  # a thread that ended would leave its batch waiting for ever
             pair.close()
-            return self._failed(job, f"{type(error).__name__}: {error}")
+            return self._failed(task.job, f"{type(error).__name__}: {error}")
 
     def _failed(self, job: Job, why: str) -> ExecResult:
         return ExecResult(

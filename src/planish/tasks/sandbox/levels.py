@@ -17,8 +17,9 @@ import sys
 from collections.abc import Iterable
 
 from planish.errors import BadInput
+from planish.tasks.sandbox.child import SandboxError
 from planish.tasks.sandbox.contract import LEVELS, Level
-from planish.tasks.sandbox.process import FATAL, SandboxError, Server
+from planish.tasks.sandbox.process import FATAL, Server
 
 __all__ = ["available", "choose", "why_not"]
 

@@ -14,9 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from planish.tasks.sandbox.child import Child, Gone, Late, SandboxError, Used
 from planish.tasks.sandbox.command import Role
 from planish.tasks.sandbox.contract import Job, Level
-from planish.tasks.sandbox.process import Child, Gone, Late, SandboxError, Server, Used
+from planish.tasks.sandbox.process import Server
 
 __all__ = ["MAX_ROUNDS", "SWEEP_SECONDS", "Pair"]
 
@@ -58,8 +59,16 @@ class Pair:
         """Version that runs programs; "" before one has run."""
         return next((one.python for one in self._servers.values()), "")
 
-    def candidate(self, job: Job, message: dict[str, Any], tame: bool) -> tuple[Child, bool]:
+    def candidate(
+        self, job: Job, message: dict[str, Any], tame: bool, rounds: int = 1
+    ) -> tuple[Child, bool]:
         """A process that is about to load the code of a job, and whether it has served others.
+
+        Args:
+            job: or the first of several.
+            message: what the process is told.
+            tame: it may have served other programs.
+            rounds: programs that it is given.
 
         Raises:
             SandboxError: none can be started.
@@ -77,7 +86,7 @@ class Pair:
         def again(child: Child) -> None:
             child.send({"next": message}, time.monotonic() + SWEEP_SECONDS)
 
-        return self._one("candidate", what, long, again)
+        return self._one("candidate", what, long, again, rounds)
 
     def tester(self, job: Job, candidate: Child, seconds: float, plain: bool) -> tuple[Child, bool]:
         """A process that runs the tests of a job, and asks the candidate itself; and whether it has
@@ -94,11 +103,6 @@ class Pair:
         """
         if not plain:
             self.let_go("tester")
-        what = (plain, job.limits.memory_mb, job.limits.processes)
-        message = {
-            "files": [{"path": one.path, "text": one.text} for one in job.files],
-            "limits": {**dict(job.limits), "seconds": _LONG},
-        }
         order = {
             "tests": job.tests,
             "support": job.support,
@@ -106,10 +110,23 @@ class Pair:
             "seconds": seconds,
             "call_seconds": job.limits.call_seconds,
         }
-        child, lent = self._one("tester", what, message, lambda one: one.lend(candidate, order))
-        if not lent:
-            child.lend(candidate, order)
-        return child, lent
+        return self._tester(job, plain, lambda one: one.lend(candidate, order))
+
+    def judge(self, job: Job, order: dict[str, Any]) -> Child:
+        """A process that runs tests on answers that are there already; the tests are tame.
+
+        Args:
+            job: the first of those whose tests are run.
+            order: what the process is told.
+
+        Raises:
+            Gone, Late: it has ended; SandboxError: none can be started.
+        """
+
+        def begin(child: Child) -> None:
+            child.send(order, time.monotonic() + SWEEP_SECONDS)
+
+        return self._tester(job, True, begin)[0]
 
     def large(self, job: Job, megabytes: float) -> bool:
         """Whether a process has grown too large to be shared."""
@@ -148,23 +165,35 @@ class Pair:
             server.close()
         self._shared, self._servers = {}, {}
 
+    def _tester(self, job: Job, plain: bool, begin: Callable[[Child], None]) -> tuple[Child, bool]:
+        what = (plain, job.limits.memory_mb, job.limits.processes)
+        message = {
+            "files": [{"path": one.path, "text": one.text} for one in job.files],
+            "limits": {**dict(job.limits), "seconds": _LONG},
+        }
+        child, used = self._one("tester", what, message, begin)
+        if not used:
+            begin(child)
+        return child, used
+
     def _one(
         self,
         role: Role,
         what: tuple[Any, ...],
         message: dict[str, Any],
         again: Callable[[Child], None],
+        rounds: int = 1,
     ) -> tuple[Child, bool]:
         shared = self._shared.get(role)
         if shared is not None and shared.what == what and shared.rounds < MAX_ROUNDS:
-            shared.rounds += 1
+            shared.rounds += rounds
             with suppress(Late, Gone):
                 again(shared.child)
                 return shared.child, True
         self.let_go(role)
-        child = self._server(role).spawn(0)
+        child = self._server(role).spawn(0, bell=role == "candidate")
         _start(child, message)
-        self._shared[role] = _Shared(child, what)
+        self._shared[role] = _Shared(child, what, rounds)
         return child, False
 
     def _server(self, role: Role) -> Server:

@@ -17,13 +17,12 @@ SIGKILL ends all that it started. Only the standard library is used here.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import io
 import json
 import mmap
 import os
-import re
-import resource
 import select
 import shutil
 import signal
@@ -31,7 +30,6 @@ import socket
 import sys
 import time
 import types
-import typing
 from typing import Any, NoReturn
 
 if __name__ == "__main__":  # the package around these files does not exist in here
@@ -46,8 +44,8 @@ if __name__ == "__main__":  # the package around these files does not exist in h
 
     os.register_at_fork = _register
 
-from planish.tasks.sandbox import candidate, kernel, room, tester
-from planish.tasks.sandbox.speech import Channel, Line
+from planish.tasks.sandbox import judging, kernel, room, trying
+from planish.tasks.sandbox.speech import Channel
 
 __all__ = ["MAX_TAIL", "main"]
 
@@ -62,7 +60,7 @@ USUAL = (
 )
 """What programs mostly import; it costs a child nothing."""
 
-_CHANNEL = 3
+_CHANNEL, _BELL = 3, 4
 _OF_A_PROCESS = 2  # with its number above, one of the kernel's clocks (man 3 clock_getcpuclockid)
 
 
@@ -168,12 +166,12 @@ class Server:
             self.control.sendall(json.dumps(message).encode("ascii") + b"\0" + tail)
 
     def _hear(self) -> bool:
-        data, descriptors, _, _ = socket.recv_fds(self.control, 4096, 1)
+        data, descriptors, _, _ = socket.recv_fds(self.control, 4096, 2)
         if not data:
             return False
         order = json.loads(data)
         if order["do"] == "spawn":
-            self._spawn(order, descriptors[0])
+            self._spawn(order, *descriptors)
         elif self.child and self.child.number == order["number"]:
             if order["do"] == "kill":
                 self._end()
@@ -181,7 +179,7 @@ class Server:
                 self.send({"spent": self.child.number, "seconds": self.child.spent()})
         return True
 
-    def _spawn(self, order: dict[str, Any], channel: int) -> None:
+    def _spawn(self, order: dict[str, Any], channel: int, bell: int = -1) -> None:
         if self.child:
             self._end()
         child = self.child = _Child(order["number"], order["keep"])
@@ -191,10 +189,12 @@ class Server:
         server = os.getpid()
         child.process = os.fork()
         if child.process == 0:
-            _be_child(self.role, channel, child, folder, server)
+            _be_child(self.role, (channel, bell), child, folder, server)
         if self.walls:
             kernel.enter(self.myself, kernel.NEW_PID)
         os.close(channel)
+        if bell >= 0:
+            os.close(bell)
         os.close(child.printed)
         child.watch = os.pidfd_open(child.process)
         self.poll.register(child.watch, select.POLLIN)
@@ -230,7 +230,9 @@ def _sweep() -> None:
                 os.waitpid(int(one), 0)
 
 
-def _be_child(role: str, channel: int, child: _Child, folder: str, server: int) -> NoReturn:
+def _be_child(
+    role: str, given: tuple[int, int], child: _Child, folder: str, server: int
+) -> NoReturn:
     status = 1
     try:
         kernel.die_with_parent()
@@ -239,9 +241,7 @@ def _be_child(role: str, channel: int, child: _Child, folder: str, server: int) 
         os.setsid()
         os.dup2(child.printed, 1)
         os.dup2(child.printed, 2)
-        if channel != _CHANNEL:
-            os.dup2(channel, _CHANNEL)
-        kernel.close_from(_CHANNEL + 1)
+        bell = _place(*given)
         speech = Channel(socket.socket(fileno=_CHANNEL))
         job = speech.receive()
         try:
@@ -256,88 +256,27 @@ def _be_child(role: str, channel: int, child: _Child, folder: str, server: int) 
         sys.modules["__main__"] = types.ModuleType("__main__")
         if role == "candidate":
             child.mark.close()
-            _try(speech, job, root)
+            trying.serve(speech, job, root, bell)
         else:
-            _test(speech, root, child.mark)
+            judging.serve(speech, root, child.mark)
         status = 0
     finally:
         os._exit(status)
 
 
-def _try(speech: Channel, job: dict[str, Any], root: str) -> None:
-    paths, finders, modules = list(sys.path), list(sys.meta_path), dict(sys.modules)
-    swept: list[float] = []
-    while True:
-        message = _try_one(speech, job, root, swept)
-        # only programs that are tame come to this: another one follows
-        job, began = message["next"], time.monotonic()
-        sys.path[:], sys.meta_path[:] = paths, finders
-        for name in set(sys.modules) - set(modules):
-            del sys.modules[name]
-        sys.modules.update(modules)  # a program may have the name of a module that others use
-        _forget()
-        gc.collect()  # what a program does when its values are let go of, it does before the next
-        swept = [time.monotonic() - began, _used()[0]]
-
-
-def _forget() -> None:
-    """Empties what the library keeps of former calls: 1.0 would be found there in place of 1."""
-    re.purge()
-    for clear in typing._cleanups:  # type: ignore[attr-defined]
-        clear()
-
-
-def _try_one(speech: Channel, job: dict[str, Any], root: str, swept: list[float]) -> dict[str, Any]:
-    """Tries one program; returns the message that is not for it.
-
-    Args:
-        swept: seconds that it had to wait until its process was clean, and the processor time that
-            the process had used by then; empty in a new one.
-    """
-    function, trouble = candidate.prepare(
-        job["code"], job["entry_point"], job["module"], root, job["seed"]
-    )
-    _say(speech, {"prepared": function is not None, **trouble, "swept": swept})
-    trace = os.path.join(root, job["module"]) if job["trace"] else None
-    if function is not None:
-        for arguments in job["inputs"]:
-            _say(speech, candidate.call(function, arguments, trace))
-    message = speech.receive()
-    while "ask" in message and function is not None:
-        _say(speech, candidate.call(function, message["ask"], trace))
-        message = speech.receive()
-    return message
-
-
-def _say(speech: Channel, answer: dict[str, Any]) -> None:
-    _flush()
-    answer["used"] = _used()
-    speech.send(answer)
-
-
-def _used() -> list[float]:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return [used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]
-
-
-def _test(speech: Channel, root: str, mark: mmap.mmap) -> None:
-    sys.path.insert(0, root)
-    while True:  # on one candidate after the other; others than the first where tests are tame
-        order, other = speech.receive_socket()
-        if other is None:
-            raise EOFError
-        with other:
-            line = Line(Channel(other), mark, order["seconds"], order["call_seconds"])
-            verdict = tester.check(order["tests"], order["support"], order["seed"], line.ask)
-        told = {"verdict": verdict, "fate": line.fate, "used": line.used}
-        speech.send({**told, "own": _used()})
-        _forget()
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(BaseException):  # the candidate may have put anything there
-            stream.flush()
+def _place(channel: int, bell: int) -> int:
+    """Puts a child's descriptors where they belong, and closes all others; returns its bell."""
+    if bell < 0:
+        if channel != _CHANNEL:
+            os.dup2(channel, _CHANNEL)
+        kernel.close_from(_CHANNEL + 1)
+        return -1
+    aside = fcntl.fcntl(bell, fcntl.F_DUPFD, _BELL + 1)  # the channel may belong where it is
+    if channel != _CHANNEL:
+        os.dup2(channel, _CHANNEL)
+    os.dup2(aside, _BELL)
+    kernel.close_from(_BELL + 1)
+    return _BELL
 
 
 def _writer(number: int) -> io.TextIOWrapper:

@@ -43,8 +43,8 @@ class Channel:
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
 
-    def send(self, message: dict[str, Any], within: float | None = None) -> None:
-        """Sends all of it.
+    def send(self, message: dict[str, Any], within: float | None = None) -> int:
+        """Sends all of it, and tells how many bytes that are.
 
         Raises:
             TimeoutError: it is not taken within so many seconds; OSError: the other side is gone.
@@ -58,6 +58,7 @@ class Channel:
         if sent < len(data):
             self._wait(within)
             self.connection.sendall(memoryview(data)[sent:])
+        return len(data)
 
     def receive(self, within: float | None = None) -> dict[str, Any]:
         """Waits for one message.

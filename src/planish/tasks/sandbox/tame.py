@@ -23,7 +23,7 @@ import string
 import warnings
 from typing import Any
 
-__all__ = ["parsed", "tame"]
+__all__ = ["parsed", "tame", "tame_tree"]
 
 _MAX_CHARS = 20_000
 
@@ -105,13 +105,18 @@ _ATTRIBUTES = frozenset(
 
 def tame(code: str) -> bool:
     """Whether a program may share a process with others that are tame as well."""
+    return tame_tree(code) is not None
+
+
+def tame_tree(code: str) -> ast.Module | None:
+    """The tree of a program that is tame; None of another."""
     if len(code) > _MAX_CHARS:
-        return False
+        return None
     try:
         tree = parsed(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
-        return False
-    return _all_tame(tree)
+        return None
+    return tree if _all_tame(tree) else None
 
 
 def _all_tame(tree: ast.Module) -> bool:

@@ -62,10 +62,11 @@ def check(tests: str, support: str, seed: int, ask: Ask) -> dict[str, Any]:
 def _run(tests: str, support: str, seed: int, proxy: _Proxy) -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": "tests", "__file__": _FILE}
     for what, source, file in (("support", support, "<support>"), ("tests", tests, _FILE)):
+        if not source:
+            continue
         random.seed(seed)
         try:
-            if source:
-                exec(_compiled(source, file), names)
+            exec(_compiled(source, file), names)
         except BaseException as error:
             return _fault(f"the {what} cannot be loaded", error, source, file)
     if not callable(names.get("check")):
@@ -147,16 +148,9 @@ def _where(error: BaseException, source: str, file: str) -> str:
     return _short(f"line {line}: {' '.join(_statement(source, line).split())}")
 
 
+@functools.lru_cache(maxsize=32)  # what fails mostly does so where the one before did
 def _statement(source: str, line: int) -> str:
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        tree = ast.Module([], [])
-    around = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0)
-    ]
+    around = [node for node in _statements(source) if node.lineno <= line <= (node.end_lineno or 0)]
     rows = source.splitlines()
     if not around:
         return rows[line - 1] if line <= len(rows) else ""
@@ -164,6 +158,23 @@ def _statement(source: str, line: int) -> str:
     if hasattr(inner, "body"):  # of a loop or a condition, its head
         return rows[line - 1]
     return ast.get_source_segment(source, inner) or rows[line - 1]
+
+
+@functools.lru_cache(maxsize=2)
+def _statements(source: str) -> list[ast.stmt]:
+    """All statements, outer ones first."""
+    try:
+        todo: list[Any] = list(reversed(ast.parse(source).body))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    found = []
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.stmt):
+            found.append(node)
+        for name in ("finalbody", "orelse", "cases", "handlers", "body"):
+            todo += reversed(getattr(node, name, ()))
+    return found
 
 
 class _Proxy:

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any, cast
 
 from planish.tasks.sandbox.answers import call_result, clean, last, verdict_of
+from planish.tasks.sandbox.child import Child, Gone, Late, SandboxError, Used
 from planish.tasks.sandbox.contract import (
     MAX_SECONDS,
     CallResult,
@@ -22,7 +23,6 @@ from planish.tasks.sandbox.contract import (
     Status,
 )
 from planish.tasks.sandbox.pair import SWEEP_SECONDS, Pair
-from planish.tasks.sandbox.process import Child, Gone, Late, SandboxError, Used
 from planish.tasks.sandbox.speech import used
 
 __all__ = ["KILLED", "MAX_FRESH", "MAX_KEPT", "limits_for", "run_job"]

@@ -1,0 +1,171 @@
+"""Runs several jobs whose calls are known beforehand, with one word to each process.
+
+    (result,), late = run_together(Pair("unshare"), [(job, planned(job.tests))])
+
+Programs that are tame share a process, and tests that are a straight line make the same calls
+whatever comes back (`ahead.py`). So the candidates' process is given several programs, each with
+all of its calls, and the process of the tests is given the answers. A program has said its answers
+and is swept away before the code of the next one is loaded (`trying.py`).
+
+Only what goes well is a result here: every call answered in little time, and a verdict on it. What
+hangs, bursts, does not load or is asked something else is run again by itself, from the start and
+in the usual way, so that it comes to what it always came to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from planish.tasks.sandbox.answers import verdict_of
+from planish.tasks.sandbox.child import Child, Gone, Late
+from planish.tasks.sandbox.contract import ExecResult, Job
+from planish.tasks.sandbox.pair import Pair
+from planish.tasks.sandbox.speech import used
+
+__all__ = ["MAX_TOGETHER", "joinable", "run_together"]
+
+MAX_TOGETHER = 8
+
+_PROGRAM_SECONDS = 0.2
+"""A process that has said nothing for so long is not waited for."""
+
+_TESTS_SECONDS = 2.0
+
+_SHORT = 1.0
+"""Seconds below which a limit could be reached before anybody looks."""
+
+_SURE = ("pass", "wrong_value", "exception")
+
+
+def joinable(job: Job) -> bool:
+    """Whether a job that is tame may be run here: nothing of it is to be watched call by call."""
+    limits = job.limits
+    return limits.call_seconds is None and limits.seconds >= _SHORT and not job.trace
+
+
+def run_together(
+    pair: Pair, jobs: Sequence[tuple[Job, tuple[str, ...]]]
+) -> tuple[list[ExecResult | None], int | None]:
+    """Runs jobs one after the other.
+
+    Args:
+        pair: of servers.
+        jobs: with the same limits of memory and processes; programs and tests are tame; each with
+            the calls that its tests are sure to make.
+
+    Returns:
+        What came of each, None where it has to be run by itself; and the place of the one that was
+        not waited for.
+
+    Raises:
+        SandboxError: the sandbox has failed.
+    """
+    said = _try(pair, jobs)
+    ready = [
+        place
+        for place, one in enumerate(said)
+        if one.get("prepared") is True and type(one.get("answers")) is str
+    ]
+    results: list[ExecResult | None] = [None] * len(jobs)
+    late = len(said) if len(said) < len(jobs) else None
+    if not ready:
+        return results, late
+    started = time.monotonic()
+    verdicts = _judge(pair, [(*jobs[place], said[place]["answers"]) for place in ready])
+    share = (time.monotonic() - started) / len(ready)
+    for place, verdict in zip(ready, verdicts, strict=False):
+        results[place] = _result(pair, jobs[place][0], said[place], verdict, share)
+    return results, late
+
+
+def _try(pair: Pair, jobs: Sequence[tuple[Job, tuple[str, ...]]]) -> list[dict[str, Any]]:
+    """What the candidates' process says of each program, until it says no more."""
+    first = jobs[0][0]
+    programs = [
+        {
+            "code": job.code,
+            "entry_point": job.entry_point,
+            "module": job.module,
+            "seed": job.seed,
+            "inputs": ahead,
+        }
+        for job, ahead in jobs
+    ]
+    message = {"files": [], "limits": dict(first.limits), "several": programs}
+    child, _ = pair.candidate(first, message, tame=True, rounds=len(jobs))
+    said: list[dict[str, Any]] = []
+    try:
+        while len(said) < len(jobs):
+            before = len(said)
+            child.rest(_PROGRAM_SECONDS)
+            _listen(child, said, len(jobs))
+            if len(said) == before:
+                break
+    except Gone:
+        pass
+    largest = max((_used(one)[1] for one in said), default=0.0)
+    if len(said) < len(jobs) or pair.large(first, largest):
+        pair.forget(child)
+        child.end()
+    return said
+
+
+def _listen(child: Child, said: list[dict[str, Any]], most: int) -> None:
+    try:
+        while len(said) < most:
+            said.append(child.receive(time.monotonic()))
+    except Late:
+        pass
+
+
+def _judge(pair: Pair, answered: Sequence[tuple[Job, tuple[str, ...], str]]) -> list[Any]:
+    """What the tests' process says of each program."""
+    first = answered[0][0]
+    trials = [
+        {
+            "tests": job.tests,
+            "support": job.support,
+            "seed": job.seed,
+            "inputs": ahead,
+            "answers": answers,
+        }
+        for job, ahead, answers in answered
+    ]
+    message: dict[str, Any] = {}
+    try:
+        tester = pair.judge(first, {"several": trials})
+        message = tester.receive(time.monotonic() + _TESTS_SECONDS)
+    except (Late, Gone):
+        pair.let_go("tester")
+    if pair.large(first, (used(message.get("own")) or (0.0, 0.0))[1]):
+        pair.let_go("tester")
+    verdicts = message.get("verdicts")
+    return verdicts if type(verdicts) is list else []
+
+
+def _result(
+    pair: Pair, job: Job, said: dict[str, Any], message: Any, seconds: float
+) -> ExecResult | None:
+    if type(message) is not dict or message.get("astray") is not False:
+        return None
+    told = verdict_of(message, "")
+    if told["status"] not in _SURE:
+        return None
+    cpu_s, megabytes = _used(said)
+    own = said.get("seconds")
+    return ExecResult(
+        key=job.key,
+        sandbox_level=pair.level,
+        python=pair.python,
+        seed=job.seed,
+        cpu_s=cpu_s,
+        max_rss_mb=megabytes,
+        wall_s=seconds + (float(own) if type(own) is float and 0 <= own < 1e6 else 0.0),
+        **told,
+    )
+
+
+def _used(said: dict[str, Any]) -> tuple[float, float]:
+    return used(said.get("used")) or (0.0, 0.0)

@@ -1,0 +1,133 @@
+"""What a candidate's process does: it loads programs and calls them.
+
+    serve(speech, job, root, bell)
+
+A program that is tame may come after others, and with all that it will be called with: these calls
+lie in variables of this module, where a program that is tame cannot look. Only the standard library
+is used here: the module runs inside the sandbox.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from typing import Any
+
+from planish.tasks.sandbox import candidate, tidy
+from planish.tasks.sandbox.speech import Channel
+
+__all__ = ["serve"]
+
+_MUCH = 65_536  # bytes said: less than a socket holds
+_MOST = 2_000_000  # characters of answers after which a program is asked no more
+
+
+def serve(speech: Channel, job: dict[str, Any], root: str, bell: int) -> None:
+    """Tries programs until nobody wants more.
+
+    Args:
+        speech: with the host; a question may come over it from the process of the tests.
+        job: the first one; or `several` of them, with their inputs.
+        root: of the project.
+        bell: rung when all of several are done; -1: none.
+
+    Raises:
+        EOFError: the host wants no more.
+    """
+    sweep = tidy.Sweep()
+    swept: list[float] = []
+    while True:
+        if "several" in job:
+            message = _try_several(speech, job["several"], root, bell, sweep)
+        else:
+            message = _try_one(speech, job, root, swept)
+        # only programs that are tame come to this: another one follows
+        job, began = message["next"], time.monotonic()
+        sweep()
+        swept = [time.monotonic() - began, tidy.used()[0]]
+
+
+def _try_one(speech: Channel, job: dict[str, Any], root: str, swept: list[float]) -> dict[str, Any]:
+    """Tries one program; returns the message that is not for it.
+
+    Args:
+        swept: seconds that it had to wait until its process was clean, and the processor time that
+            the process had used by then; empty in a new one.
+    """
+    function, trouble = candidate.prepare(
+        job["code"], job["entry_point"], job["module"], root, job["seed"]
+    )
+    _say(speech, {"prepared": function is not None, **trouble, "swept": swept})
+    trace = os.path.join(root, job["module"]) if job["trace"] else None
+    if function is not None:
+        for arguments in job["inputs"]:
+            _say(speech, candidate.call(function, arguments, trace))
+    message = speech.receive()
+    while "ask" in message and function is not None:
+        _say(speech, candidate.call(function, message["ask"], trace))
+        message = speech.receive()
+    return message
+
+
+def _say(speech: Channel, answer: dict[str, Any]) -> None:
+    _flush()
+    answer["used"] = tidy.used()
+    speech.send(answer)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BaseException):  # the candidate may have put anything there
+            stream.flush()
+
+
+def _try_several(
+    speech: Channel, programs: list[dict[str, Any]], root: str, bell: int, sweep: tidy.Sweep
+) -> dict[str, Any]:
+    """Tries programs that are tame; returns the message that comes next.
+
+    What a program answered is out of this process before the next one's code is loaded.
+    """
+    said = 0
+    for place, program in enumerate(programs):
+        if place:
+            sweep()
+        told = _try_at_once(program, root)
+        said += len(told["answers"])
+        if said > _MUCH:  # somebody has to read it while it is said
+            os.eventfd_write(bell, 1)
+        speech.send(told)
+    os.eventfd_write(bell, 1)
+    return speech.receive()
+
+
+def _try_at_once(program: dict[str, Any], root: str) -> dict[str, Any]:
+    """What a program answers to its inputs, up to the first that yields no value."""
+    began, before = time.monotonic(), tidy.used()[0]
+    function, _ = candidate.prepare(
+        program["code"],
+        program["entry_point"],
+        program["module"],
+        root,
+        program["seed"],
+        plain=True,
+    )
+    answers: list[str] = []
+    size = 0
+    if function is not None:
+        for arguments in program["inputs"]:
+            answer = candidate.call(function, arguments)
+            answers.append(json.dumps(answer))
+            size += len(answers[-1])
+            if answer["status"] != "value" or size > _MOST:
+                break
+    now, largest = tidy.used()
+    return {
+        "prepared": function is not None,
+        "answers": f"[{','.join(answers)}]",
+        "seconds": time.monotonic() - began,
+        "used": [now - before, largest],
+    }

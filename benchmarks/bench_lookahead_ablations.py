@@ -11,8 +11,9 @@ the same documents of `recall:all:2048`. Then the indexer that ships is asked at
 left to its threshold in place of the bytes, and may turn dense.
 
 Not here: chunk size and the extremes beside the mean, which take dumps of their own (LOG, by hand);
-the bias, which moves no chunk in a ranking; keys that are not turned back, for the scored layer of
-the embedded reader turns none.
+the bias, which moves no chunk in a ranking; how layers are joined, for what ships scores one
+(`bench_lookahead_joining.py` trains three); keys that are not turned back, for the scored layer of
+the embedded reader turns none, and the one that does sees the current word alone.
 
 Predicted before a document of the split report was looked at, of an indexer that had learned at the
 ends of questions alone: with `bce` and `focal` accuracy at 13.5 % is at least .05 lower; with what

@@ -13,6 +13,7 @@ import torch
 from planish.cli import main
 from planish.embedded.recall_model import build_tokenizer
 from planish.methods.lookahead.arms.scorers import RecencyScorer
+from planish.methods.lookahead.config import Training
 from planish.methods.lookahead.dumping.attending import Text
 from planish.methods.lookahead.dumping.entries import sample_entries
 from planish.methods.lookahead.dumping.folder import Dump
@@ -25,6 +26,8 @@ from planish.methods.lookahead.evaluate.outcomes import OUTCOME, Outcome
 from planish.methods.lookahead.evaluate.settings import Settings
 from planish.methods.lookahead.running.chat import Conversation
 from planish.methods.lookahead.running.replies import REPLY, STAYS, Reply
+from planish.methods.lookahead.train.lessons import new_indexer
+from planish.methods.lookahead.train.starting import start_from_native
 from planish.models.load import load
 from planish.models.memory.budget import Budget
 from planish.models.memory.deepseek import DeepseekMemory
@@ -435,8 +438,29 @@ def test_an_indexer_trained_on_it_decodes_that_model_and_no_other(capsys, tmp_pa
         DeepseekMemory(other, indexer, Budget(recent_tokens=8))
 
 
-def test_a_start_from_queries_is_refused_where_there_are_none(capsys, tmp_path, dumped):
+def test_a_start_from_queries_begins_as_the_native_indexer_scores(capsys, tmp_path, dumped, reader):
+    dump, published = Dump(dumped), MemoryIndexer.from_pretrained(reader[1])
+    tensors = dump.tensors(dump.documents[0])
+    asked = ({"l0": tensors["hidden.l2"].float()}, {"l0": tensors["features.l2"]})
+    with torch.no_grad():
+        expected = published.retrievers["l0"].logits(
+            asked[0]["l0"], asked[1]["l0"], tensors["positions"].long()
+        )
+        for rank, heads in ((24, 4), (40, 7)):
+            dials = Training(rank=rank, num_heads=heads)
+            retriever = new_indexer(dump.header, ("l2",), dials).retrievers["l2"]
+            kept = {k[3:]: v for k, v in dump.projections().items() if k.startswith("l2.")}
+            start_from_native(retriever, kept)
+            found = retriever.logits(asked[0]["l0"], asked[1]["l0"], tensors["positions"].long())
+            assert torch.allclose(found, expected, rtol=1e-2, atol=1e-2)
     words = ("train", "--dump", dumped, "--out", tmp_path / "indexer", *LEARNT, "--init", "queries")
-    code, _, err = call(capsys, *words, "--mass", "0.2", "--runs", tmp_path / "runs")
+    words = (*words, "--mass", "0.2", "--runs", tmp_path / "runs")
+    code, _, err = call(capsys, *words)
     assert code == 2
-    assert "holds no query projection of this layer; use random" in err.strip().splitlines()[-1]
+    told = err.strip().splitlines()[-1]
+    assert "the native indexer has rank 24 and 4 heads" in told
+    assert "--rank 24 --num-heads 4" in told
+    wide = [{"--rank": 24, "--num-heads": 4}.get(before, word)
+            for before, word in zip(("", *words[:-1]), words, strict=True)]  # fmt: skip
+    code, _, err = call(capsys, *wide)
+    assert code == 0, err

@@ -133,7 +133,9 @@ class Training(_Dials):
     rank: int = Field(128, ge=1, description="Width between the two query projections.")
     num_heads: int = Field(8, ge=1, description="Heads of the indexer.")
     init: Initial = Field(
-        "random", description="Or start from the backbone's own query projection, where it fits."
+        "random",
+        description="Or start from the backbone's own query projection, where it fits, or from "
+        "its native indexer.",
     )
     loss: Loss = Field(
         "bce",

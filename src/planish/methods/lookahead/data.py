@@ -16,7 +16,8 @@
         needs [W,2]           position of a query and a chunk that the task knows it needs; absent
                               where the task does not tell
         needs.span [2]        first and last position of which the task tells
-    projections.safetensors   the backbone's query projections of the scored layers, if they fit
+    projections.safetensors   the backbone's query projections of the scored layers, if they fit;
+                              LAYER.NAME: its native indexers, where it has them
 
 C chunks, N sampled tokens, F features, E hidden, M memory layers, S chunks with a mass, W needs.
 """

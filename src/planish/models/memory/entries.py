@@ -60,6 +60,18 @@ class Entries(Backbone):
                 stack.callback(handle.remove)
             yield scores
 
+    def native(self, layer: int) -> dict[str, Tensor]:
+        """The weights of a layer's own indexer, by the names of the published format."""
+        attention: Any = self.attention(layer)
+        own = attention.compressor.indexer
+        weights = {
+            "wq_a.weight": attention.q_a_proj.weight,
+            "q_norm_weight": attention.q_a_norm.weight,
+            "wq_b.weight": own.q_b_proj.weight,
+            "weights_proj.weight": own.scorer.weights_proj.weight,
+        }
+        return {name: weight.detach().float().cpu() for name, weight in weights.items()}
+
     def records(self, cache: Any, layer: int) -> Tensor:
         """The records (B, C, 132) of a layer's entries, as an indexer scores them.
 

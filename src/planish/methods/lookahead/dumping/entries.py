@@ -10,6 +10,7 @@ heads, so that the largest over heads is the same. N sampled tokens, C entries.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,7 +23,16 @@ from planish.methods.lookahead.dumping.folder import Shard
 if TYPE_CHECKING:
     from planish.models.memory.entries import Entries
 
-__all__ = ["sample_entries"]
+__all__ = ["native_weights", "sample_entries"]
+
+
+def native_weights(backbone: Entries, layers: Sequence[int]) -> dict[str, Tensor]:
+    """The native indexers' weights as `projections.safetensors` holds them: LAYER.NAME."""
+    return {
+        f"{layer_name(layer)}.{name}": weight
+        for layer in layers
+        for name, weight in backbone.native(layer).items()
+    }
 
 
 @torch.no_grad()

@@ -167,6 +167,7 @@ def _carry_out(
 ) -> int:
     from planish.judges.resumable import resumable
     from planish.methods.lookahead.dumping.attending import projections
+    from planish.methods.lookahead.dumping.entries import native_weights
     from planish.methods.lookahead.dumping.folder import Writer
     from planish.methods.lookahead.dumping.reading import local_model
     from planish.models.memory.backbone import Backbone
@@ -175,8 +176,7 @@ def _carry_out(
 
     total = _count(plan)
     model = local_model(plan.model)
-    own = is_deepseek(model.model)
-    backbone = Entries(model.model) if own else Backbone.of(model.model)
+    backbone = Entries(model.model) if is_deepseek(model.model) else Backbone.of(model.model)
     if isinstance(backbone, Entries) and plan.chunk_tokens != backbone.chunk_tokens:
         screen.note(f"chunks are of {backbone.chunk_tokens} tokens, as the model has them")
     header = make_header(plan, backbone, model.revision)
@@ -188,7 +188,11 @@ def _carry_out(
         before = len(writer.done)
         if before:
             screen.note(f"{before} documents are there already")
-        writer.keep_projections({} if own else projections(backbone, header.layers))
+        writer.keep_projections(
+            native_weights(backbone, header.layers)
+            if isinstance(backbone, Entries)
+            else projections(backbone, header.layers)
+        )
         skipped, tokens = _dump_all(plan, model, backbone, writer, screen, total)
         if not writer.done:
             raise BadInput("no document could be sampled", where=plan.out, fix="use longer ones")

@@ -199,9 +199,16 @@ def learn_layer(
     retriever: Any = indexer.retrievers[layer]
     if lesson.dials.init == "queries":
         dump = next(iter(lesson.where.values()))
-        from planish.methods.lookahead.train.starting import start_from_queries
+        from planish.methods.lookahead.train.starting import start_from_native, start_from_queries
 
-        start_from_queries(retriever, dump.projections().get(layer), lesson.header)
+        kept, own = dump.projections(), f"{layer}."
+        if lesson.header.keys == "own":
+            native = {name: kept[name] for name in kept if name.startswith(own)}
+            start_from_native(
+                retriever, {name.removeprefix(own): weight for name, weight in native.items()}
+            )
+        else:
+            start_from_queries(retriever, kept.get(layer), lesson.header)
     train = Bank.of(lesson.read, lesson.train, layer)
     validation = Bank.of(lesson.read, lesson.validation, layer)
     fitted = fit(retriever, train, validation, lesson.dials, folder, log=log)

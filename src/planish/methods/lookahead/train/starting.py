@@ -1,6 +1,7 @@
 """A start from the backbone's own queries, with chunk keys in its key space (ours).
 
     start_from_queries(retriever, projection, header)
+    start_from_native(retriever, weights)
 
 A head of the indexer then scores a chunk by what a head of the backbone would look for, without
 positions. E hidden, R rank, H heads of the indexer, D head width of the backbone, F features.
@@ -8,6 +9,7 @@ positions. E hidden, R rank, H heads of the indexer, D head width of the backbon
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,7 +19,7 @@ from planish.methods.lookahead.data import Header
 from planish.models.memory.scorer import HEAD_DIM
 from planish.records import BadInput
 
-__all__ = ["start_from_queries"]
+__all__ = ["start_from_native", "start_from_queries"]
 
 _PLAIN = 64
 """Dimensions of a key that are not rotated; what has no position goes there."""
@@ -65,3 +67,40 @@ def start_from_queries(retriever: Any, projection: Tensor | None, header: Header
     for kv in range(kv_heads):
         for place in range(width):
             chunk.weight[kv * width + place, kv * header.head_dim + place] = 1.0
+
+
+@torch.no_grad()
+def start_from_native(retriever: Any, weights: Mapping[str, Tensor]) -> None:
+    """Copies a native indexer in, so that the first scores are its own.
+
+    Published: it is copied, the rest random. Here the rest begins silent (ours): further dimensions
+    between the projections are empty, further gates zero; the norm and the gates are scaled to
+    what they now are averages of.
+
+    Args:
+        weights: by the names of the published format.
+
+    Raises:
+        BadInput: there are none, or the indexer is smaller.
+    """
+    if not weights:
+        raise BadInput(
+            "the dump holds no native indexer of this layer", where="--init", fix="use random"
+        )
+    query = retriever.query
+    rank, num_heads = len(weights["wq_a.weight"]), len(weights["weights_proj.weight"])
+    most_rank, most_heads = len(query.wq_a.weight), len(query.weights_proj.weight)
+    if rank > most_rank or num_heads > most_heads:
+        raise BadInput(
+            f"the native indexer has rank {rank} and {num_heads} heads",
+            where="--init",
+            fix=f"give at least --rank {rank} --num-heads {num_heads}",
+        )
+    query.wq_a.weight[rank:] = 0.0
+    query.wq_a.weight[:rank] = weights["wq_a.weight"]
+    query.q_norm_weight[:rank] = weights["q_norm_weight"] * (rank / most_rank) ** 0.5
+    query.wq_b.weight[: num_heads * HEAD_DIM, :rank] = weights["wq_b.weight"]
+    query.weights_proj.weight[num_heads:] = 0.0
+    query.weights_proj.weight[:num_heads] = (
+        weights["weights_proj.weight"] * (most_heads / num_heads) ** 0.5
+    )

@@ -434,6 +434,31 @@ def test_the_scores_of_a_long_prompt_are_those_of_a_dump(benchmarks):
     assert hooks == [len(layer.self_attn._forward_pre_hooks) for layer in model.model.layers]
 
 
+def test_layers_are_joined_by_their_largest_score_and_by_the_mean(benchmarks):
+    """By hand: ten candidates, of which a tenth is one."""
+    import torch
+
+    import bench_lookahead_joining as bench
+
+    needed_1C = torch.zeros(1, 10, dtype=torch.bool)
+    needed_1C[0, 3] = True
+    judged = [bench.Judged(needed_1C, torch.ones_like(needed_1C), torch.ones(1, 10))] * 2
+    judged.append(bench.Judged(~needed_1C & needed_1C, torch.ones_like(needed_1C), needed_1C * 0.0))
+    sure, sure_of_another, calm = torch.zeros(3, 1, 10)
+    sure[0, 3], sure_of_another[0, 7] = 2.0, 3.0
+    calm[0, 3] = calm[0, 7] = 1.0
+    by_layer = {"l1": [sure, sure, sure], "l2": [sure_of_another, calm, sure]}
+    found = bench.joined(judged, by_layer)
+    assert found["l1"] == {0: 1.0, 1: 1.0}, "the last one needs nothing"
+    assert found["l2"] == {0: 0.0, 1: 0.0}, "of two equal scores the later one"
+    assert found["max"] == {0: 0.0, 1: 1.0}
+    assert found["mean"] == {0: 0.0, 1: 1.0}
+    assert bench.less(found["max"], found["l1"]).value == -0.5
+    lines = bench.rows(found)
+    assert lines[0].startswith("| l1, the best alone | 1.000")
+    assert lines[2].count("-0.500") == 1
+
+
 def test_kept_needs_are_counted_beside_the_latest_and_chance(benchmarks):
     import torch
 

@@ -198,6 +198,9 @@ def test_a_server_that_dies_between_rounds_leaves_the_proposer_usable(chat_serve
     spent = budget.spent
     assert proposer.propose(diagnosis(library), library, budget) == []
     assert "no connection" in proposer.reason
+    # Whoever tells of it says the model's name.
+    assert "BadInput" not in proposer.reason
+    assert proposer.name not in proposer.reason
     assert budget.spent == spent
     assert [exchange.finish for exchange in proposer.exchanges] == ["error"]
 

@@ -29,7 +29,7 @@ from planish.methods.cowork.skills import Library
 from planish.models.base import LanguageModel, Watcher
 from planish.models.keys import chat_key
 from planish.models.load import load
-from planish.records import Chat, Completion, Failure, Message, Record, Sampling, Usage
+from planish.records import BadInput, Chat, Completion, Failure, Message, Record, Sampling, Usage
 
 __all__ = ["Exchange", "ModelProposer", "load_asker", "objects_in", "worst_case"]
 
@@ -236,7 +236,7 @@ class ModelProposer:
             return None, str(error)
         except Exception as error:  # a model is foreign ground; the run goes on without it
             meter.settle(0 if meter.failures else None)
-            return None, printable(f"{type(error).__name__}: {error}", 300)
+            return None, printable(_told(error), 300)
         except BaseException:
             meter.settle(None)
             raise
@@ -244,7 +244,7 @@ class ModelProposer:
             meter.settle(0 if meter.failures else None)
             last = (*completion.failures, *meter.failures)[-1:]
             why = f"{last[0].kind}: {last[0].message}" if last else "no reply"
-            return completion, printable(f"no reply from {self.name}: {why}", 300)
+            return completion, printable(f"no reply: {why}", 300)
         usage = completion.usage
         prompt_tokens = usage.prompt_tokens or meter.worst - self.max_tokens
         meter.settle(prompt_tokens + (usage.completion_tokens or self.max_tokens))
@@ -314,6 +314,13 @@ class ModelProposer:
         anchor = self.history.anchor or library
         original = self.history.original
         return apply(patch, library, limits=self.limits, anchor=anchor, original=original)
+
+
+def _told(error: Exception) -> str:
+    """An error in words; who reads it knows the model's name."""
+    if isinstance(error, BadInput):
+        return f"{error.what}; {error.fix}" if error.fix else error.what
+    return f"{type(error).__name__}: {error}"
 
 
 def _priced(patches: list[Patch], tokens: int) -> list[Patch]:

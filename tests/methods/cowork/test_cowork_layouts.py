@@ -23,6 +23,7 @@ from planish.methods.cowork.kitchen.layouts import (
     load_layout,
     parse_layout,
     shipped_layouts,
+    short_names,
 )
 from planish.methods.cowork.kitchen.simulator import Kitchen
 from support.kitchen_reference import driven, literal, reference_texts
@@ -536,3 +537,14 @@ def test_each_kind_is_what_it_says():
 
     assert doors("held_out_3") >= 2
     assert doors("held_out_4") == 0
+
+
+def test_a_path_is_called_by_the_shortest_end_that_no_other_has():
+    deep = f"/home/me/{'q' * 60}.layout"
+    names = ["cramped_room", "generated:open:101", "/a/hall.layout", "/b/hall.layout", "b/x", deep]
+    short = short_names([*names, "/c/two\nlines"])
+    assert list(short) == [*names, "/c/two\nlines"]
+    assert list(short.values())[:5] == [*names[:2], "a/hall.layout", "b/hall.layout", "x"]
+    assert short[deep] == f"…{'q' * 24}.layout"
+    assert short["/c/two\nlines"] == "two lines"
+    assert short_names(["hall.layout", "/a/hall.layout"])["hall.layout"] == "hall.layout"

@@ -249,6 +249,26 @@ def test_two_runs_are_paired_seed_by_seed(capsys, runs, plain):
     assert pair["difference"]["value"] == pytest.approx(difference)
 
 
+@pytest.mark.parametrize("name", ["kitchen", "counter_circuit_with_two_more_pots"])
+def test_scores_stay_in_sight_however_long_the_path_of_a_kitchen(
+    capsys, runs, plain, monkeypatch, tmp_path, name
+):
+    monkeypatch.setenv("COLUMNS", "100")
+    deep = tmp_path / ("d" * 60) / "kitchens"
+    for folder in ("one", "two"):
+        (deep / folder).mkdir(parents=True)
+        (deep / folder / f"{name}.layout").write_text(HALL)
+    paths = [deep / folder / f"{name}.layout" for folder in ("one", "two")]
+    code, out, _ = call(capsys, "--layout", *paths, "--seeds", 2, *runs)
+    assert code == 0
+    lines = [line for line in out.splitlines() if f"{name}.layout  "[-24:] in line]
+    assert len(lines) == 2
+    for line in lines:
+        assert len(line) <= 100
+        assert re.search(r"both +new +[0-9.]+ ", line)
+    assert [line.strip().startswith(("one/", "two/", "…")) for line in lines] == [True, True]
+
+
 def test_it_fits_a_terminal_of_100_columns(capsys, runs, plain, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -38,6 +39,7 @@ __all__ = [
     "load_layout",
     "parse_layout",
     "shipped_layouts",
+    "short_names",
 ]
 
 CLASSIC = (
@@ -55,6 +57,9 @@ HELD_OUT = ("held_out_1", "held_out_2", "held_out_3", "held_out_4")
 GENERATED = "generated:"
 """What the name of a kitchen that is drawn begins with; then come its kind and its seed."""
 
+LONGEST_NAME = 32
+"""Columns that a table has for the name of a kitchen."""
+
 MOST_BYTES = 65_536
 """No layout file is longer; what is longer is something else."""
 
@@ -67,6 +72,25 @@ def shipped_layouts() -> tuple[str, ...]:
 def is_file(name: str) -> bool:
     """Whether a layout of that name is a file's, which may change."""
     return name not in shipped_layouts() and not name.startswith(GENERATED)
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Name -> what a table has room for: of a path the shortest end that no other one has.
+
+    >>> short_names(["cramped_room", "/home/me/a/hall.layout", "/home/me/b/hall.layout"])
+    {'cramped_room': 'cramped_room', '/home/me/a/hall.layout': 'a/hall.layout', \
+'/home/me/b/hall.layout': 'b/hall.layout'}
+    """
+    known = list(dict.fromkeys(names))
+    found = {}
+    for name in known:
+        parts = Path(name).parts if is_file(name) else (name,)
+        ends = ("/".join(parts[-count:]) for count in range(1, len(parts)))
+        others = [f"/{other}" for other in known if other != name]
+        alone = (end for end in ends if not any(other.endswith(f"/{end}") for other in others))
+        short = " ".join(next(alone, name).split())
+        found[name] = short if len(short) <= LONGEST_NAME else f"…{short[1 - LONGEST_NAME :]}"
+    return found
 
 
 def load_layout(name: str) -> Layout:

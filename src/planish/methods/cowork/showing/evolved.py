@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from planish.methods.cowork.data import Cell
 from planish.methods.cowork.improving.evolving import Evolution
 from planish.methods.cowork.improving.gate import meaning
+from planish.methods.cowork.improving.texts import printable
 from planish.methods.cowork.improving.watching import mean_score
+from planish.methods.cowork.kitchen.layouts import short_names
 from planish.methods.cowork.showing.timeline import CurvePoint, add_timeline
 from planish.methods.cowork.skills import Library
 from planish.stats import Estimate, paired_bootstrap
@@ -137,17 +139,16 @@ def show_outcome(
     screen: Screen, outcome: Outcome, references: Mapping[str, float], name: str
 ) -> None:
     """The closing tables."""
-    gains = {**outcome.by_layout(), "all": outcome.gain()}
-    if len(gains) == 2:
-        del gains["all"]
+    found = outcome.by_layout()
+    short = short_names(found)
+    gains = [(short[layout], gain) for layout, gain in found.items()]
+    if len(gains) > 1:
+        gains.append(("all", outcome.gain()))
     screen.table(
-        ("layout", name, "evolved", "95 % interval", "gain", "95 % interval"),
-        [
-            (layout, *_row(gain))
-            for layout, gain in gains.items()
-        ],
+        ("layout", printable(name, 16), "evolved", "95 % interval", "gain", "95 % interval"),
+        [(layout, *_row(gain)) for layout, gain in gains],
         title=f"Report seeds, {len(outcome.evolution.report_seeds)} a cell",
-    )  # fmt: skip
+    )
     screen.table(
         ("verdict of the gate", "patches", "which means"),
         [(reason, str(count), meaning(reason)) for reason, count in outcome.reasons().items()],
@@ -169,10 +170,10 @@ def write_report(
     from planish.runs.report import Report
 
     found = outcome.evolution
-    layouts = list(dict.fromkeys(cell.layout for cell in found.cells))
+    short = short_names(cell.layout for cell in found.cells)
     report = Report(
         "What became of a skill library",
-        f"{len(found.rounds)} rounds on {', '.join(layouts)}",
+        f"{len(found.rounds)} rounds on {', '.join(short.values())}",
         claim="A library that is patched between episodes, behind a gate, plays better on seeds "
         "that neither the proposer nor the gate has seen.",
         note=SEEDS,
@@ -185,7 +186,7 @@ def write_report(
     report.table(
         ("layout", "first library", "library in use", "gain"),
         [
-            (name, gain.before, gain.after, gain.change)
+            (short[name], gain.before, gain.after, gain.change)
             for name, gain in outcome.by_layout().items()
         ],
         f"Mean score of an episode over {len(found.report_seeds)} report seeds a cell.",

@@ -19,6 +19,7 @@ import numpy as np
 
 from planish.methods.cowork.data import Cell, Episode
 from planish.methods.cowork.improving.watching import mean_score
+from planish.methods.cowork.kitchen.layouts import short_names
 from planish.stats import Estimate
 
 if TYPE_CHECKING:
@@ -171,13 +172,14 @@ class Results:
         }
 
     def rows(self) -> list[tuple[str, str, Estimate, float | None, int]]:
-        """(layout, seat, score, soups an episode, failed) of every cell."""
+        """(short name of the layout, seat, score, soups an episode, failed) of every cell."""
         found = []
+        short = short_names(cell.layout for cell in self.cells)
         for cell in self.cells:
             counts = self._counts(cell)
             seat = "both" if cell.partner == "self" else str(cell.seat)
             mean = self._mean([cell])
-            found.append((cell.layout, seat, mean, counts["soups"], counts["failed"]))
+            found.append((short[cell.layout], seat, mean, counts["soups"], counts["failed"]))
         return found
 
     def show(self, screen: Screen, plan: Settings) -> None:

@@ -35,6 +35,9 @@ Progress = Callable[[int, int], None]
 _AHEAD = 12
 """Jobs of a worker that have been read and wait."""
 
+_LATER = 500
+"""Jobs that are put off, at most: workers wait while so many are read."""
+
 _HELD = 4096
 """Results that a stream keeps while it waits for one that comes before them."""
 
@@ -235,7 +238,7 @@ class Sandbox:
                     one = next(jobs, None)
                     if one is not None:
                         task = self._read(batch, *one, retry, known)
-                        if sort and not task.shared:
+                        if sort and not task.shared and len(later) < _LATER:
                             later.append(task)
                             continue
                     elif later:

@@ -449,3 +449,16 @@ def test_presets_are_whole(preset: Callable[[], Config]) -> None:
     dials = preset()
     assert dials == Config.model_validate(dials.model_dump())
     assert "self" in dials.partners
+
+
+@pytest.mark.slow
+def test_the_guide_shows_what_comes_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "cowork.md").read_text("utf-8")
+    command = next(line for line in guide.splitlines() if "--episodes 8 --partners self" in line)
+    assert typed(*command.split()[4:], "--runs", str(tmp_path)) == 0
+    shown = capsys.readouterr()
+    said = {" ".join(line.split()) for line in (shown.out + shown.err).splitlines()}
+    sample = guide.partition(command)[2].split("```")[2]
+    told = [" ".join(line.split()) for line in sample.splitlines()]
+    assert [line for line in told if line not in said and line != "..." and "──" not in line] == []
+    assert sum("round" in line for line in told) == 3

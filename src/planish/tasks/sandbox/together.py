@@ -28,12 +28,14 @@ __all__ = ["MAX_TOGETHER", "joinable", "run_together"]
 
 MAX_TOGETHER = 8
 
-_PROGRAM_SECONDS = 0.2
-"""A process that has said nothing for so long is not waited for."""
+_PROGRAM_SECONDS = 0.5
+"""A process that has said nothing for so long is not waited for. It is long for a machine that is
+busy, and short beside the seconds that a program which hangs may take.
+"""
 
-_TESTS_SECONDS = 2.0
+_TESTS_SECONDS = 5.0
 
-_SHORT = 1.0
+_SHORT = 2.0
 """Seconds below which a limit could be reached before anybody looks."""
 
 _SURE = ("pass", "wrong_value", "exception")

@@ -89,6 +89,7 @@ class Bench:
             self.chunk_tokens = self._chunk_tokens(self.shape.chunk_tokens)
             if indexer is not None:
                 DeepseekMemory(model, indexer, Budget())  # refuses what does not fit
+                indexer.to(model.device)
             return
         self.backbone = Backbone.of(model)
         self.chunk_tokens = self._chunk_tokens()

@@ -67,6 +67,27 @@ class Scripted:
 # ---- getting better
 
 
+def test_what_comes_of_it_tells_how_its_methods_fared_while_it_was_in_use() -> None:
+    play = Drawn(peak(), spread=10)
+    found = evolution(play, proposers=[Scripted(90, None, None)])
+    assert found.offspring.methods == START.methods
+    counts = {"cook": (5, 4)}
+
+    def counted(library: Library, played: Any) -> Diagnosis:
+        return diagnosed(library, played).model_copy(update={"methods": counts})
+
+    found.tools = Tools(counted, play=play, watch=watched(play))
+    found.run(3)
+    assert len(found.promotions) == 1
+    made = found.offspring
+    assert made.digest == found.active.digest
+    cook = made.method("cook")
+    assert cook is not None
+    # Two rounds of it; the first was that of the library before.
+    assert (cook.stats.tried, cook.stats.succeeded) == (10, 8)
+    assert sum(method.stats.tried for method in made.methods) == 10
+
+
 def test_a_library_gets_better_and_the_curve_shows_the_one_in_use() -> None:
     play = Drawn(peak(), spread=5)
     found = evolution(play)

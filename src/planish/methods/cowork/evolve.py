@@ -325,12 +325,12 @@ def proposers_of(
 
 def _leave(run: Run, evolution: Evolution) -> None:
     """The library in use, where other commands look for it."""
-    path = run.path / LEFT_BY_RUN
+    path, library = run.path / LEFT_BY_RUN, evolution.offspring
     if path.exists():
         with contextlib.suppress(BadInput):
-            if load_library(path).digest == evolution.active.digest:
+            if load_library(path) == library:
                 return
-    save_library(evolution.offspring, path)
+    save_library(library, path)
 
 
 def _close(run: Run, plan: Plan, outcome: Outcome, screen: Screen) -> int:

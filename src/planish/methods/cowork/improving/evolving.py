@@ -122,8 +122,8 @@ class Evolution:
 
     @property
     def offspring(self) -> Library:
-        """The library in use, called what it has become."""
-        return self._ledger.offspring(cell.layout for cell in self.cells)
+        """The library in use, called what it has become, with how its methods fared in training."""
+        return self._ledger.offspring((cell.layout for cell in self.cells), self.rounds)
 
     @property
     def rounds(self) -> list[Round]:

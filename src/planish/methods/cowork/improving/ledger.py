@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from planish.methods.cowork.data import Promotion
-from planish.methods.cowork.improving.rounds import Standing
+from planish.methods.cowork.improving.rounds import Round, Standing, fared
 from planish.methods.cowork.improving.snapshots import Shelf
 from planish.methods.cowork.improving.texts import printable
-from planish.methods.cowork.skills import Library
+from planish.methods.cowork.skills import Library, Stats
 
 __all__ = ["Ledger"]
 
@@ -51,17 +51,25 @@ class Ledger:
         """The library in use."""
         return self.library(self.standing.active)
 
-    def offspring(self, layouts: Iterable[str]) -> Library:
-        """The library in use under a name and a text that are true of it; it acts as before.
+    def offspring(self, layouts: Iterable[str], rounds: Iterable[Round]) -> Library:
+        """The library in use with a name and a text that are true of it; it acts as before.
 
-        The first library's text would tell of gaps that are mended by now.
+        The first library's text would tell of gaps that are mended by now. The statistics are
+        those of the rounds that this library was trained in.
         """
-        if self.active.digest == self.start.digest:
-            return self.active
+        counts = fared(rounds, self.active.digest)
+        methods = tuple(
+            method.model_copy(update={"stats": Stats(tried=tried, succeeded=succeeded)})
+            for method in self.active.methods
+            for tried, succeeded in [counts.get(method.id, (0, 0))]
+        )
+        made = self.active.model_copy(update={"methods": methods})
+        if made.digest == self.start.digest:
+            return made
         kitchens = ", ".join(dict.fromkeys(Path(layout).stem for layout in layouts))
         text = f"Evolved from {self.start.name} {self.start.digest[:8]} in {kitchens}."
         name = f"{self.start.name.removesuffix(_EVOLVED)[: 64 - len(_EVOLVED)]}{_EVOLVED}"
-        return self.active.model_copy(
+        return made.model_copy(
             update={"name": name, "description": printable(text, _LONGEST_DESCRIPTION)}
         )
 

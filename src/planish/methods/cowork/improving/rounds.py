@@ -10,6 +10,7 @@ had written already is written once more when it is done again, and is the same.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from planish.methods.cowork.improving.scoring import ScoreRow
 if TYPE_CHECKING:
     from planish.runs import Run
 
-__all__ = ["OVERALL", "Journal", "Look", "Point", "Round", "Standing", "Work", "sentence"]
+__all__ = ["OVERALL", "Journal", "Look", "Point", "Round", "Standing", "Work", "fared", "sentence"]
 
 OVERALL = "all cells"
 """The key of the score over all cells."""
@@ -216,6 +217,17 @@ class Journal:
             accepted=sum(result.accepted for result in row.results),
             judged=len(row.results),
         )
+
+
+def fared(rounds: Iterable[Round], digest: str) -> dict[str, tuple[int, int]]:
+    """Method -> (times taken, times it ran to its end) while that library was trained."""
+    tried, succeeded = Counter[str](), Counter[str]()
+    for row in rounds:
+        if row.diagnosis.library_hash == digest:
+            for name, (taken, ended) in row.diagnosis.methods.items():
+                tried[name] += taken
+                succeeded[name] += ended
+    return {name: (count, succeeded[name]) for name, count in tried.items()}
 
 
 def sentence(work: Work, point: Point) -> str:

@@ -16,12 +16,12 @@ once more, alone, unless it has used four seconds of processor time of its own; 
 nothing again. One recorded program never ends, so that no checker is done with all of them in less
 than four seconds: the rates are told with and without the programs that time out.
 
-Where the time of a program goes, 1.65 ms of processor time (3.2 before calls were given together)
-beside the peer's 8.4 (busy cores, programs of 8 calls; the parts are measured apart and rounded):
-0.55 in the candidates' process, of which the program itself takes 0.2 and to compile it 0.13; 0.3
-in that of the tests; 0.4 in the host, half of it to read whether code may share a process and which
-calls tests make; 0.35 for the 19 programs that need a process of their own, two of which import
-numpy, which costs as much as all others of them together.
+Where the time of a program goes, 1.8 ms of processor time beside the peer's 9.3 (a machine with a
+load of 8, on which it was 4.2 before calls were given together; programs of 8 calls; the parts are
+measured apart and rounded): 0.6 in the candidates' process, of which the program itself takes 0.2
+and to compile it 0.1; 0.3 in that of the tests; 0.5 in the host, half of it to read whether code
+may share a process and which calls tests make; 0.4 for the 19 programs that need a process of their
+own, half of that for the two of them that import numpy.
 """
 
 from __future__ import annotations

@@ -42,6 +42,16 @@ def test_help_is_light():
     assert result.stdout.strip().endswith("[]"), result.stderr
 
 
+def test_help_flows_across_the_lines_of_a_docstring(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    _, out, _ = call(capsys, "mistakes", "diagnose", "--help")
+    assert "openai:NAME@URL, embedded:NAME, or replay:FILE." in out  # a line ends between them
+    assert all(len(line) <= 100 for line in out.splitlines())
+    assert "[default: 120]" in out
+    _, out, _ = call(capsys, "cowork", "evolve", "--help")
+    assert "()" not in out
+
+
 @pytest.mark.parametrize("room", [room for room in ROOMS if built(room)])
 def test_stages_are_listed_without_torch(room):
     code = (

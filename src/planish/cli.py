@@ -19,6 +19,7 @@ from cyclopts import App, CycloptsError
 from planish import __version__
 from planish.errors import BadInput
 from planish.methods import ROOMS, built, method
+from planish.runs.help import Flowing
 from planish.runs.options import RUNS, Json, RunsDir, Seed
 from planish.runs.visible import visible
 
@@ -36,6 +37,7 @@ def build_app(help_of: str = "") -> App:
         help="Measure what a language model cannot do, mend it, and show the proof.",
         version=__version__,
         help_format="plaintext",
+        help_formatter=Flowing(),
         default_command=rooms,
         suppress_keyboard_interrupt=False,
     )

@@ -99,6 +99,35 @@ def test_nothing_but_the_time_tells_whether_programs_were_run_together(
     assert statuses["late behind a wrong one"] == "wrong_value"
 
 
+DEEPEST = """def g(n):
+    try:
+        return g(n + 1)
+    except RecursionError:
+        return n
+
+
+"""
+
+
+def test_neither_programs_nor_tests_recurse_deeper_together_than_alone(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = "def check(candidate):\n    assert candidate(1) == 0\n"
+    jobs = [
+        job("called", DEEPEST + "def f(x):\n    return g(0)\n", tests=one),
+        job("loaded", DEEPEST + "y = g(0)\n\n\ndef f(x):\n    return y\n", tests=one),
+    ]
+    deep = "def g(n):\n    return n and g(n - 1)\n\n\n"
+    straight = "def check(candidate):\n    assert candidate(1) == g({0})\n"
+    zero = "def f(x):\n    return 0\n"
+    jobs += [job(str(n), zero, tests=deep + straight.format(n)) for n in range(970, 1000)]
+    assert all(one.joins for one in _tasks(box, jobs))
+    together = box.run(jobs, retry=False)
+    monkeypatch.setattr("planish.tasks.sandbox.host.joinable", lambda _: False)
+    assert told(together) == told(box.run(jobs, retry=False))
+    assert {one.status for one in together[2:]} == {"pass", "wrong_value"}
+
+
 def test_recorded_runs_come_to_the_same(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     from planish.methods.mistakes.jobs import check_references, test_job
     from planish.methods.mistakes.loading import load_runs, load_tasks
@@ -181,6 +210,11 @@ def test_jobs_that_are_watched_call_by_call_are_run_by_themselves() -> None:
     assert not joinable(job("right", seconds=0.5))
     assert not joinable(job("right", call_seconds=1.0))
     assert not joinable(job("right").model_copy(update={"trace": True}))
+
+
+@pytest.mark.parametrize("module", ["a/../b.py", "/b.py", "b.py"])
+def test_what_lies_elsewhere_is_run_by_itself_and_its_path_is_looked_at(module: str) -> None:
+    assert not joinable(job("right").model_copy(update={"module": module}))
 
 
 PEEKING = """import gc

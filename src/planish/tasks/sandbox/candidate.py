@@ -31,6 +31,9 @@ MESSAGE_CHARS = 500
 _MODULE = "candidate.py"
 """Where code lies that says nothing else."""
 
+_IMPORT_FRAMES = 7
+"""Calls between `prepare` and code that is imported, which goes so much less deep."""
+
 _FIXED = frozenset({type(None), bool, int, float, complex, str, bytes, range})
 """Types of arguments that a call cannot change."""
 
@@ -80,7 +83,12 @@ def prepare(
     try:
         if plain:
             names = {"__name__": _MODULE.removesuffix(".py"), "__builtins__": builtins}
-            exec(compiled, names)
+            deepest = sys.getrecursionlimit()
+            sys.setrecursionlimit(deepest - _IMPORT_FRAMES)
+            try:
+                exec(compiled, names)
+            finally:
+                sys.setrecursionlimit(deepest)
             found = names.get(entry_point)
         else:
             found = _find(compiled, entry_point, module, root)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import socket
 import sys
 from typing import Any
 
@@ -35,16 +36,24 @@ def serve(speech: Channel, root: str, mark: mmap.mmap) -> None:
     while True:
         order, other = speech.receive_socket()
         if "several" in order:
-            told: dict[str, Any] = {"verdicts": [judge(trial) for trial in order["several"]]}
+            verdicts = []
+            for trial in order["several"]:
+                verdicts.append(judge(trial))  # in no list's own frame: tests go as deep as alone
+            told: dict[str, Any] = {"verdicts": verdicts}
         elif other is None:
             raise EOFError
         else:
-            with other:
-                line = Line(Channel(other), mark, order["seconds"], order["call_seconds"])
-                verdict = tester.check(order["tests"], order["support"], order["seed"], line.ask)
-            told = {"verdict": verdict, "fate": line.fate, "used": line.used}
+            told = _ask(order, other, mark)
         speech.send({**told, "own": tidy.used()})
         tidy.forget()
+
+
+def _ask(order: dict[str, Any], other: socket.socket, mark: mmap.mmap) -> dict[str, Any]:
+    """The verdict on a candidate that answers over a socket."""
+    with other:
+        line = Line(Channel(other), mark, order["seconds"], order["call_seconds"])
+        verdict = tester.check(order["tests"], order["support"], order["seed"], line.ask)
+    return {"verdict": verdict, "fate": line.fate, "used": line.used}
 
 
 def judge(trial: dict[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,15 @@ def serve(speech: Channel, job: dict[str, Any], root: str, bell: int) -> None:
     swept: list[float] = []
     while True:
         if "several" in job:
-            message = _try_several(speech, job["several"], root, bell, sweep)
+            said = 0
+            for place, program in enumerate(job["several"]):
+                if place:
+                    sweep()
+                # called from here, for it to go as deep as one that is tried by itself
+                told = _try_at_once(program, root)
+                said += _tell(speech, told, bell, said)
+            os.eventfd_write(bell, 1)
+            message = speech.receive()
         else:
             message = _try_one(speech, job, root, swept)
         # only programs that are tame come to this: another one follows
@@ -84,28 +92,20 @@ def _flush() -> None:
             stream.flush()
 
 
-def _try_several(
-    speech: Channel, programs: list[dict[str, Any]], root: str, bell: int, sweep: tidy.Sweep
-) -> dict[str, Any]:
-    """Tries programs that are tame; returns the message that comes next.
-
-    What a program answered is out of this process before the next one's code is loaded.
-    """
-    said = 0
-    for place, program in enumerate(programs):
-        if place:
-            sweep()
-        told = _try_at_once(program, root)
-        said += len(told["answers"])
-        if said > _MUCH:  # somebody has to read it while it is said
-            os.eventfd_write(bell, 1)
-        speech.send(told)
-    os.eventfd_write(bell, 1)
-    return speech.receive()
+def _tell(speech: Channel, told: dict[str, Any], bell: int, said: int) -> int:
+    """Says what one of several programs answered, and tells how much that is."""
+    size = len(told["answers"])
+    if said + size > _MUCH:  # somebody has to read it while it is said
+        os.eventfd_write(bell, 1)
+    speech.send(told)
+    return size
 
 
 def _try_at_once(program: dict[str, Any], root: str) -> dict[str, Any]:
-    """What a program answers to its inputs, up to the first that yields no value."""
+    """What a program answers to its inputs, up to the first that yields no value.
+
+    What it answered is out of this process before the next one's code is loaded.
+    """
     began, before = time.monotonic(), tidy.used()[0]
     function, _ = candidate.prepare(
         program["code"],

@@ -176,6 +176,23 @@ def test_those_beside_one_that_hangs_have_their_results_and_it_is_remembered(pai
     assert ([one and one.status for one in again], late) == (["pass"], None)
 
 
+def test_a_host_that_comes_late_gives_no_program_more_time_than_it_may_have(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "def f(x):\n    for _ in range({0}):\n        pass\n    return len(x)\n"
+    monkeypatch.setattr("planish.tasks.sandbox.together._PROGRAM_SECONDS", 60.0)
+    jobs = [job("short", code.format(1)), job("long", code.format(10**7), seconds=0.1)]
+    results, late = run_together(pair, [(one, planned(TESTS)) for one in jobs])
+    assert ([one and one.status for one in results], late) == (["pass", None], None)
+
+
+def test_tests_that_want_memory_are_run_again_by_themselves(pair: Pair) -> None:
+    tests = "def check(candidate):\n    assert len(candidate(1) * 10**10) == 1\n"
+    jobs = [job("text", "def f(x):\n    return 'a'\n", tests=tests)]
+    results, _ = run_together(pair, [(one, planned(tests)) for one in jobs])
+    assert results == [None]
+
+
 def test_after_one_that_was_slow_its_tests_are_asked_one_by_one(box: Sandbox) -> None:
     tasks = list(_tasks(box, [job("late behind a right one"), job("right")]))
     assert [one.joins for one in tasks] == [True, True]

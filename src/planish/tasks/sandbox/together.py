@@ -158,10 +158,13 @@ def _result(
     if type(message) is not dict or message.get("astray") is not False:
         return None
     told = verdict_of(message, "")
-    if told["status"] not in _SURE:
+    # answers to other programs lie beside it, and may be why memory is short
+    if told["status"] not in _SURE or told["exception"] == "MemoryError":
         return None
     cpu_s, megabytes = _used(said)
     own = said.get("seconds")
+    if cpu_s >= job.limits.seconds or type(own) is not float or not 0 <= own < job.limits.seconds:
+        return None  # where nobody came to look for long, it may have had more time than it may
     return ExecResult(
         key=job.key,
         sandbox_level=pair.level,
@@ -169,7 +172,7 @@ def _result(
         seed=job.seed,
         cpu_s=cpu_s,
         max_rss_mb=megabytes,
-        wall_s=seconds + (float(own) if type(own) is float and 0 <= own < 1e6 else 0.0),
+        wall_s=seconds + own,
         **told,
     )
 

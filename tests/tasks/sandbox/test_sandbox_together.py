@@ -340,6 +340,14 @@ def test_the_calls_of_one_are_not_taken_for_those_of_another(pair: Pair) -> None
     assert [one and one.status for one in results] == [None, "pass"]
 
 
+def test_what_the_library_keeps_of_some_tests_is_not_found_by_the_next(pair: Pair) -> None:
+    tests = "import re\n\n\ndef check(candidate):\n    assert re.match(candidate(1), 'A', {0})\n"
+    code = "def f(x):\n    return 'a'\n"
+    jobs = [job(flag, code, tests=tests.format(flag)) for flag in ("2", "2.0")]
+    results, _ = run_together(pair, [(one, planned(one.tests)) for one in jobs])
+    assert [one and one.status for one in results] == ["pass", "wrong_value"]
+
+
 def test_programs_that_need_a_process_of_their_own_come_last(
     box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

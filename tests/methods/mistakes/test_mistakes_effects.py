@@ -196,6 +196,7 @@ def test_one_side_has_more_power_and_the_interval_takes_some() -> None:
 
 @given(st.integers(4, 40), st.floats(0, 1))
 @example(4, 1.1125369292536007e-308)
+@example(17, 2.9164929322509592e-307)
 @settings(max_examples=40)
 def test_without_an_effect_little_is_found(n: int, rate: float) -> None:
     assert power(n, rate, rate) <= 0.05 + 1e-12

@@ -11,7 +11,6 @@ probability. The test has one side: an edit is asked whether it helps.
 
 from __future__ import annotations
 
-import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,11 @@ FLOOR = 0.5
 
 _BASE, _AFTER = 0.2, 0.6  # the effect that the specification asks to be found
 _MOST = 2000
+
+_NEVER = 1e-100
+"""A rate below it is 0 in every result; scipy's density overflows not far above the smallest
+numbers there are.
+"""
 
 
 @lru_cache(maxsize=64)
@@ -71,8 +75,7 @@ def power(
             count[:, None] + 0 * count[None, :], n, count[None, :] + 0 * count[:, None], n
         )
         found &= low > 0
-    # below the smallest normal number scipy's density overflows; it is 0 there to the last bit
-    before, later = (rate if rate > sys.float_info.min else 0.0 for rate in (base, after))
+    before, later = (rate if rate > _NEVER else 0.0 for rate in (base, after))
     chance = binom.pmf(count, n, later)[:, None] * binom.pmf(count, n, before)[None, :]
     return float(chance[found].sum())
 

@@ -41,7 +41,7 @@ class Sweep:
 def forget() -> None:
     """Empties what the library keeps of former calls: 1.0 would be found there in place of 1."""
     re.purge()
-    for clear in typing._cleanups:  # type: ignore[attr-defined]
+    for clear in getattr(typing, "_cleanups", ()):  # typing's own list of its caches, not public
         clear()
 
 

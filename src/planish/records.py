@@ -305,7 +305,8 @@ def explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     more = len(error.errors()) - 1
-    line = f"{place}: {first['msg']}" if place else first["msg"]
+    what = first["msg"].removeprefix("Value error, ")  # of a rule of ours: it speaks for itself
+    line = f"{place}: {what}" if place else what
     return f"{line} (and {more} more)" if more else line
 
 

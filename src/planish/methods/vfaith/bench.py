@@ -326,7 +326,7 @@ def _checked_ids(folder: Path, path: Path) -> Iterator[str]:
             pair = EditPair.model_validate(value)
         except ValidationError as error:
             raise BadInput(
-                f"not an EditPair: {explain(error).removeprefix('Value error, ')}",
+                f"not an EditPair: {explain(error)}",
                 where=f"{path}:{line}",
                 fix="mend the line; a bench of another version is built again",
             ) from None

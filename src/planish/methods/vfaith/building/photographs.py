@@ -259,8 +259,7 @@ def read_photographs(path: Path) -> list[Entry]:
         try:
             photo = Photograph.model_validate(value)
         except ValidationError as error:
-            why = explain(error).removeprefix("Value error, ")
-            raise BadInput(why, where=where, fix="see docs/vfaith.md") from None
+            raise BadInput(explain(error), where=where, fix="see docs/vfaith.md") from None
         if photo.id in lines:
             raise BadInput(
                 f"id {photo.id!r} is also in line {lines[photo.id]}",

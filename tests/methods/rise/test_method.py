@@ -1,5 +1,6 @@
 """What is kept and what is dropped: every item once, under one reason."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planish.judges import Case, parse
+from planish.judges.formats import read_pairs
 from planish.judges.pairs import ORDERS, Draw
 from planish.judges.templates import named
 from planish.methods.rise.method import (
@@ -21,6 +23,7 @@ from planish.methods.rise.method import (
     usable,
 )
 from planish.records import BadInput, Completion, Example, user
+from planish.tasks import mathematics
 
 PLAIN = named("plain")
 LETTERS = {"A": "[[A]]", "B": "[[B]]", "=": "[[tie]]", "?": "who knows"}
@@ -270,6 +273,32 @@ def test_drops_count_by_reason():
 )
 def test_a_solution_is_held_against_the_target(target, solution, expected):
     assert solves(case(target=target), solution) is expected
+
+
+@pytest.mark.parametrize(
+    ("row", "right", "wrong"),
+    [
+        ({"target": r"\frac{1}{2}"}, "The area is 0.5.", "The area is 2."),
+        ({"target": "42"}, r"$\frac{84}{2}$", "6 * 8"),
+        ({"target": "B", "choices": ["bat", "owl"]}, "(B) owl", "(A) bat"),
+        ({"target": "Paris"}, "It lies on the Seine.\nParis", "Paris, no:\nRome"),
+        ({"target": "F1", "grader": "exact"}, "f1", "1"),
+    ],
+)
+def test_a_solution_is_read_as_the_grader_of_its_row_reads_it(tmp_path, row, right, wrong):
+    """The last number of 0.5 and of a fraction, or a choice with its text, is not the target."""
+    path = tmp_path / "pairs.jsonl"
+    pair = {"id": "1", "question": "q", "reply_a": "x", "reply_b": "y", "gold": "A"}
+    path.write_text(json.dumps(pair | row))
+    [case] = read_pairs(path)
+    assert solves(case, right) is True
+    assert solves(case, wrong) is False
+
+
+def test_a_check_that_gives_up_tells_nothing(monkeypatch):
+    monkeypatch.setattr(mathematics._CHILD, "ask", lambda _: {"why": mathematics._TOO_LONG})
+    wanted = case(target="42", meta={"grader": "math"})
+    assert solves(wanted, r"$9^{9^{9^{9^{9}}}}$") is None
 
 
 def test_a_reference_answer_serves_as_target():

@@ -30,6 +30,8 @@ from planish.judges.pairs import (
     judge_pair,
 )
 from planish.records import BadInput
+from planish.tasks.grading import grade
+from planish.tasks.mathematics import gave_up
 
 __all__ = [
     "Drops",
@@ -312,20 +314,20 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 def solves(case: Case, solution: str) -> bool | None:
-    """Whether a judge's own solution ends at the case's target (else its reference answer).
+    """Whether a judge's own solution comes to the case's target (else its reference answer).
 
-    Numbers are compared by the last one in the solution, any other target as a whole without
-    case and blanks. None where there is no target.
+    As the grader of its row reads it; where none is named, numbers by the last one in the solution,
+    as a chain ends. None where there is no target, or where the check gave up.
     """
-    target = case.example.target
-    if target is None:
-        target = case.reference
-    wanted = " ".join(str(target).split()).casefold() if target is not None else ""
+    example = case.example
+    target = case.reference if example.target is None else str(example.target)
+    wanted = (target or "").strip()
     if not wanted:
         return None
-    if _NUMBER.fullmatch(wanted):
+    if "grader" not in example.meta and _NUMBER.fullmatch(wanted):
         plain = re.sub(r"(?<=\d),(?=\d{3}\b)", "", solution)
         # A minus after a number is an operator, not a sign: "7-2" ends in 2.
         found = _NUMBER.findall(re.sub(r"(?<=\d)\s*-", " - ", plain))
         return bool(found) and float(found[-1]) == float(wanted)
-    return " ".join(solution.split()).casefold() == wanted
+    verdict = grade(example.model_copy(update={"target": wanted}), solution)
+    return None if gave_up(verdict) else verdict.score == 1.0

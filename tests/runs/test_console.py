@@ -1,6 +1,8 @@
 """What a terminal is shown of texts that anybody may have written."""
 
+import io
 import json
+import shlex
 
 import pytest
 
@@ -42,3 +44,39 @@ def test_complaints_are_plain(capsys, words):
         main(words)
     complaint = capsys.readouterr().err.rstrip("\n")
     assert complaint.isprintable()
+
+
+LONG = (
+    "planish reheat run --model hf:runs/reheat/20250102-030405-demo/artifacts/anchored-0/policy "
+    "--reference 'hf:a folder' --task routes:64:4:7:0 --probe-prompts 6 --inverse --out WARM"
+)
+
+
+def closed(monkeypatch, then, columns):
+    """What a terminal of so many columns shows, line by line."""
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    Screen().close({}, run="runs/x", then=then)
+    return terminal.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("columns", [60, 100, 400])
+def test_a_long_command_is_folded_so_that_it_can_be_pasted(monkeypatch, columns):
+    shown = closed(monkeypatch, [LONG, "planish runs list"], columns)
+    folder = next(word for word in shlex.split(LONG) if "anchored" in word)
+    assert max(len(line) for line in shown if folder not in line) <= columns
+    assert shown[-1] == "        planish runs list"
+    pasted = "\n".join(line[8:] for line in shown[1:-1])
+    assert shlex.split(pasted.replace("\\\n", "")) == shlex.split(LONG)
+    assert (pasted == LONG) == (columns == 400)
+
+
+def test_what_is_no_command_and_what_goes_into_a_pipe_stays_one_line(monkeypatch, capsys):
+    note = "open the page and look at it, don't " + "hurry " * 30
+    assert closed(monkeypatch, [note], 60)[1:] == [f"next    {note}"]
+    monkeypatch.undo()
+    Screen().close({}, then=[LONG])
+    assert capsys.readouterr().out == f"next    {LONG}\n"

@@ -27,6 +27,8 @@ __all__ = ["Screen", "command", "flat"]
 _PIPE_WIDTH = 120
 _WIDE = 90  # on a narrower terminal names fold, or they would push the numbers out
 _LONGEST_LABEL = 36
+_INDENT = len("report  ")
+_MORE = " \\"  # what tells a shell that the command goes on
 
 
 def command(*words: object) -> str:
@@ -165,6 +167,33 @@ class Screen:
             sys.stdout.write(json.dumps(payload) + "\n")
             return
         lines = [f"{name:<7} {place}" for name, place in places.items()]
-        lines += [f"{'' if index else 'next':<7} {line}" for index, line in enumerate(then)]
-        for line in lines:  # never folded: each must survive being pasted
+        # In a pipe a command is one line, for whoever looks for it there.
+        width = self._out.width - _INDENT if self._out.is_terminal else None
+        for index, line in enumerate(then):
+            first, *others = [line] if width is None else _folded(line, width)
+            lines.append(f"{'' if index else 'next':<{_INDENT - 1}} {first}")
+            lines += [" " * _INDENT + other for other in others]
+        for line in lines:  # never folded by the terminal: each must survive being pasted
             self._out.print(visible(line), markup=False, soft_wrap=True)
+
+
+def _folded(line: str, width: int) -> list[str]:
+    """A command over several lines that can still be pasted: an option stays with its values."""
+    try:
+        words = shlex.split(line)
+    except ValueError:  # a note, not a command
+        return [line]
+    if len(line) <= width or shlex.join(words) != line:
+        return [line]
+    parts: list[list[str]] = [[]]
+    for word in words:
+        if word.startswith("--"):
+            parts.append([])
+        parts[-1].append(word)
+    lines: list[str] = []
+    for part in map(shlex.join, parts):
+        if lines and len(lines[-1]) + len(part) + len(" ") + len(_MORE) <= width:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(part if not lines else f"    {part}")
+    return [*(f"{each}{_MORE}" for each in lines[:-1]), lines[-1]]

@@ -38,7 +38,7 @@ from planish.records import BadInput, read_jsonl, write_text
 from planish.runs import LineFile, Run, mend
 from planish.runs.console import Screen, command
 from planish.runs.info import config_of, read_info
-from planish.runs.options import RUNS, Count, Json, RunsDir, Seed
+from planish.runs.options import RUNS, Count, Json, RunsDir, Seed, Whole
 from planish.runs.store import find
 
 __all__ = ["Plan", "play"]
@@ -60,8 +60,8 @@ Start = Literal["drawn", "layout"]
 _FREE = frozenset({"workers"})  # changes no score
 _Several = Parameter(consume_multiple=True, negative="")
 _Milliseconds = Annotated[float, Parameter(validator=Number(gt=0, lte=60_000))]
-_Horizon = Annotated[int, Parameter(validator=Number(gte=20, lte=2000))]
-_Workers = Annotated[int, Parameter(validator=Number(gte=1, lte=MOST_WORKERS))]
+_Horizon = Annotated[Whole, Parameter(validator=Number(gte=20, lte=2000))]
+_Workers = Annotated[Whole, Parameter(validator=Number(gte=1, lte=MOST_WORKERS))]
 
 
 class Plan(BaseModel):

@@ -42,14 +42,14 @@ from planish.records import BadInput, write_jsonl
 from planish.runs import Run
 from planish.runs.console import Screen, command
 from planish.runs.lines import telling_full
-from planish.runs.options import RUNS, Count, Json, RunsDir, Seed, Share
+from planish.runs.options import RUNS, Count, Json, RunsDir, Seed, Share, Whole
 
 __all__ = ["By", "Plan", "results_of", "score"]
 
 By = Literal["pair_acc", "acc_edited", "delta_net", "gated_unfaithfulness"]
 _SMALLER_IS_BETTER = ("delta_net", "gated_unfaithfulness")
 _NEEDS: dict[By, Arm] = {"delta_net": "placebo", "gated_unfaithfulness": "perception_edited"}
-_Resamples = Annotated[int, Parameter(validator=Number(gte=200))]
+_Resamples = Annotated[Whole, Parameter(validator=Number(gte=200))]
 
 
 class Plan(BaseModel):

@@ -70,6 +70,11 @@ def test_the_table_shows_every_room(capsys):
     assert "planish demo" in out
 
 
+def test_a_room_without_runs_is_told_from_a_folder_without_any(capsys, tmp_path):
+    code, out, _ = call(capsys, "runs", "list", "rise", "--runs", str(tmp_path))
+    assert (code, out) == (0, f"no runs of rise under {tmp_path}; planish demo rise makes some\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -84,6 +89,11 @@ def test_the_table_shows_every_room(capsys):
         (["rise", "judge", "--model", "scripted:tie", "--pairs", "no.jsonl"], "no.jsonl"),
         (["rise", "score", "no.jsonl", "--pairs", "no.jsonl"], "no.jsonl"),
         (["runs", "show", "nothing"], "nothing"),
+        (["runs", "list", "polish"], "runs list: no room is called 'polish'"),
+        (["demo", "rise", "--seed", "1.5"], "--seed: '1.5' is not a whole number. Try: "),
+        (["demo", "rise", "--seed", str(1 << 64)], "--seed. Must be < 2147483648. Try: "),
+        (["rise", "judge", "--samples", "1e3"], "--samples"),
+        (["reheat", "diagnose", "--reach-samples", "1.5"], "--reach-samples: '1.5' is not"),
         (["runs", "compare", "one", "two"], "one"),
         (["rise", "judge", "--resume", "nowhere"], "nowhere"),
     ],

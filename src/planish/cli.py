@@ -101,11 +101,8 @@ def demo(
     """
     from planish.runs.console import Screen, command, flat
 
-    if room is not None and room not in ROOMS:
-        raise BadInput(
-            f"no room is called {room!r}", where="demo", fix=f"use one of {', '.join(ROOMS)}"
-        )
     if room is not None:
+        _check_room(room, "demo")
         _check_command([room])
     names = [room] if room else [name for name in ROOMS if built(name)]
     screen = Screen(json=json)
@@ -140,6 +137,8 @@ def list_runs(room: str | None = None, *, runs: RunsDir = RUNS, json: Json = Fal
     from planish.runs import show
     from planish.runs.console import Screen
 
+    if room is not None:
+        _check_room(room, "runs list")
     show.show_list(runs, room, Screen(json=json))
 
 
@@ -173,6 +172,13 @@ def compare_runs(
     from planish.runs.console import Screen
 
     show.compare_runs(runs, [first, second, *others], Screen(json=json))
+
+
+def _check_room(room: str, where: str) -> None:
+    if room not in ROOMS:
+        raise BadInput(
+            f"no room is called {room!r}", where=where, fix=f"use one of {', '.join(ROOMS)}"
+        )
 
 
 def _complain(line: str) -> None:
@@ -251,7 +257,8 @@ def _usage(error: CycloptsError) -> str:
     if isinstance(cause, ValidationError) and cause.errors()[0]["loc"]:
         field = str(cause.errors()[0]["loc"][0]).replace("_", "-")
         return f"--{field}: {explain(cause).partition(': ')[2]}."
-    return str(error)
+    text = str(error)
+    return text if text.endswith(".") else f"{text}."
 
 
 def _known(tokens: Sequence[str]) -> str:

@@ -5,6 +5,8 @@ import pytest
 
 from planish.records import BadInput
 from planish.runs import Run, compare, find, list_runs
+from planish.runs.console import Screen
+from planish.runs.show import compare_runs
 from planish.stats import Estimate, mcnemar, paired_bootstrap
 
 
@@ -137,6 +139,15 @@ def test_three_runs_have_one_baseline(tmp_path):
 def test_nothing_in_common(tmp_path):
     first, second = make(tmp_path, "a", {"x": 1}), make(tmp_path, "b", {"y": 1})
     assert compare([find(tmp_path, first), find(tmp_path, second)]).paired == ()
+
+
+def test_compared_runs_show_the_settings_that_differ_and_no_others(tmp_path, capsys):
+    make(tmp_path, "one", config={"steps": 1, "vllm": None, "same": 3})
+    make(tmp_path, "two", config={"steps": 2, "same": 3, "samples": None, "k": 4})
+    compare_runs(tmp_path, [run.name for run in list_runs(tmp_path)[::-1]], Screen())
+    shown = capsys.readouterr().out.partition("settings that differ")[2].partition("no item")[0]
+    rows = [line.split() for line in shown.splitlines()[1:] if line.strip()]
+    assert rows[2:] == [["steps", "1", "2"], ["k", "4"]]
 
 
 def test_compare_refuses_one_run(tmp_path):

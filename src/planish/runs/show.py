@@ -29,7 +29,10 @@ def show_list(root: Path, room: str | None, screen: Screen) -> None:
     if rows:
         screen.table(("run", "status", "numbers"), rows, text=True)
     else:
-        screen.say(f"no runs under {root}; planish demo makes some")
+        whose = f"no runs of {room}" if room else "no runs"
+        screen.say(
+            f"{whose} under {root}; {command('planish', 'demo', *filter(None, [room]))} makes some"
+        )
     listed = [
         {"name": run.name, "status": run.status, "summary": run.info.summary if run.info else None}
         for run in runs
@@ -85,7 +88,11 @@ def compare_runs(root: Path, names: Sequence[str], screen: Screen) -> None:
     columns = ("", *(f"({index})" for index in range(1, len(found.names) + 1)))
     for index, name in enumerate(found.names, 1):
         screen.say(f"({index}) {name}")
-    settings = [(row.name, *(str(value) for value in row.values)) for row in found.config]
+    settings = [
+        (row.name, *("" if at in row.absent else str(each) for at, each in enumerate(row.values)))
+        for row in found.config
+        if any(each is not None for each in row.values)
+    ]
     if settings:
         screen.table(columns, settings, title="settings that differ")
     screen.table(columns, _number_rows(found), title="numbers, with the difference to (1)")

@@ -146,7 +146,7 @@ def fit(
 ) -> Path:
     """Trains with the package's own trainer: a checkpoint from a checkpoint."""
     tokenizer, context = open_tokenizer(str(model))
-    encoder = Encoder(tokenizer, str(model))
+    encoder = Encoder(tokenizer, str(model), whole=kind == "scalar")
     encoded = encode_all(
         [encoded_row(row) for row in rows], encoder, max_length=None, context=context
     )

@@ -63,9 +63,9 @@ def by_hand(path, question, reply):
     """The head on the last hidden state, over ids written out by the template alone."""
     checkpoint = open_checkpoint(str(path), device="cpu", scalar=True)
     tokenizer = checkpoint.tokenizer
-    text = f"<|bos|><|turn|>user\n{question}<|end|>\n<|turn|>assistant\n{reply}<|end|>"
+    text = f"<|bos|><|turn|>user\n{question}<|end|>\n<|turn|>assistant\n{reply}<|end|>\n"
     ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
-    assert ids[0, -1] == END
+    assert ids[0, -2] == END  # the head reads the line end behind it, as published heads do
     with torch.no_grad():
         hidden_BTD = checkpoint.model.model(input_ids=ids).last_hidden_state
         return checkpoint.model.score(hidden_BTD[0, -1]).item()

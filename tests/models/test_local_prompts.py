@@ -55,6 +55,32 @@ def test_ordinary_chats_are_written_as_the_template_does(turns):
 
 
 @settings(deadline=None)
+@given(TURNS, TEXT)
+def test_a_conversation_that_is_over_is_what_the_template_writes(turns, reply):
+    """Its last token, behind the one that ends the turn, is what a reward head reads."""
+    if any(name in text for text in (reply, *(m.content for m in turns)) for name in SPECIAL):
+        return
+    if "\ufdd0" in reply + "".join(m.content for m in turns) or turns[-1].role == "assistant":
+        return
+    said = [*turns, Message(role="assistant", content=reply)]
+    expected = TEMPLATED.tokenizer.apply_chat_template(
+        [{"role": m.role, "content": m.content} for m in said], return_dict=False
+    )
+    assert TEMPLATED.whole(turns, reply) == expected
+
+
+def test_a_conversation_ends_whatever_the_template_leaves_out():
+    question = user("who?")
+    assert BASE.whole(question, "the owl") == [*BASE.encode("who?\n\nthe owl"), END]
+    bare = CHAT_TEMPLATE.replace("<|end|>", "")
+    writer = PromptWriter(make_tokenizer(bare), "hf:bare")
+    assert writer.whole(question, "owl")[-1] == END
+    assert END not in writer.whole(question, "owl <|end|>")[:-1]
+    begun = (*question, Message(role="assistant", content="the "))
+    assert TEMPLATED.whole(begun, "owl") == TEMPLATED.whole(question, "the owl")
+
+
+@settings(deadline=None)
 @given(TURNS)
 def test_no_text_becomes_a_control_token(turns):
     ids = TEMPLATED.encode(TEMPLATED.write(turns))

@@ -61,7 +61,7 @@ def rows_of(cases):
 
 def run(model, rows, settings, folder, advance=lambda: None, before=None):
     checkpoint = open_checkpoint(model, device="cpu")
-    encoder = Encoder(checkpoint.tokenizer, model)
+    encoder = Encoder(checkpoint.tokenizer, model, whole=True)
     encoded = encode_all(rows, encoder, max_length=None, context=checkpoint.max_positions)
     logged = {}
     result = train(
@@ -142,7 +142,7 @@ def test_resumed_training_ends_with_the_same_weights(base, tmp_path, lora):
             raise Killed
 
     checkpoint = open_checkpoint(base, device="cpu")
-    encoder = Encoder(checkpoint.tokenizer, base)
+    encoder = Encoder(checkpoint.tokenizer, base, whole=True)
     with pytest.raises(Killed):
         train(
             "scalar",
@@ -210,7 +210,7 @@ def test_a_long_row_goes_in_whole_and_nobody_is_told_anything(base, tmp_path, ca
     settings = Settings(learning_rate=1e-3, num_steps=1, batch_size=2, micro_batch_size=1)
     rows = [long, *rows_of(cases_of(1))]
     logged = run(base, rows, settings, tmp_path)
-    encoder = Encoder(make_tokenizer(), base)
+    encoder = Encoder(make_tokenizer(), base, whole=True)
     ids = [encoder.encode(row) for row in rows]
     assert max(row.length for row in ids) > 2000
     assert logged[1]["num_tokens"] == sum(row.num_tokens for row in ids)

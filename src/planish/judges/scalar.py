@@ -43,10 +43,10 @@ def rewards_of(judgment: Judgment) -> tuple[float | None, ...]:
 
 
 class ScalarJudge:
-    """A checkpoint with a scalar head, as `planish rise train --scalar` makes it.
+    """A checkpoint with a scalar head, as `planish rise train --scalar` makes it or as published.
 
-    Chats are written and encoded as for the language model that it was made from, and every reply
-    ends with the token that ends a turn, as in training.
+    A conversation is written as its chat template writes one that is over: the head reads the last
+    token, which was the same in training.
 
     Args:
         path: a folder that `save_pretrained` wrote, or a Hub id; `scalar:` before it may stay.
@@ -68,7 +68,7 @@ class ScalarJudge:
     ) -> None:
         from planish.models.local_batches import Batches
         from planish.models.local_loading import open_checkpoint
-        from planish.models.local_prompts import PromptWriter, end_id
+        from planish.models.local_prompts import PromptWriter
 
         self.path = os.path.expanduser(path.removeprefix(_SCHEME))
         self.name = _SCHEME + path.removeprefix(_SCHEME)
@@ -82,7 +82,6 @@ class ScalarJudge:
                 fix="train one (planish rise train --scalar), or name it as hf:",
             )
         self._prompts = PromptWriter(self._checkpoint.tokenizer, self.name)
-        self._end_id = end_id(self._checkpoint.tokenizer)
         self._batches = Batches(
             self._checkpoint.model, pad_id=self._checkpoint.pad_id, size=batch_size
         )
@@ -188,22 +187,12 @@ class ScalarJudge:
         """One row per reply; its `sample` is the reply's place in the case."""
         from planish.models.local_batches import Row
 
-        rows = []
-        for index, case in enumerate(cases):
-            text = self._prompts.write(case.example.prompt)
-            for place, reply in enumerate(case.replies):
-                prompt_ids, reply_ids = self._prompts.encode_reply(text, reply)
-                ids = [*prompt_ids, *reply_ids]
-                # The whole row counts as prompt: no logits of a vocabulary are kept in memory.
-                rows.append(
-                    Row(
-                        index,
-                        ids if ids[-1:] == [self._end_id] else [*ids, self._end_id],
-                        [],
-                        place,
-                    )
-                )
-        return rows
+        # The whole row counts as prompt: no logits of a vocabulary are kept in memory.
+        return [
+            Row(index, self._prompts.whole(case.example.prompt, reply), [], place)
+            for index, case in enumerate(cases)
+            for place, reply in enumerate(case.replies)
+        ]
 
     def _score(self, batch: Sequence[Row]) -> list[Completion]:
         """The head reads the last token that is not padding, so padding goes to the right."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from planish.records import BadInput, Chat, Message
 
@@ -37,6 +37,8 @@ _PROBE = "text-to-be-found"
 
 Turn = tuple[str, str, int]
 """A message on its way into a template: role, marked text, number of images."""
+
+_End = Literal["open", "continued", "closed"]  # the assistant's turn: begun, in its middle, over
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,15 @@ class PromptWriter:
                 where=self.where,
                 fix="use a model that sees, or leave the image out",
             )
-        turns: list[Turn] = [
-            (message.role, self._mark(message.content), len(message.images)) for message in chat
-        ]
+        turns = self._turns(chat)
         if self.tokenizer.chat_template is None:
             return self._join(turns)
         return self._render(turns)
+
+    def _turns(self, chat: Chat) -> list[Turn]:
+        return [
+            (message.role, self._mark(message.content), len(message.images)) for message in chat
+        ]
 
     def prepare(self, chat: Chat) -> Prompt:
         """The prompt with all that it shows; see `write`."""
@@ -127,6 +132,25 @@ class PromptWriter:
         if both_ids[: len(prompt_ids)] == prompt_ids:
             return prompt_ids, both_ids[len(prompt_ids) :]
         return prompt_ids, self._encode(marked)
+
+    def whole(self, chat: Chat, reply: str) -> list[int]:
+        """Token ids of a conversation that is over, to the last token that the template writes.
+
+        A reward head reads that token, and the usual templates write a line end behind the one
+        that ends the turn. Where nothing ends the turn, that token is added.
+
+        Raises:
+            BadInput: as `write`.
+        """
+        prompt, turns = self.write(chat), self._turns(chat)
+        end, answer = end_id(self.tokenizer), self._mark(reply)
+        if turns[-1][0] == "assistant":
+            answer = turns.pop()[1] + answer
+        turns.append(("assistant", answer, 0))
+        if self.tokenizer.chat_template is None:
+            return [*self.encode(self._join(turns)), end]
+        ids = self.encode(self._apply(turns, "closed"))
+        return ids if ids.count(end) > self.encode(prompt).count(end) else [*ids, end]
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = []
@@ -162,24 +186,24 @@ class PromptWriter:
         last_role, last, last_images = turns[-1]
         # Nothing to continue: an empty prefix is the same as none.
         if last_role == "assistant" and not last.strip() and not last_images and len(turns) > 1:
-            return self._apply(turns[:-1], False) + last
+            return self._apply(turns[:-1], "open") + last
         if last_role != "assistant":
-            return self._apply(turns, False)
+            return self._apply(turns, "open")
         # Many templates trim the turns they write, but the model goes on behind the last space.
-        return self._apply(turns, True).rstrip() + last[len(last.rstrip()) :]
+        return self._apply(turns, "continued").rstrip() + last[len(last.rstrip()) :]
 
-    def _apply(self, turns: list[Turn], continues: bool) -> str:
+    def _apply(self, turns: list[Turn], end: _End) -> str:
         from jinja2 import TemplateError
 
         try:
-            return self._template(turns, continues)
+            return self._template(turns, end)
         except (TemplateError, ValueError) as error:
             refusal = error
         if len(turns) > 1 and [role for role, *_ in turns[:2]] == ["system", "user"]:
             (_, system, above), (_, first, below), *others = turns
             folded: list[Turn] = [("user", system + _JOINT + first, above + below), *others]
             try:
-                return self._template(folded, continues)
+                return self._template(folded, end)
             except (TemplateError, ValueError) as error:
                 refusal = error
         reason = " ".join(str(refusal).replace(_MARK, "").split())[:160]
@@ -189,15 +213,15 @@ class PromptWriter:
             fix="check the roles and their order",
         ) from refusal
 
-    def _template(self, turns: list[Turn], continues: bool) -> str:
+    def _template(self, turns: list[Turn], end: _End) -> str:
         text: str = self.tokenizer.apply_chat_template(
             [
                 {"role": role, "content": self._content(content, images)}
                 for role, content, images in turns
             ],
             tokenize=False,
-            continue_final_message=continues,
-            add_generation_prompt=not continues,
+            continue_final_message=end == "continued",
+            add_generation_prompt=end == "open",
         )
         return text
 

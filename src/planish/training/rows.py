@@ -220,14 +220,16 @@ class Encoder:
     Args:
         tokenizer: of the model that is trained.
         where: the model's name, for messages.
+        whole: for a reward head: every reply is the whole conversation as the template ends it,
+            and the prompt is empty.
 
     Attributes:
         end_id: the token a reply ends with: what the chat template writes after an assistant's
             turn, or the end of sequence.
     """
 
-    def __init__(self, tokenizer: Any, where: str) -> None:
-        self.tokenizer, self.where = tokenizer, where
+    def __init__(self, tokenizer: Any, where: str, *, whole: bool = False) -> None:
+        self.tokenizer, self.where, self._whole = tokenizer, where, whole
         self._prompts = PromptWriter(tokenizer, where)
         self.end_id = end_id(tokenizer)
 
@@ -239,6 +241,9 @@ class Encoder:
         """
         if isinstance(row.prompt, str):
             return self._raw(row.prompt, row.replies)
+        if self._whole:
+            conversations = (self._prompts.whole(row.prompt, reply) for reply in row.replies)
+            return EncodedRow([], tuple(conversations))
         text = self._prompts.write(row.prompt)
         encoded = [self._prompts.encode_reply(text, reply) for reply in row.replies]
         return EncodedRow(

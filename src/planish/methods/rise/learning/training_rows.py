@@ -54,11 +54,11 @@ def encode(plan: Plan) -> dict[Kind, Data]:
     from planish.models.local_loading import open_tokenizer
 
     tokenizer, context = open_tokenizer(model_path(plan.model))
-    encoder = Encoder(tokenizer, plan.model)
     reports = [(path, read_pairs(path)) for path in plan.report_pairs]
     data = {}
     for stage in plan.stages:
         path, ties = Path(plan.data[stage]), 0
+        encoder = Encoder(tokenizer, plan.model, whole=stage == "scalar")
         if stage == "scalar":
             rows, ties = _pair_rows(path)
         else:

@@ -506,6 +506,15 @@ def test_a_model_that_solves_nothing_has_no_gap_even_by_force(capsys, endpoint, 
     assert "0 of 12 questions are solved in all 3 draws: there is no gap" in err
 
 
+def test_a_budget_that_cuts_most_solutions_is_what_is_told(capsys, endpoint, runs):
+    """Easier questions would not help."""
+    _, model = endpoint()
+    task = ("--task", "chain:3", "--limit", 12, *SMALL, "--max-tokens", 2)
+    err = refused(capsys, *model, *task, *runs)
+    assert "0 of 12 questions are solved in all 3 draws: there is no gap" in err
+    assert "36 of 36 solutions were cut: raise --max-tokens (2) in a new run" in err
+
+
 def test_a_model_that_never_closes_its_tags_is_told_with_an_item(capsys, endpoint, runs):
     _, model = endpoint("endless")
     err = refused(capsys, *model, "--task", "chain:3", "--limit", 45, *SMALL, *runs)
@@ -538,13 +547,25 @@ def test_the_same_pairs_are_the_same_items_whatever_the_seed(capsys, runs, tmp_p
     base = measured(capsys, *common)
     found = measured(capsys, *common, "--base", base["run"], "--seed", 1)
     assert found["num_frozen"] == base["num_q_tau"] >= 30
+    moved = tmp_path / "moved.jsonl"
+    moved.write_text(pairs.read_text())
+    elsewhere = ("--model", "embedded:reasoner", "--pairs", moved, *small, *runs)
+    found = measured(capsys, *elsewhere, "--base", base["run"])
+    assert found["num_frozen"] == base["num_q_tau"]
+    other = ("--model", "embedded:reasoner", "--task", "chain:3", *runs)
+    told = "measured other items: its are of pairs.jsonl, this one's of task chain:3"
+    assert told in refused(capsys, *other, "--base", base["run"])
+    written(pairs, [row | {"id": f"{i}"} for i, row in enumerate(rows[1:])])
+    told = "measured other items: pairs.jsonl does not hold what it held then"
+    assert told in refused(capsys, *common, "--base", base["run"])
 
 
 def test_a_base_must_be_whole_and_of_the_same_items(capsys, reasoner, runs, tmp_path):
     model = ("--model", "embedded:reasoner", "--task", "chain:3", "--limit", 60, *SMALL, *runs)
     assert "its seed is 0, this one's 1" in refused(capsys, *model, "--base", reasoner, "--seed", 1)
     other = ("--model", "embedded:reasoner", "--task", "chain:2", *runs)
-    assert "measured other items: its task" in refused(capsys, *other, "--base", reasoner)
+    told = "measured other items: its are of task chain:3, this one's of task chain:2"
+    assert told in refused(capsys, *other, "--base", reasoner)
     for name, change, message in (
         ("run.json", {"status": "failed"}, "is failed"),
         ("run.json", {"room": "rise"}, "is a run of rise gap"),

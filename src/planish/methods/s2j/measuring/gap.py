@@ -207,7 +207,7 @@ class _Measuring:
             raise BadInput(
                 f"{what}: there is no gap to measure",
                 where=self.plan.source,
-                fix="take easier questions, or a lower --tau in a new run",
+                fix=self._cut() or "take easier questions, or a lower --tau in a new run",
             )
         frozen = own if self.base is None else self.base.frozen.ids
         here = [item.id for item in self.items.of("one_right") if item.id in frozen]
@@ -222,8 +222,16 @@ class _Measuring:
             raise BadInput(
                 f"{few}, and a gap needs {FEWEST}",
                 where=self.plan.source,
-                fix=f"raise --limit in a new run, or: {again(self.run)} --force",
+                fix=self._cut() or f"raise --limit in a new run, or: {again(self.run)} --force",
             )
+
+    def _cut(self) -> str:
+        """What helps where most solutions were not finished; "" where they were."""
+        cut, drawn = sum(each.finish == "length" for each in self.solves), len(self.solves)
+        if 2 * cut <= drawn:
+            return ""
+        budget = self.plan.max_tokens
+        return f"{cut} of {drawn} solutions were cut: raise --max-tokens ({budget}) in a new run"
 
     def _check_form(self) -> None:
         """Refuses a model that never writes a solution between the marks."""

@@ -180,6 +180,21 @@ class Base:
         return Frozen(self.questions.model, frozenset(self.questions.ids))
 
 
+def _other_items(before: Plan, plan: Plan) -> str:
+    """How the items of two plans differ; "" where they do not. A file may have been moved."""
+    by_task = plan.data_sha256 is None and before.task != plan.task
+    if by_task or before.source_option[0] != plan.source_option[0]:
+        return f"its are of {before.source}, this one's of {plan.source}"
+    if before.data_sha256 != plan.data_sha256:
+        if before.source == plan.source:
+            return f"{plan.source} does not hold what it held then"
+        return f"its are of {before.source}, this one's of {plan.source}"
+    # A seed draws the items of a task; those of a file of pairs are what they are.
+    if plan.task is not None and before.seed != plan.seed:
+        return f"its seed is {before.seed}, this one's {plan.seed}"
+    return ""
+
+
 def load_base(folder: Path, plan: Plan) -> Base:
     """Reads the measurement of the base model.
 
@@ -195,15 +210,12 @@ def load_base(folder: Path, plan: Plan) -> Base:
     before = config_of(info, "s2j", "gap", Plan)
     if info.status != "done":
         raise BadInput(f"is {info.status}", where=where, fix=f"finish it: {info.again} {folder}")
-    # A seed draws the items of a task; those of a file are what they are.
-    for name in ("task", "data_sha256", *(() if plan.task is None else ("seed",))):
-        theirs, ours = getattr(before, name), getattr(plan, name)
-        if theirs != ours:
-            raise BadInput(
-                f"measured other items: its {name} is {theirs}, this one's {ours}",
-                where=where,
-                fix="measure both models on the same items",
-            )
+    if told := _other_items(before, plan):
+        raise BadInput(
+            f"measured other items: {told}",
+            where=where,
+            fix="measure both models on the same items",
+        )
     path = folder / "artifacts" / _QUESTIONS
     try:
         questions = QuestionSet.model_validate(json.loads(path.read_text(encoding="utf-8")))

@@ -183,6 +183,27 @@ def test_the_embedded_models_label_and_trl_can_read_it(capsys, tmp_path):
     assert "chosen right where one of them is" in page
 
 
+@pytest.mark.parametrize(
+    ("policy", "trained"),
+    [
+        ("scripted:policy", "hf:CHECKPOINT-OF-THE-POLICY"),
+        ("embedded:reasoner", "embedded:reasoner"),
+    ],
+)
+def test_the_next_command_trains_what_can_be_trained(
+    capsys, monkeypatch, tmp_path, policy, trained
+):
+    """What a server answers with is no checkpoint: `improve` would refuse it."""
+    use(monkeypatch)
+    code, out, err = call(
+        capsys,
+        *("rise", "label", "--policy", policy, "--by", "verifier", "--task", "chain", *TINY),
+        *("--out", tmp_path / "out", "--runs", tmp_path / "runs", "--limit", 40),
+    )
+    assert code == 0, err
+    assert f"rise improve --policy {trained} --pairs" in " ".join(out.split())
+
+
 def test_every_prompt_brings_a_row_or_is_dropped_for_one_reason(capsys, monkeypatch, tmp_path):
     use(monkeypatch)
     for by in ("judge", "verifier", "random"):
@@ -279,7 +300,7 @@ def test_what_a_judge_prefers_beside_the_truth_is_told(capsys, monkeypatch, tmp_
     )
     assert code == 0
     assert re.search(r"chosen is longer by \(characters\) +-\d", out)
-    assert "rise improve --policy scripted:policy" in out
+    assert "rise improve --policy hf:CHECKPOINT-OF-THE-POLICY" in out
 
 
 def test_replies_that_are_cut_or_empty_are_never_paired(capsys, monkeypatch, tmp_path):

@@ -287,12 +287,15 @@ def _close(
     run.finish(**summary)
     write_report(run, summary, rows, policy=plan.policy, judge=plan.judge or plan.by)
     show(summary, screen)
-    improve = command("planish", "rise", "improve", "--policy", plan.policy, "--pairs", plan.out)
+    # What an endpoint serves is trained from its checkpoint, whose place nobody told.
+    local = plan.policy.startswith(("hf:", "embedded:"))
+    policy = plan.policy.partition("?")[0] if local else "hf:CHECKPOINT-OF-THE-POLICY"
+    improve = command("planish", "rise", "improve", "--policy", policy, "--pairs", plan.out)
     screen.close(
         {**summary, "files": [str(path) for path in files]},
         run=run.path,
         report=run.report_path,
-        then=[f"{improve} --task {command(plan.task or 'TASK')} --out CHECKPOINT"],
+        then=[f"{improve} --task {command(plan.task or 'TASK')} --out BETTER"],
     )
     return 0
 

@@ -14,7 +14,7 @@ import transformers
 
 from planish.models.load import load
 from planish.models.local import LocalModel
-from planish.models.local_loading import open_checkpoint
+from planish.models.local_loading import open_checkpoint, open_tokenizer
 from planish.records import BadInput, Sampling, user
 from support.checkpoints import KINDS, make_model, make_tokenizer, save_checkpoint
 
@@ -233,6 +233,20 @@ def test_hub_names_that_bring_nothing(name, match, monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     refused(name, match)
+
+
+def test_a_hub_that_is_out_of_reach_is_asked_once(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    def wait(seconds):
+        raise AssertionError(f"waits {seconds} s to ask again")
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", wait)
+    refused("nobody/nothing-here", "no such folder, no copy in the cache, and the Hub cannot")
+    with pytest.raises(BadInput, match="the Hub cannot be reached"):
+        open_tokenizer("nothing-here")
 
 
 # -- revision -------------------------------------------------------------------------------------

@@ -203,6 +203,34 @@ def _check_folder(path: str) -> None:
             )
     elif folder.exists() or path.startswith((".", "~", os.sep)) or path.count("/") > 1:
         raise BadInput("no such folder", where=path, fix="check the path")
+    else:
+        _check_hub(path)
+
+
+def _check_hub(name: str) -> None:
+    """Asks the Hub once for what is not in the cache: transformers would try for a minute.
+
+    Whatever the Hub itself answers is left to the loading, which says what is wrong.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        if isinstance(try_to_load_from_cache(name, "config.json"), str):
+            return
+        get_hf_file_metadata(hf_hub_url(name, "config.json"))
+    except (HFValidationError, HfHubHTTPError):
+        return
+    except Exception as error:  # of whichever client this version of the library stands on
+        raise _unreachable(name) from error
+
+
+def _unreachable(path: str) -> BadInput:
+    return BadInput(
+        "no such folder, no copy in the cache, and the Hub cannot be reached",
+        where=path,
+        fix="give a folder, or fetch the model where there is a network",
+    )
 
 
 @contextlib.contextmanager
@@ -302,8 +330,7 @@ def _cannot_load(what: str, path: str, error: Exception) -> BadInput:
     if isinstance(error, torch.OutOfMemoryError):
         reason, fix = "it does not fit into this device's memory", "use a smaller dtype or cpu"
     elif "connect to" in reason or "ffline mode" in reason:
-        reason = "no copy in the cache, and the Hub cannot be reached"
-        fix = "give a folder, or fetch the model where there is a network"
+        return _unreachable(path)
     elif "not a valid model identifier" in reason or "epository Not Found" in reason:
         reason = "no such folder, and no such repository on the Hub"
     elif "ignore_mismatched_sizes" in reason:

@@ -272,7 +272,7 @@ def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
 def test_no_room_for_the_last_checkpoint_leaves_no_part_of_it(tmp_path, monkeypatch):
     def write(_, folder, **__):
         Path(folder).mkdir(parents=True)
-        if folder.endswith(".out.part"):
+        if folder.endswith(".part"):
             raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("transformers.Trainer.save_model", write)
@@ -280,6 +280,32 @@ def test_no_room_for_the_last_checkpoint_leaves_no_part_of_it(tmp_path, monkeypa
     with pytest.raises(DiskFull):
         run("sft", REASONER, chain_rows("sft", 4), settings, tmp_path)
     assert not list(tmp_path.glob("*out*"))
+
+
+def test_another_training_into_the_same_folder_costs_neither_its_weights(tmp_path):
+    """Both may have begun before it was there; the second is told where its own are."""
+    settings = Settings(learning_rate=1e-3, num_steps=2, batch_size=4)
+    rows, folder = chain_rows("sft", 4), tmp_path / "out"
+
+    def other(*_):
+        if not folder.exists():
+            run("sft", REASONER, rows, settings, tmp_path / "other")
+            (tmp_path / "other" / "out").rename(folder)
+
+    ids, encoder = encoded(REASONER, "sft", rows)
+    with pytest.raises(BadInput, match="another training made it meanwhile") as told:
+        train(
+            *("sft", REASONER, ids, settings),
+            end_id=encoder.end_id,
+            work=tmp_path / "work",
+            out=folder,
+            recorder=Recorder(other),
+            run="second",
+        )
+    assert str(tmp_path / "out-second") in told.value.fix
+    assert trained(folder).run == ""
+    assert trained(tmp_path / "out-second").run == "second"
+    assert not list(tmp_path.glob(".out*"))
 
 
 @pytest.mark.parametrize("kind", ["sft", "dpo"])

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from accelerate import PartialState
 from safetensors import SafetensorError
 
-from planish.records import Record, write_text
+from planish.records import BadInput, Record, write_text
 from planish.runs.lines import FULL, DiskFull
 from planish.training.launch import is_main
 from planish.training.rows import Kind
@@ -112,8 +112,12 @@ def save(
         result: what `trained` tells of it later.
         merge_into: loads the model that training began with, to merge an adapter into; None
             where there is no adapter, which is also kept, in `out`/adapter.
+
+    Raises:
+        BadInput: another training made `out` meanwhile; this one's checkpoint lies beside it.
     """
-    part = out.with_name(f".{out.name}.part")
+    # Two trainings that were given one folder must not write into each other's.
+    part = out.with_name(f".{out.name}-{result.run}.part")
     state = PartialState()
     if is_main():
         shutil.rmtree(part, ignore_errors=True)
@@ -145,7 +149,22 @@ def _write(
             (part / name).unlink(missing_ok=True)
         tokenizer.save_pretrained(part)
         write_text(part / _SUMMARY, result.model_dump_json(indent=1) + "\n")
+        _name(part, out, result.run)
+
+
+def _name(part: Path, out: Path, run: str) -> None:
+    try:
         part.rename(out)
+    except OSError:
+        if not out.exists():
+            raise
+        beside = out.with_name(f"{out.name}-{run}")
+        part.rename(beside)
+        raise BadInput(
+            "another training made it meanwhile",
+            where=f"--out {out}",
+            fix=f"this one's checkpoint is {beside}",
+        ) from None
 
 
 def _merge(base: Any, part: Path, trainer: Any) -> None:

@@ -121,6 +121,8 @@ TABLE = [
     ("stuck_for(12)", False, ROOM, {"stuck": 11}),
     ("partner_still_for(3)", True, ROOM, {"partner_still": 3}),
     ("partner_still_for(3)", False, ROOM, {"partner_still": 2}),
+    ("pushed_for(2)", True, ROOM, {"pushed": 2}),
+    ("pushed_for(2)", False, ROOM, {"pushed": 1}),
     ("partner_within(2)", True, RING, {"me": (1, 1), "you": (3, 1)}),
     ("partner_within(2)", False, RING, {"me": (1, 1), "you": (3, 2)}),
     ("partner_within(99)", False, TWO_ROOMS, {}),

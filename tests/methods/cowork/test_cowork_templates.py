@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planish.methods.cowork.acting.episodes import Job, play
-from planish.methods.cowork.data import Cell, Diagnosis, GateResult, Patch, Signal
+from planish.methods.cowork.data import Cell, Diagnosis, GateResult, Patch, Signal, Stage
 from planish.methods.cowork.improving.diagnosis import SIGNALS, diagnose
 from planish.methods.cowork.improving.patches import Limits, apply, node_of
 from planish.methods.cowork.improving.proposing import Budget
@@ -90,6 +90,42 @@ def test_who_has_nothing_to_do_makes_way_only_for_a_partner_that_stands_still_be
     assert set(method.when) == {"in_the_way", "partner_within(1)", "partner_still_for(2)"}
     lowest = min(node.priority for node in IMPAIRED.methods if node.id not in ("pause", "shift"))
     assert 0 < method.priority < lowest
+
+
+def evolved(*names):
+    """The impaired library with the edits of these remedies."""
+    library = IMPAIRED
+    for name in names:
+        library = patched(library, remedy(name).write(library))
+    return library
+
+
+def earned(library, layout, seed, partner="self", seat=0):
+    cell = Cell(layout=layout, partner=partner, seat=seat)
+    return play(Job(cell, library, seed)).episode.score
+
+
+@pytest.mark.parametrize("layout", ["coordination_ring", "counter_circuit_o_1order"])
+def test_who_stands_idle_where_its_partner_keeps_coming_lets_it_by(layout):
+    # The partner steps back and comes again, so it never stands still and nobody lets it through.
+    before = evolved("give_way", "dish_later")
+    stuck = earned(evolved("give_way", "dish_later", "let_through"), layout, 0)
+    assert stuck == earned(before, layout, 0) <= 40
+    assert earned(evolved("give_way", "dish_later", "make_way"), layout, 0) >= 3 * stuck
+
+
+@pytest.mark.parametrize("seat", [0, 1])
+def test_a_cook_gives_in_to_a_partner_that_never_gives_way(seat):
+    layout = "counter_circuit_o_1order"
+    assert earned(evolved("give_way"), layout, 2, "greedy", seat) <= 60
+    assert earned(evolved("give_way", "give_in"), layout, 2, "greedy", seat) >= 150
+
+
+def test_an_edit_that_only_a_standoff_had_made_a_loss_is_none_once_a_cook_gives_in():
+    where = ("cramped_room", 4, "greedy", 1)
+    assert earned(evolved("give_way"), *where) >= 200
+    assert earned(evolved("give_way", "free_hands_for_an_onion"), *where) <= 40
+    assert earned(evolved("give_way", "free_hands_for_an_onion", "give_in"), *where) >= 200
 
 
 def test_the_impaired_library_lacks_most_and_the_full_one_little():
@@ -271,6 +307,41 @@ def test_what_was_not_judged_to_the_end_may_come_back(reason, ring):
     shapes = [shape(patch) for patches in seen for patch in patches]
     assert len(set(shapes)) < len(shapes)
     assert shapes[0] in shapes[3:]
+
+
+def outran(proposer, patch, gain):
+    stage = Stage(seeds=2, deltas={"here": gain}, mean=gain, lower=gain)
+    proposer.learn(
+        GateResult(
+            fingerprint="f", base_hash=patch.base_hash, patch=patch, accepted=False,
+            reason="outrun", stages=(stage,),
+        )
+    )  # fmt: skip
+
+
+def test_what_gained_and_was_outrun_comes_again_first_the_largest_gain_ahead(ring):
+    proposer = EmbeddedProposer(seed=1, candidates=6)
+    first = proposer.propose(ring, IMPAIRED, NOTHING)
+    gains = (5.0, 0.0, 1.0, 9.0, 2.0, -3.0)
+    for patch, gain in zip(first, gains, strict=True):
+        outran(proposer, patch, gain)
+    again = proposer.propose(ring, IMPAIRED, NOTHING)
+    assert again[:3] == [first[3], first[0], first[4]]  # three places of six, and no more
+    told(proposer, first[3])
+    later = proposer.propose(ring, IMPAIRED, NOTHING)
+    assert later[:3] == [first[0], first[4], first[2]]
+    assert shape(first[3]) not in [shape(patch) for patch in later]
+
+
+def test_to_be_outrun_with_a_gain_is_no_defeat(ring):
+    one, other = EmbeddedProposer(seed=1, candidates=1), EmbeddedProposer(seed=1, candidates=1)
+    patch = one.propose(ring, IMPAIRED, NOTHING)[0]
+    other.propose(ring, IMPAIRED, NOTHING)
+    outran(one, patch, 5.0)
+    assert one.propose(ring, IMPAIRED, NOTHING) == [patch]
+    for _ in range(9):
+        outran(other, patch, -5.0)
+    assert other.propose(ring, IMPAIRED, NOTHING) != [patch]
 
 
 def test_what_others_propose_teaches_it_nothing(ring):

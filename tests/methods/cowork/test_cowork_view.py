@@ -80,6 +80,16 @@ def test_a_partner_is_still_until_it_walks_turns_or_takes_something():
     assert cook(STAY, STAY, other=INTERACT).partner_still == 1
 
 
+def test_a_push_counts_until_one_moves_though_the_partner_stepped_back_in_between():
+    cook = Watched(ROOM, seat=1)  # at (3, 1), its partner at (1, 2)
+    assert cook(STAY, other=NORTH).pushed == 0  # now at (1, 1), facing the counter
+    assert cook(STAY, other=EAST).pushed == 1  # at (2, 1), face to face
+    assert cook(STAY, other=EAST).pushed == 2
+    assert cook(STAY, other=WEST).pushed == 2
+    assert cook(STAY, other=EAST).pushed == 3
+    assert cook(SOUTH).pushed == 0  # and out of its way
+
+
 def test_a_thing_laid_where_it_can_be_taken_ends_the_waiting():
     cook = Watched(TWO_ROOMS)  # in the right room; its partner at (1, 2)
     cook.memory.waited = 9
@@ -102,7 +112,7 @@ def test_a_memory_begins_empty():
     first, second = Memory(), Memory()
     first.laid[3] = 1
     assert second.laid == {}
-    assert (second.blocked, second.stuck, second.partner_still) == (0, 0, 0)
+    assert (second.blocked, second.stuck, second.partner_still, second.pushed) == (0, 0, 0, 0)
 
 
 # ---- what is lacking --------------------------------------------------------------------------

@@ -24,6 +24,8 @@ class Memory:
         partner_still: ticks since the partner last did anything that shows.
         waited: ticks it has stood waiting for the partner's supplies since the last one came.
         stuck: ticks since the agent's own cell or hands last changed.
+        pushed: ticks in which the partner stood before it and faced it, since its cell last
+            changed; in between the partner may have stepped back.
         around_until: the tick until which it walks around a partner that does not give way.
         laid: counter -> the tick at which the agent laid something there for its partner.
     """
@@ -32,6 +34,7 @@ class Memory:
     partner_still: int = 0
     waited: int = 0
     stuck: int = 0
+    pushed: int = 0
     around_until: int = 0
     laid: dict[int, int] = field(default_factory=dict)
     action: int = STAY
@@ -54,6 +57,9 @@ class Memory:
             self.stuck = 0 if moved else self.stuck + 1
             self.partner_still = 0 if partner != self.partner else self.partner_still + 1
             self._watch_supplies(kitchen, seat, partner)
+        if cell != self.cell:
+            self.pushed = 0
+        self.pushed += kitchen.layout.ahead[partner[0]][partner[1]] == cell
         self.cell, self.held, self.partner = cell, held, partner
         self.on = kitchen.on.copy()
 

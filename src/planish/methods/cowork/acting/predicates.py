@@ -184,6 +184,12 @@ def partner_still_for(view: View, ticks: float) -> bool:
     return view.memory.partner_still >= ticks
 
 
+@_predicate(1)
+def pushed_for(view: View, ticks: float) -> bool:
+    """My partner has stood facing me for so many ticks since I came here, in a row or not."""
+    return view.memory.pushed >= ticks
+
+
 @_predicate(0)
 def gives_way(view: View) -> bool:
     """Of us two I am to step aside: only I have room to, or what I hold is less urgent; seats."""

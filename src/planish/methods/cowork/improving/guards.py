@@ -36,7 +36,7 @@ CHANCE = 0.05
 
 UNSEEN = (
     *("blocked_for", "stuck_for", "partner_still_for", "trusts_supply"),
-    *("hand_over_saves", "room_to_lay", "partner_within"),
+    *("hand_over_saves", "room_to_lay", "partner_within", "pushed_for"),
 )
 """Predicates that hang on what came before, or on a number, and are not tried.
 

@@ -85,6 +85,24 @@ def _let_through(to: Writer) -> None:
     to.method("let_through", when, "step_aside", 31)
 
 
+@_remedy("blocked", "mutual_block")
+def _make_way(to: Writer) -> None:
+    """A cook with nothing to do leaves a place where its partner keeps coming up against it."""
+    to.operator("step_aside", "step_aside")
+    to.method("make_way", ["pushed_for(2)"], "step_aside", 32)
+
+
+@_remedy("blocked", "mutual_block")
+def _give_in(to: Writer) -> None:
+    """To a partner that does not give way a cook does, whatever it holds."""
+    if to.library.method("give_way") is None:
+        return  # what a cook holds decides first: two that both gave in would meet again
+    to.parameter("give_in_after", 5, 2, 20, 1)
+    to.operator("step_aside", "step_aside")
+    to.method("give_in", ["blocked_for(give_in_after)"], "step_aside", 99)
+    to.condition(_root(to.library), "interrupt_when", "blocked_for(give_in_after)")
+
+
 @_remedy("mutual_block", "blocked")
 def _yield_sooner(to: Writer) -> None:
     """Give way after one blocked tick."""
@@ -307,7 +325,8 @@ def _root(library: Library) -> Method | None:
 
     Giving way itself is not to be broken off by what it answers.
     """
-    roots = [each for each in library.methods if each.task == ROOT and each.id != "give_way"]
+    ours = ("give_way", "give_in")
+    roots = [each for each in library.methods if each.task == ROOT and each.id not in ours]
     return max(roots, key=lambda method: (method.priority, method.id), default=None)
 
 

@@ -5,8 +5,9 @@
 
 Each template knows which signals it answers, and writes a patch for a library where it has
 something to add. A template is ranked by the ticks its signals lost, by how it fared before and by
-how seldom it was tried (an upper confidence bound). Where too few single edits are left, two
-are tried together; where those are used up, one parameter is moved. No model is called.
+how seldom it was tried (an upper confidence bound). What gained and was outrun by a better edit
+comes again first, the largest gains in up to half of the places. Where too few single edits are
+left, two are tried together; where those are used up, one parameter is moved. No model is called.
 """
 
 from __future__ import annotations
@@ -78,13 +79,14 @@ class EmbeddedProposer:
         self._tried: Counter[str] = Counter()
         self._won: Counter[str] = Counter()
         self._refused: set[tuple[str, Key]] = set()
+        self._outrun: dict[Key, float] = {}
         self._waiting: dict[tuple[str, tuple[str, ...]], Key] = {}
 
     def propose(self, diagnosis: Diagnosis, library: Library, budget: Budget) -> list[Patch]:
         """The most promising edits of this library that it has not been refused yet."""
         ideas = [] if self._only_parameters else self._ideas(diagnosis, library)
         fresh = [idea for idea in ideas if (library.digest, idea.key) not in self._refused]
-        chosen = self._ranked(fresh)[: self._candidates]
+        chosen = self._outrun_first(self._ranked(fresh))[: self._candidates]
         if len(chosen) < self._candidates and not self._only_parameters:
             chosen += self._pairs(ideas, library)[: self._candidates - len(chosen)]
         if len(chosen) < self._candidates:
@@ -99,6 +101,12 @@ class EmbeddedProposer:
         key = self._waiting.get((result.base_hash, _paths(result.patch)))
         if key is not None and (result.is_refusal or result.reason == "seen_before"):
             self._refused.add((result.base_hash, key))
+        gain = result.stages[-1].mean if result.stages else 0.0
+        if key is not None:
+            self._outrun.pop(key, None)
+            if result.reason == "outrun" and gain > 0:
+                self._outrun[key] = gain
+                return  # that another was better is nothing against it
         for name in names.split("+"):
             self._tried[name] += 1
             self._won[name] += result.accepted
@@ -152,6 +160,16 @@ class EmbeddedProposer:
             return idea.weight * fared + EXPLORATION * math.sqrt(idea.weight) * doubt
 
         return sorted(ideas, key=lambda idea: (-bound(idea), idea.key))
+
+    def _outrun_first(self, ranked: Sequence[_Idea]) -> list[_Idea]:
+        """Up to half of the places for edits that gained when they were outrun.
+
+        Whatever was better is in use by now, or has been refused.
+        """
+        known = [idea for idea in ranked if idea.key in self._outrun]
+        known.sort(key=lambda idea: -self._outrun[idea.key])
+        first = known[: self._candidates // 2]
+        return first + [idea for idea in ranked if idea not in first]
 
     def _pairs(self, ideas: Sequence[_Idea], library: Library) -> list[_Idea]:
         """Two edits at once; the dearest signals first."""

@@ -11,12 +11,21 @@ Runs lie in the folder `made` of the test's own.
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 
-from planish.cli import main
+from planish.cli import build_app, main
 
-__all__ = ["Typed"]
+__all__ = ["Typed", "next_commands"]
+
+
+def next_commands(out):
+    """What a command says to do next, word by word; options that are none fail."""
+    found = [shlex.split(line) for line in out.partition("next ")[2].strip().splitlines()]
+    for words in found:
+        build_app().parse_args(words[1:], exit_on_error=False, print_error=False)
+    return found
 
 
 class Typed:

@@ -23,6 +23,7 @@ from planish.runs.rows import read_rows
 from planish.training.callbacks import Recorder
 from planish.training.checkpoint import trained
 from planish.training.groups import Score
+from support.typed import next_commands
 
 ROOT = Path(__file__).parents[3]
 COMMON = ("--prompts", 24, "--probe-prompts", 8, "--report-prompts", 8, "--samples", 4)
@@ -188,6 +189,15 @@ def test_numbers_before_and_after_are_paired_by_prompt(capsys, tmp_path):
     assert {"reward", "entropy", "frac_reward_zero_std"} <= metrics(run)[0].keys()
 
 
+def test_people_are_told_how_to_look_at_what_came_out(capsys, tmp_path):
+    code, out, err = call(capsys, *typed(tmp_path, "--rounds", 0))
+    assert code == 0, err
+    ((_, _, stage, *words),) = next_commands(out)
+    told = dict(zip(words[::2], words[1::2], strict=True))
+    assert (stage, told["--model"]) == ("diagnose", f"hf:{tmp_path / 'out'}")
+    assert (told["--preset"], told["--max-tokens"], told["--samples"]) == ("tiny", "6", "4")
+
+
 def test_a_policy_that_never_collapses_is_never_reheated(capsys, tmp_path):
     summary, run, _ = done(capsys, tmp_path, "--collapse-ratio", 0.01, "--stop-ratio", 0.02)
     assert summary["sentence"] == "12 steps of RL in 1 phase; the policy never collapsed"
@@ -316,6 +326,10 @@ def test_a_kill_between_the_trigger_and_the_phases_end_trains_no_further(
         (("--max-tokens", 999), "more than the model's context of 128"),
         (("--inverse", None), "--inverse: cools, and a loop warms"),
         (("--probe-every", 100), "no probe falls between the steps 30 and 75 of 300"),
+        (
+            ("--probe-every", 100, "--rounds", 0),
+            "no probe falls between the steps 30 and 75 of 300",
+        ),
         (("--reference-entropy", 0), "must be above 0 nats, not 0"),
         (("--reference-entropy", "nan"), "must be above 0 nats, not nan"),
         (("--lora-rank", 4), "has no effect without --lora"),

@@ -81,6 +81,7 @@ def make_plan(
     check_lora(plan, config if typed is None else typed)
     check_vllm(plan)
     _check_rounds(plan)
+    _check_window(plan)
     return plan
 
 
@@ -110,6 +111,10 @@ def _check_rounds(plan: Plan) -> None:
             where="--stop-ratio",
             fix="raise it, or lower --collapse-ratio",
         )
+
+
+def _check_window(plan: Plan) -> None:
+    """Refuses a watch that would have nothing to hold the entropy against, without rounds too."""
     window = plan.trigger.window
     if plan.reference_entropy is None and not window_steps(window, plan.steps, plan.probe_every):
         low, high = (round(share * plan.steps) for share in window)

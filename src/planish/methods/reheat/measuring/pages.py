@@ -147,10 +147,10 @@ def _reach(found: Found) -> list[str]:
         f"{told.model.reached} of them are solved at least once in {plan.reach_samples}"
     ]
     if told.reference is not None and told.reference.reach.value is not None:
+        gone = ": what of that is gone, the collapse destroyed" if told.collapsed else ""
         lines.append(
             f"the reference solves the same prompts with probability {told.reference.reach}, and "
-            f"{told.reference.reached} of them at least once: what of that is gone, the collapse "
-            "destroyed"
+            f"{told.reference.reached} of them at least once{gone}"
         )
     return lines
 
@@ -158,7 +158,8 @@ def _reach(found: Found) -> list[str]:
 def _difference_rows(found: Found) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for key, each in found.told.differences.items():
-        if each.n:
+        twice = key == "pass_at_k" and found.plan.pass_k == 1
+        if each.n and not twice:
             name = COMPARED[key].replace("@k", f"@{found.plan.pass_k}")
             cells = (_short(each.mean_a), _short(each.mean_b), _signed(each.difference))
             rows.append((name, *cells, str(each.n)))

@@ -3,7 +3,6 @@ bad input."""
 
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from planish.methods.reheat.method import EntropyProbe, TokenEntropy, pass_at_k
 from planish.runs.rows import read_rows
 from support import sampler
 from support.checkpoints import make_tokenizer
+from support.typed import next_commands
 
 SMALL = (
     *("--task", "chain:2", "--max-tokens", 4, "--report-prompts", 12, "--probe-prompts", 5),
@@ -280,6 +280,24 @@ def test_a_given_entropy_stands_for_a_reference(capsys, pair, runs):
     assert near["level_inside_interval"]
 
 
+def test_two_draws_show_pass_at_1_once(capsys, pair, runs):
+    code, out, err = call(capsys, *pair, *SMALL[:8], "--samples", 2, *runs)
+    assert code == 0, err
+    assert out.count("\n  pass@1 ") == 2  # of both policies, and their difference
+
+
+def test_only_a_collapse_is_said_to_have_destroyed_anything(capsys, pair, runs):
+    told = {}
+    one, other = pair[1], pair[3]
+    for model, reference in ((one, other), (other, one)):
+        words = ("--model", model, "--reference", reference, "--collapse-ratio", 1)
+        code, out, err = call(capsys, *words, *SMALL, *runs)
+        assert code == 0, err
+        assert "the reference solves the same prompts with probability" in out
+        told[out.split(":")[0]] = "the collapse destroyed" in out
+    assert told == {"collapsed": True, "not collapsed": False}
+
+
 def test_as_many_draws_as_k_are_told_to_be_few(capsys, endpoint, runs):
     _, model = endpoint()
     code, out, err = call(capsys, *model, *SMALL, "--pass-k", 4, *runs)
@@ -287,25 +305,23 @@ def test_as_many_draws_as_k_are_told_to_be_few(capsys, endpoint, runs):
     assert "pass@4 from 4 draws hangs on few of them: --samples 8" in out
 
 
-def commands(out):
-    return [shlex.split(line) for line in out.partition("next ")[2].strip().splitlines()]
-
-
 def test_the_next_command_is_the_useful_one(capsys, pair, runs):
     model = pair[:2]
-    [again] = commands(call(capsys, *model, *SMALL, *runs)[1])
+    [again] = next_commands(call(capsys, *model, *SMALL, *runs)[1])
     assert again[:3] == ["planish", "reheat", "diagnose"]
     again[again.index("hf:BEFORE")] = pair[3]
     code, out, err = call(capsys, *again[3:], *runs)
     assert code == 0, err
-    [loop] = commands(out)
+    [loop] = next_commands(out)
     assert loop[:3] == ["planish", "reheat", "loop"]
     _, out, _ = call(capsys, *model, "--reference-entropy", 1000, *SMALL, *runs)
-    [thaw] = commands(out)
+    [thaw] = next_commands(out)
     assert thaw[:3] == ["planish", "reheat", "run"]
     assert thaw[thaw.index("--reference-entropy") + 1] == "1000.0"
-    for option in ("--max-tokens", "--probe-prompts", "--samples"):
-        assert option in thaw
+    for words in (thaw, loop):
+        assert words[words.index("--max-tokens") + 1] == "4"
+        assert words[words.index("--probe-prompts") + 1] == "5"
+    assert "--samples" in loop
 
 
 def test_an_embedded_model_gets_the_tiny_settings(capsys, runs):

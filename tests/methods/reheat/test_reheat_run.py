@@ -29,6 +29,7 @@ from planish.training import distill
 from planish.training.checkpoint import trained
 from planish.training.job import Job
 from support.checkpoints import save_checkpoint
+from support.typed import next_commands
 
 TASK = "routes:16:3:4"
 QUICK = (
@@ -219,8 +220,12 @@ def test_people_read_the_numbers_and_what_comes_next(capsys, tmp_path, collapsed
     )  # fmt: skip
     assert code == 0, err
     assert "passed" in out
-    assert "planish reheat diagnose --model hf:" in out
-    assert "planish reheat loop --model hf:" in out
+    look, train = next_commands(out)
+    assert (look[2], train[2]) == ("diagnose", "loop")
+    for words in (look, train):
+        assert words[words.index("--max-tokens") + 1] == "6"
+    assert look[look.index("--reference-entropy") + 1] == "1.8"
+    assert train[train.index("--reheat-prompts") + 1] == "6"
 
 
 # -- not warm ---------------------------------------------------------------------------------
@@ -264,7 +269,11 @@ def test_steps_that_run_out_are_told(capsys, tmp_path, collapsed):
         *("--runs", tmp_path / "runs", "--target-entropy", 5),
         *quick(*LAX, "--max-steps", 2),
     )  # fmt: skip
-    assert "--max-steps 4" in out
+    (again,) = next_commands(out)
+    assert again[again.index("--max-steps") + 1] == "4"
+    assert again.count("--max-steps") == 1
+    assert again[again.index("--max-tokens") + 1] == "6"
+    assert again[again.index("--reheat-learning-rate") + 1] == "0.01"
 
 
 def test_a_healthy_policy_is_refused_before_anything_is_trained(capsys, tmp_path, healthy):

@@ -10,7 +10,7 @@ options.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from planish.runs.presets import Preset, digest
 from planish.tasks.base import Task
 from planish.tasks.load import load_task
 
-__all__ = ["Origin", "again", "check_models", "local_path", "origin_of", "preset_for"]
+__all__ = ["Origin", "again", "check_models", "local_path", "origin_of", "preset_for", "typed"]
 
 
 class Origin(BaseModel):
@@ -164,6 +164,32 @@ def preset_for(model: str | None, preset: Preset | None) -> Preset | None:
     """The preset to start from: the embedded models are tiny."""
     embedded = (model or "").startswith("embedded:")
     return "tiny" if preset is None and embedded else preset
+
+
+def typed(
+    plan: Origin, own: type[BaseModel], other: type[BaseModel], without: Collection[str] = ()
+) -> list[str]:
+    """The options of a plan that another command takes too, as they are typed.
+
+    Args:
+        plan: of which command; what it has from its start is left out.
+        own: the dials of its command.
+        other: the dials of the command that comes next.
+        without: dials that mean something else there.
+    """
+    preset = preset_for(plan.model, None)
+    start = own() if preset is None else getattr(own, preset)()
+    words: list[str] = []
+    for name in own.model_fields:
+        value = getattr(plan, name)
+        if name not in other.model_fields or name in without or value == getattr(start, name):
+            continue
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        elif value is not None:
+            words += [f"--{option}", str(value)]
+    return words
 
 
 P = TypeVar("P", bound=Origin)

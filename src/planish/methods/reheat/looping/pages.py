@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from planish.methods.reheat.config import LoopConfig
+from planish.methods.reheat.config import Config, LoopConfig
 from planish.methods.reheat.looping.outcome import Outcome
 from planish.methods.reheat.looping.plan import Plan
 from planish.methods.reheat.method import Decision
+from planish.methods.reheat.origin import typed
 from planish.runs import Run
 from planish.runs.console import command
 from planish.stats import Estimate
@@ -117,7 +118,7 @@ def next_commands(results: Results) -> list[str]:
         words += ["--reference-entropy", f"{reference:.4g}"]
     if plan.is_tiny:
         words += ["--preset", "tiny"]
-    return [command(*words)]
+    return [command(*words, *typed(plan, LoopConfig, Config))]
 
 
 def write_page(run: Run, results: Results, summary: Mapping[str, Any]) -> None:

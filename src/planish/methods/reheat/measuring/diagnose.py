@@ -12,6 +12,7 @@ from typing import Any
 
 from planish.judges.recording import lost_calls, lost_kinds, remedy
 from planish.judges.resumable import again, kept, resumable
+from planish.methods.reheat.config import Config, LoopConfig, ReheatConfig
 from planish.methods.reheat.data import PromptSet
 from planish.methods.reheat.measuring.estimating import Seen, diagnosis, unsolved
 from planish.methods.reheat.measuring.looking import Looking
@@ -19,7 +20,7 @@ from planish.methods.reheat.measuring.pages import Found, headline, show, write_
 from planish.methods.reheat.measuring.plan import Plan
 from planish.methods.reheat.measuring.records import Diagnosis, ProbeRow, PromptRow, Who
 from planish.methods.reheat.method import EntropyProbe, TokenEntropy, pass_at_k
-from planish.methods.reheat.origin import check_models, local_path
+from planish.methods.reheat.origin import check_models, local_path, typed
 from planish.models import load
 from planish.models.base import LanguageModel
 from planish.records import Cost
@@ -207,18 +208,17 @@ def _then(plan: Plan, told: Diagnosis) -> list[str]:
     """What is useful next: to thaw it, to train it, or to hold it against what it was."""
     if not plan.is_local:
         return []
-    common = ("--task", plan.task, *plan.settings_typed())
-    held: tuple[object, ...] = ()
+    held: tuple[str, ...] = ()
     if plan.reference is not None:
         held = ("--reference", plan.reference)
     if plan.reference_entropy is not None:
-        held = ("--reference-entropy", plan.reference_entropy)
+        held = ("--reference-entropy", str(plan.reference_entropy))
     if told.collapsed is None:
-        before = ("--reference", "hf:BEFORE")
-        return [command("planish", "reheat", "diagnose", "--model", plan.model, *before, *common)]
-    model = plan.model.partition("?")[0]
+        words = ["diagnose", "--model", plan.model, "--reference", "hf:BEFORE", "--task", plan.task]
+        return [command("planish", "reheat", *words, *typed(plan, Config, Config))]
+    model = ("--model", plan.model.partition("?")[0])
     if told.collapsed:
-        words = ("run", "--model", model, *held, *common, "--out", "WARM")
-    else:
-        words = ("loop", "--model", model, *common, "--out", "POLICY")
-    return [command("planish", "reheat", *words)]
+        words = ["run", *model, *held, "--task", plan.task, *typed(plan, Config, ReheatConfig)]
+        return [command("planish", "reheat", *words, "--out", "WARM")]
+    words = ["loop", *model, "--task", plan.task, *typed(plan, Config, LoopConfig)]
+    return [command("planish", "reheat", *words, "--out", "POLICY")]

@@ -96,17 +96,6 @@ class Plan(Origin, Config):
         check_apart(PromptSets(nothing, probe, report), where=self.source)
         return probe, report
 
-    def settings_typed(self) -> list[str]:
-        """The options that look at another model in the same way."""
-        embedded = self.model.startswith("embedded:")
-        start = Config.tiny() if embedded else Config()
-        return [
-            word
-            for name in Config.model_fields
-            if getattr(self, name) != getattr(start, name)
-            for word in (f"--{name.replace('_', '-')}", str(getattr(self, name)))
-        ]
-
 
 def make_plan(given: Mapping[str, Any], config: Config, preset: Preset | None = None) -> Plan:
     """The plan that the options make; an embedded model starts from the preset tiny.

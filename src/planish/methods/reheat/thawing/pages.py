@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from planish.methods.reheat.config import ReheatConfig
+from planish.methods.reheat.config import Config, LoopConfig, ReheatConfig
 from planish.methods.reheat.method import Decision, EntropyProbe
+from planish.methods.reheat.origin import typed
 from planish.methods.reheat.thawing.plan import Plan
 from planish.methods.reheat.thawing.reheating import Thawed
 from planish.records import write_text
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["next_commands", "numbers_of", "why_not", "write_card", "write_page"]
 
 _KEPT = ("token_kl", "greedy_agreement", "top10_overlap", "retained_mass")
+
+_OF_ANOTHER_REFERENCE = ("stop_ratio", "ceiling_ratio")
+"""A loop's are shares of the entropy early in its own RL."""
 
 _ENDED = {
     "target": "the entropy reached its target",
@@ -75,21 +79,24 @@ def next_commands(plan: Plan, thawed: Thawed) -> list[str]:
         model: tuple[str, ...] = ("--model", f"hf:{plan.out}", "--task", plan.task)
         if plan.is_tiny:
             model += ("--preset", "tiny")
-        held = ("--reference", plan.reference) if plan.reference else ()
+        held = () if plan.target_entropy is not None else _compared(plan)
+        look = (*held, *typed(plan, ReheatConfig, Config))
+        train = typed(plan, ReheatConfig, LoopConfig, without=_OF_ANOTHER_REFERENCE)
         return [
-            command("planish", "reheat", "diagnose", *model, *held),
-            command("planish", "reheat", "loop", *model, "--out", "POLICY"),
+            command("planish", "reheat", "diagnose", *model, *look),
+            command("planish", "reheat", "loop", *model, *train, "--out", "POLICY"),
         ]
     dial = {"ceiling": "--reheat-learning-rate", "exhausted": "--max-steps"}.get(thawed.ended)
     value: dict[str, object] = {
-        "--reheat-learning-rate": plan.reheat_learning_rate / 10,
+        "--reheat-learning-rate": f"{plan.reheat_learning_rate / 10:g}",
         "--max-steps": 2 * plan.max_steps,
     }
     again = ["planish", "reheat", "run", "--model", plan.model, *_compared(plan)]
-    again += ["--task", plan.task, "--out", Path(plan.out).name]
+    again += ["--task", plan.task, "--out", Path(plan.out).name, *["--force"] * plan.force]
     if dial is None:
         dial, value = "--reheat-temperature", {"--reheat-temperature": _milder(plan)}
-    return [command(*again, dial, value[dial])]
+    kept = typed(plan, ReheatConfig, ReheatConfig, without=[dial[2:].replace("-", "_")])
+    return [command(*again, *kept, dial, value[dial])]
 
 
 def _milder(plan: Plan) -> float:

@@ -370,6 +370,7 @@ GOOD = {"question": "2 + 2?", "target": "4"}
         (GOOD | {"split": "test"}, "not a question: split"),
         (GOOD | {"grader": "llm"}, "not a question: grader"),
         (GOOD | {"prompt": [{"role": "narrator", "content": "x"}]}, "not a question: prompt"),
+        (GOOD | {"question": ["x"]}, "write text, or a chat"),
         (GOOD | {"id": "q1"}, "the id 'q1' comes twice (first at"),
         (GOOD | {"grader": "choice"}, "the target '4' is no choice"),
         (GOOD | {"choices": ["3"]}, "1 choices; give 2 to 10"),

@@ -186,7 +186,12 @@ def _read(values: dict[str, Any], where: str, *, default_id: str) -> _Question:
     try:
         row = _Row.model_validate({name: without_nulls(value) for name, value in values.items()})
     except ValidationError as error:
-        raise BadInput(f"not a question: {explain(error)}", where=where) from None
+        asked = error.errors()[0]["loc"][0] in ("question", "prompt")
+        raise BadInput(
+            f"not a question: {explain(error)}",
+            where=where,
+            fix='write text, or a chat: [{"role": "user", "content": "..."}]' if asked else "",
+        ) from None
     prompt = row.question if row.question is not None else row.prompt
     target = row.target if row.target is not None else row.answer
     chat = user(prompt) if isinstance(prompt, str) else prompt

@@ -538,6 +538,28 @@ def test_a_policy_that_always_says_the_same_leaves_nothing(capsys, monkeypatch, 
     code, _, err = label(capsys, tmp_path)
     assert code == 2
     assert "none of 60 prompts brings a pair (all replies the same 60)" in err
+    assert "draw more --samples" in err
+
+
+def test_a_budget_that_cuts_every_reply_is_what_is_told(capsys, monkeypatch, tmp_path):
+    """More draws would be cut as well."""
+    use(monkeypatch, policy=lambda *_: Completion(text="7 and so", finish="length"), judge=never)
+    code, _, err = label(capsys, tmp_path, limit=5)
+    assert code == 2
+    assert "none of 5 prompts brings a pair (no whole reply: cut at the budget 5)" in err
+    assert "raise --max-tokens (1024): 40 of 40 replies were cut" in err
+
+
+def test_a_prompt_that_is_no_text_is_told_with_what_would_be_one(capsys, tmp_path):
+    write_jsonl(tmp_path / "prompts.jsonl", [{"prompt": "hello"}, {"prompt": ["x"]}])
+    code, _, err = call(
+        capsys,
+        *("rise", "label", "--policy", "scripted:tie", "--judge", "scripted:tie"),
+        *("--prompts", tmp_path / "prompts.jsonl", "--out", tmp_path / "out"),
+    )
+    assert code == 2
+    assert "prompts.jsonl:2: not a prompt" in err
+    assert "write text, or a chat" in err
 
 
 GIVEN = {

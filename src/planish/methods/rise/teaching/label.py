@@ -278,8 +278,7 @@ def _close(
             f"none of {len(items)} prompts brings a pair ({why}), the first is "
             f"{items[0].example.id}",
             where=plan.task or plan.prompts or "",
-            fix="draw more --samples at a higher --temperature, or lower --margin, with "
-            f"--cache {replies}, which pays for no call twice",
+            fix=_more_pairs(plan, items, replies),
         )
     files = write_rows(Path(plan.out), "dpo", rows, drops)
     summary = {"by": plan.by, "mode": plan.mode} | summarize(items, scored, rows, drops)
@@ -298,6 +297,18 @@ def _close(
         then=[f"{improve} --task {command(plan.task or 'TASK')} --out BETTER"],
     )
     return 0
+
+
+def _more_pairs(plan: Plan, items: Sequence[Item], replies: Path) -> str:
+    """What helps where no prompt brought a pair."""
+    drawn = [draw for item in items for draw in item.completions]
+    cut = sum(draw.finish == "length" for draw in drawn)
+    if 2 * cut > len(drawn):
+        return f"raise --max-tokens ({plan.max_tokens}): {cut} of {len(drawn)} replies were cut"
+    return (
+        "draw more --samples at a higher --temperature, or lower --margin, with "
+        f"--cache {replies}, which pays for no call twice"
+    )
 
 
 def _check_coverage(

@@ -9,6 +9,7 @@ verifier and chance go the same way from the same replies, so that their labels 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -111,7 +112,8 @@ def random_scored(item: Item, *, seed: int) -> Scored:
 def choose(item: Item, scored: Scored, *, by: By, margin: float) -> Pair | str:
     """Best against worst, or why there is no pair."""
     if not item.replies:
-        return "no whole reply"
+        [(why, _)] = Counter(map(why_unused, item.completions)).most_common(1)
+        return f"no whole reply: {why}"
     found = preference(item.example.prompt, item.replies, scored.scores, margin=margin)
     if by != "verifier" or isinstance(found, Pair) or found == SAME:
         return found
@@ -170,7 +172,11 @@ def read_prompts(path: Path) -> list[Example]:
         try:
             read = _Prompt.model_validate({"id": id, "prompt": prompt})
         except ValidationError as error:
-            raise BadInput(f"not a prompt: {explain(error)}", where=where) from None
+            raise BadInput(
+                f"not a prompt: {explain(error)}",
+                where=where,
+                fix='write text, or a chat: [{"role": "user", "content": "..."}]',
+            ) from None
         if id in examples:
             raise BadInput(f"the id {id!r} comes twice", where=where, fix="give each its own")
         chat = user(read.prompt) if isinstance(read.prompt, str) else read.prompt

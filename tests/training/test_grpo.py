@@ -1,6 +1,8 @@
 """GRPO: advantages of pooled groups, a bare `GRPOTrainer` as reference, resume, early stops."""
 
+import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -149,6 +151,23 @@ def test_with_one_prompt_a_group_it_is_trls_trainer(tmp_path, scale):
     for step in theirs:
         for name in names:
             assert logged[step][name] == pytest.approx(theirs[step][name], rel=1e-4, abs=1e-6)
+
+
+def test_what_a_checkpoint_recommends_for_sampling_changes_no_rollout(tmp_path):
+    """And it is still recommended afterwards."""
+    advice = {"do_sample": True, "top_k": 1, "no_repeat_ngram_size": 1, "suppress_tokens": [7, 8]}
+    replies = []
+    for name, more in (("plain", {}), ("advised", advice)):
+        base = tmp_path / name / "base"
+        shutil.copytree(REASONER, base)
+        saved = json.loads((base / "generation_config.json").read_text())
+        (base / "generation_config.json").write_text(json.dumps(saved | more))
+        _, seen = run(tmp_path / name, model=base)
+        replies.append([scored.rollout.completion.token_ids for scored in seen])
+        kept = json.loads((tmp_path / name / "out" / "generation_config.json").read_text())
+        assert more.items() <= kept.items()
+        assert kept["eos_token_id"] == saved["eos_token_id"]
+    assert replies[0] == replies[1]
 
 
 def test_both_orders_share_a_baseline(tmp_path):

@@ -22,7 +22,7 @@ from planish.runs.lines import FULL, DiskFull
 from planish.training.launch import is_main
 from planish.training.rows import Kind
 
-__all__ = ["Trained", "TrainedKind", "room_for", "save", "stop_at", "trained"]
+__all__ = ["Trained", "TrainedKind", "drawn_plainly", "room_for", "save", "stop_at", "trained"]
 
 TrainedKind = Kind | Literal["grpo", "reheat"]
 
@@ -31,6 +31,9 @@ _SUMMARY = "training.json"
 _PRIVATE = ("training_args.bin", "README.md")
 # In the middle of a file, and where its table of contents or what was buffered no longer fits.
 _TORCH_IS_FULL = ("PytorchStreamWriter failed writing", "unexpected pos", "iostream error")
+
+
+_ENDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 class Trained(Record):
@@ -93,6 +96,29 @@ def stop_at(network: Any, end_id: int, eos_ids: Sequence[int]) -> None:
         network.generation_config = generation
     if end_id not in eos_ids:
         generation.eos_token_id = [end_id, *eos_ids]
+
+
+@contextlib.contextmanager
+def drawn_plainly(model: Any) -> Iterator[None]:
+    """Rollouts are drawn from the policy's own distribution.
+
+    TRL overrides what a checkpoint recommends for sampling only where it has a setting of its own;
+    that no words repeat, say, would remain. All but the end of a reply is put aside.
+    """
+    advised = [
+        (module, vars(module)["generation_config"])
+        for module in model.modules()
+        if "generation_config" in vars(module)
+    ]
+    for module, advice in advised:
+        module.generation_config = type(advice)(**{name: getattr(advice, name) for name in _ENDS})
+    try:
+        yield
+    finally:
+        for module, advice in advised:
+            for name in _ENDS:  # which the trainer may have aligned with the tokenizer's
+                setattr(advice, name, getattr(module.generation_config, name))
+            module.generation_config = advice
 
 
 def save(

@@ -24,7 +24,7 @@ from transformers import PrinterCallback, TrainingArguments
 
 from planish.models.local_loading import Checkpoint, open_checkpoint
 from planish.training.callbacks import TrainingFailed, last_checkpoint
-from planish.training.checkpoint import Trained, TrainedKind, room_for, save
+from planish.training.checkpoint import Trained, TrainedKind, drawn_plainly, room_for, save
 from planish.training.launch import is_main, num_processes
 from planish.training.rows import split_batch
 
@@ -145,7 +145,7 @@ def carry_through(
     """
     trainer.remove_callback(PrinterCallback)
     trainable = sum(size(p) for p in trainer.model.parameters() if p.requires_grad)
-    with room_for(work):
+    with room_for(work), drawn_plainly(trainer.model):
         done_before, seconds = _run(trainer, last_checkpoint(work))
     result = Trained(
         kind=kind,

@@ -10,7 +10,7 @@ Shape suffixes: B rows, T positions, V vocabulary.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -118,7 +118,23 @@ class Batches:
 
         `more` is what else came from `inputs`.
         """
-        options: dict[str, Any] = dict(more)
+        return self._forward(input_ids, attention_mask, keep, more)[0]
+
+    def logits_and_states(
+        self, input_ids: Tensor, attention_mask: Tensor, keep: int
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The same with the hidden states (B, keep, H) after every layer."""
+        return self._forward(input_ids, attention_mask, keep, {}, output_hidden_states=True)
+
+    def _forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        keep: int,
+        more: Mapping[str, Tensor],
+        **asked: bool,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        options: dict[str, Any] = {**more, **asked}
         if "position_ids" in self._options and not (more and self._places_images):
             options["position_ids"] = (attention_mask.cumsum(-1) - 1).clamp(min=0)
         if "logits_to_keep" in self._options:
@@ -127,8 +143,8 @@ class Batches:
             output = self.model(
                 input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **options
             )
-        logits_BTV: Tensor = output.logits[:, -keep:]
-        return logits_BTV
+        states = getattr(output, "hidden_states", None) or ()
+        return output.logits[:, -keep:], tuple(state[:, -keep:] for state in states[1:])
 
     def rows_at_once(self, rows: Sequence[Row]) -> int:
         """How many of the rows' logits are computed at once, from the first on."""

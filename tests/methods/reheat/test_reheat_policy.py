@@ -69,6 +69,19 @@ def test_few_positions_at_a_time_change_nothing(policy, monkeypatch):
     assert max(len(reading.ids_N) for reading in policy.read(RAGGED)) == 2
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+def test_no_logits_are_computed_over_a_long_prompt(opened, policy, hidden):
+    heads = []
+    seen = opened.model.lm_head.register_forward_hook(
+        lambda module, inputs, output: heads.append(output.shape[1])
+    )
+    (reading,) = policy.read([Text(tuple(range(5, 65)), (20, 21, 22))], hidden=hidden)
+    seen.remove()
+    assert heads == [4]
+    assert len(reading.logits_NV) == 3
+    assert [len(layer) for layer in reading.layers_NH] == ([3, 3] if hidden else [])
+
+
 def test_draws_end_with_their_end_token_and_are_the_same_again(opened, policy):
     drawn = policy.draw(CHATS, n=2, max_tokens=12, seed=3)
     texts = policy.texts(CHATS, drawn)

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -131,21 +130,13 @@ class Policy:
     def _look(self, ids_BT: Tensor, mask_BT: Tensor, text_BT: Tensor, hidden: bool) -> Reading:
         longest, kept_BT = text_BT.shape[1], text_BT >= 0
         text_N, ids_N = text_BT[kept_BT], ids_BT[:, -longest:][kept_BT]
-        if not hidden:
-            logits_BTV = self._batches.logits(ids_BT, mask_BT, longest + 1)[:, :-1]
-            return Reading(logits_BTV[kept_BT], ids_N, (), text_N)
-        position_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
-        with torch.inference_mode():
-            output: Any = self.checkpoint.model(
-                input_ids=ids_BT,
-                attention_mask=mask_BT,
-                position_ids=position_BT,
-                use_cache=False,
-                output_hidden_states=True,
-            )
-        layers = tuple(state[:, -longest - 1 : -1][kept_BT] for state in output.hidden_states[1:])
-        logits_BTV = output.logits[:, -longest - 1 : -1]
-        return Reading(logits_BTV[kept_BT], ids_N, layers, text_N)
+        layers_BTH: tuple[Tensor, ...] = ()
+        if hidden:
+            logits_BTV, layers_BTH = self._batches.logits_and_states(ids_BT, mask_BT, longest + 1)
+        else:
+            logits_BTV = self._batches.logits(ids_BT, mask_BT, longest + 1)
+        layers_NH = tuple(layer[:, :-1][kept_BT] for layer in layers_BTH)
+        return Reading(logits_BTV[:, :-1][kept_BT], ids_N, layers_NH, text_N)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from typing import Any
 from planish.tasks.sandbox.child import Child, Gone, Late, SandboxError, Used
 from planish.tasks.sandbox.command import Role
 from planish.tasks.sandbox.contract import Job, Level
-from planish.tasks.sandbox.process import Server
+from planish.tasks.sandbox.imports import modules_for
+from planish.tasks.sandbox.process import Branch, Server
 
 __all__ = ["MAX_ROUNDS", "SWEEP_SECONDS", "Pair"]
 
@@ -51,6 +52,7 @@ class Pair:
         self.level: Level = level
         self.stopped = False
         self._servers: dict[Role, Server] = {}
+        self._branches: dict[tuple[Role, tuple[str, ...]], Server | Branch] = {}
         self._shared: dict[Role, _Shared] = {}
         self._alone: Child | None = None
 
@@ -76,7 +78,8 @@ class Pair:
         limits = job.limits
         if not tame:
             self.let_go("candidate")
-            child = self._server("candidate").spawn(limits.output_bytes)
+            modules = modules_for(job, job.code)
+            child = self._server("candidate", modules).spawn(limits.output_bytes)
             self._alone = child
             _start(child, message)
             return child, False
@@ -161,9 +164,9 @@ class Pair:
             shared.child.drop()
         if self._alone is not None:
             self._alone.drop()
-        for server in self._servers.values():
+        for server in (*self._branches.values(), *self._servers.values()):
             server.close()
-        self._shared, self._servers = {}, {}
+        self._shared, self._servers, self._branches = {}, {}, {}
 
     def _tester(self, job: Job, plain: bool, begin: Callable[[Child], None]) -> tuple[Child, bool]:
         what = (plain, job.limits.memory_mb, job.limits.processes)
@@ -171,7 +174,8 @@ class Pair:
             "files": [{"path": one.path, "text": one.text} for one in job.files],
             "limits": {**dict(job.limits), "seconds": _LONG},
         }
-        child, used = self._one("tester", what, message, begin)
+        modules = () if plain else modules_for(job, f"{job.support}\n{job.tests}")
+        child, used = self._one("tester", what, message, begin, modules=modules)
         if not used:
             begin(child)
         return child, used
@@ -183,6 +187,7 @@ class Pair:
         message: dict[str, Any],
         again: Callable[[Child], None],
         rounds: int = 1,
+        modules: tuple[str, ...] = (),
     ) -> tuple[Child, bool]:
         shared = self._shared.get(role)
         if shared is not None and shared.what == what and shared.rounds < MAX_ROUNDS:
@@ -191,17 +196,25 @@ class Pair:
                 again(shared.child)
                 return shared.child, True
         self.let_go(role)
-        child = self._server(role).spawn(0, bell=role == "candidate")
+        child = self._server(role, modules).spawn(0, bell=role == "candidate")
         _start(child, message)
         self._shared[role] = _Shared(child, what, rounds)
         return child, False
 
-    def _server(self, role: Role) -> Server:
+    def _server(self, role: Role, modules: tuple[str, ...] = ()) -> Server | Branch:
+        """Of a role, with these modules where it can have them."""
         if role not in self._servers and not self.stopped:
             self._servers[role] = Server(self.level, role)
         if self.stopped:
             raise SandboxError("the sandbox is closed")
-        return self._servers[role]
+        server = self._servers[role]
+        if not modules or self.level == "fork":  # there, a server ends whatever it finds below it
+            return server
+        if (role, modules) not in self._branches:
+            self._branches[role, modules] = server  # unless it comes to one of its own
+            with suppress(SandboxError):
+                self._branches[role, modules] = server.branch(modules)
+        return self._branches[role, modules]
 
 
 def _start(child: Child, message: dict[str, Any]) -> None:

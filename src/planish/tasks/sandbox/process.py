@@ -23,7 +23,7 @@ from planish.tasks.sandbox.child import START_SECONDS, Child, SandboxError
 from planish.tasks.sandbox.command import Role, command
 from planish.tasks.sandbox.contract import Level
 
-__all__ = ["FATAL", "Server"]
+__all__ = ["FATAL", "Branch", "Server"]
 
 FATAL = "Fatal Python error"
 """Begins what Python says of itself where it cannot begin, many lines above the last one."""
@@ -40,65 +40,16 @@ _ENVIRONMENT = {
 """All that is there: sets come in the same order every time, and libraries start no threads."""
 
 
-class Server:
-    """A warm server behind walls of a level.
+class _Link:
+    """The socket on which the host speaks to a server.
 
     Args:
-        level: how well it is locked up.
-        role: what its children do.
-
-    Raises:
-        SandboxError: it does not start; the text says why.
+        control: of packets.
     """
 
-    def __init__(self, level: Level, role: Role) -> None:
-        self.level = level
-        self.role = role
-        self.python = ""
-        self._why = ""
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
         self._number = 0
-        if level == "bwrap" and shutil.which("bwrap") is None:
-            raise SandboxError("bwrap is not installed")
-        self._folder = tempfile.mkdtemp(prefix="planish-sandbox-") if level == "fork" else ""
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the server)
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            with theirs:
-                self._process = subprocess.Popen(
-                    command(level, role, theirs.fileno(), self._folder),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=self._errors,
-                    env=_ENVIRONMENT,
-                    cwd="/",
-                    pass_fds=[theirs.fileno()],
-                    start_new_session=True,
-                )
-        except OSError as error:
-            self._control.close()
-            self._errors.close()
-            self._tidy()
-            raise SandboxError(f"cannot be started: {error}") from None
-        try:
-            told, _ = self.hear(time.monotonic() + START_SECONDS)
-            self.python = str(told["ready"])
-        except (SandboxError, KeyError):
-            self.close()
-            raise SandboxError(self._why or "it does not start") from None
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def spawn(self, keep: int, bell: bool = False) -> Child:
         """A new child, which waits for its job.
@@ -156,6 +107,83 @@ class Server:
         words, _, raw = data.partition(b"\0")
         return dict(json.loads(words)), raw
 
+
+class Server(_Link):
+    """A warm server behind walls of a level.
+
+    Args:
+        level: how well it is locked up.
+        role: what its children do.
+
+    Raises:
+        SandboxError: it does not start; the text says why.
+    """
+
+    def __init__(self, level: Level, role: Role) -> None:
+        self.level = level
+        self.role = role
+        self.python = ""
+        self._why = ""
+        if level == "bwrap" and shutil.which("bwrap") is None:
+            raise SandboxError("bwrap is not installed")
+        self._folder = tempfile.mkdtemp(prefix="planish-sandbox-") if level == "fork" else ""
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the server)
+        control, theirs = _ends()
+        super().__init__(control)
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    command(level, role, theirs.fileno(), self._folder),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=self._errors,
+                    env=_ENVIRONMENT,
+                    cwd="/",
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._control.close()
+            self._errors.close()
+            self._tidy()
+            raise SandboxError(f"cannot be started: {error}") from None
+        try:
+            told, _ = self.hear(time.monotonic() + START_SECONDS)
+            self.python = str(told["ready"])
+        except (SandboxError, KeyError):
+            self.close()
+            raise SandboxError(self._why or "it does not start") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def branch(self, modules: tuple[str, ...]) -> Branch:
+        """A server behind the same walls that has imported modules; it ends with this one.
+
+        Raises:
+            SandboxError: it does not start.
+        """
+        control, theirs = _ends()
+        order = json.dumps({"do": "branch", "modules": modules}).encode()
+        try:
+            with theirs:
+                socket.send_fds(self._control, [order], [theirs.fileno()])
+        except OSError as error:
+            control.close()
+            raise SandboxError(f"the server is gone: {error}") from None
+        return Branch(control)
+
     def stop(self) -> None:
         """Ends the server with all its children; `close` is still to come."""
         if self.level == "fork":
@@ -186,3 +214,27 @@ class Server:
     def _tidy(self) -> None:
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Branch(_Link):
+    """A server that another one has forked.
+
+    Raises:
+        SandboxError: it says nothing.
+    """
+
+    def __init__(self, control: socket.socket) -> None:
+        super().__init__(control)
+        try:
+            self.hear(time.monotonic() + START_SECONDS)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Ends it with all its children."""
+        self._control.close()
+
+
+def _ends() -> tuple[socket.socket, socket.socket]:
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

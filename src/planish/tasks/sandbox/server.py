@@ -5,7 +5,8 @@
 launch.py starts it so, inside the walls.
 
 The host speaks to it by way of one socket of packets: "spawn", which comes with a socket and is
-answered in the end by "ended", "kill", and "spent", which asks for processor time. The job itself
+answered in the end by "ended", "kill", "spent", which asks for processor time, and "branch", which
+comes with such a socket for a server that has imported more. The job itself
 and all answers travel over the socket that came along, of which only the child keeps a copy. So
 nothing of one job is left for the next, and nothing that a child writes reaches the host as the
 word of the server.
@@ -131,15 +132,17 @@ class Server:
     def __init__(self, control: socket.socket, role: str, level: str, folder: str) -> None:
         self.control = control
         self.role = role
+        self.level = level
         self.walls = level != "fork"
         self.myself = os.pidfd_open(os.getpid()) if self.walls else -1
         self.folder = folder
         self.child: _Child | None = None
+        self.branch: Server | None = None
         self.poll = select.poll()
         self.poll.register(control, select.POLLIN)
 
-    def serve(self) -> None:
-        """Until the host is gone."""
+    def serve(self) -> Server | None:
+        """Until the host is gone; or until this process is a branch, whose server is returned."""
         if not self.walls:
             kernel.adopt_orphans()
         self.send({"ready": sys.version.split()[0]})
@@ -148,7 +151,7 @@ class Server:
                 for descriptor, _ in self.poll.poll():
                     if descriptor == self.control.fileno():
                         if not self._hear():
-                            return
+                            return self.branch
                     elif self.child and descriptor == self.child.output:
                         if not self.child.drain():
                             self.poll.unregister(descriptor)
@@ -172,12 +175,38 @@ class Server:
         order = json.loads(data)
         if order["do"] == "spawn":
             self._spawn(order, *descriptors)
+        elif order["do"] == "branch":
+            return self._branch(order["modules"], *descriptors)
         elif self.child and self.child.number == order["number"]:
             if order["do"] == "kill":
                 self._end()
             else:
                 self.send({"spent": self.child.number, "seconds": self.child.spent()})
         return True
+
+    def _branch(self, modules: list[str], control: int) -> bool:
+        """Forks a server that imports more; False in that process.
+
+        It goes on where this one began, for its children to have as deep a stack.
+        """
+        if os.fork():
+            os.close(control)
+            return True
+        try:
+            kernel.die_with_parent()
+            self.control.detach()
+            self.child = None
+            _place(control, -1)
+            for name in modules:
+                with contextlib.suppress(Exception):  # whoever imports it will see why
+                    __import__(name)
+            if "numpy.random" in sys.modules:  # or all would draw the same numbers
+                os.register_at_fork(after_in_child=sys.modules["numpy.random"].seed)
+            _settle()
+            self.branch = Server(socket.socket(fileno=_CHANNEL), self.role, self.level, self.folder)
+        except BaseException:
+            os._exit(1)
+        return False
 
     def _spawn(self, order: dict[str, Any], channel: int, bell: int = -1) -> None:
         if self.child:
@@ -284,6 +313,12 @@ def _writer(number: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(raw, "utf-8", "backslashreplace", line_buffering=True)
 
 
+def _settle() -> None:
+    """So that the collector does not copy what a child shares with this process."""
+    gc.collect()
+    gc.freeze()
+
+
 def main() -> None:
     """Of the script."""
     # the host may have many files open, and a child keeps none but the first few descriptors
@@ -297,9 +332,10 @@ def main() -> None:
     sys.stdout, sys.stderr = map(_writer, (1, 2))  # what a child prints to, once they are its own
     if sys.argv[3] != "fork":
         kernel.give_up_most()
-    gc.collect()
-    gc.freeze()  # so that the collector does not copy what a child shares with this process
-    Server(control, *sys.argv[2:5]).serve()
+    _settle()
+    server: Server | None = Server(control, *sys.argv[2:5])
+    while server is not None:
+        server = server.serve()
 
 
 if __name__ == "__main__":

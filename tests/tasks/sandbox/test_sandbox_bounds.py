@@ -150,7 +150,7 @@ def test_plain_tests_of_other_tasks_share_a_process_and_see_nothing_of_each_othe
 def test_tests_that_break_in_a_used_process_are_run_in_a_new_one(
     first: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("planish.tasks.sandbox.host.joinable", lambda _: False)
+    monkeypatch.setattr("planish.tasks.sandbox.worker.joinable", lambda _: False)
     first.run([with_tests(RIGHT)])
     verdicts = []
 

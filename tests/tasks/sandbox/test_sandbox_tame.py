@@ -43,6 +43,13 @@ WILD = [
     "x = (i for i in ()).gi_frame\n",
     "x = '{0.__class__}'.format(1)\n",
     "x = '{x.__class__}'.format_map({'x': 1})\n",
+    "x = '{:{0.__class__}}'.format(1)\n",
+    "x = '{0[0]}'.format(1)\n",
+    "x = '{'.format(1)\n",
+    "x = ('{0.__cl' + 'ass__}').format(1)\n",
+    "x = str.format('{0.__class__}', 1)\n",
+    "x = f'{1}'.format(1)\n",
+    "x = b'{}'.format(1)\n",
     "class A:\n    def __del__(self):\n        pass\n",
     "A = type('A', (), {})\n",
     "A = type(*['A', (), {}])\n",
@@ -74,6 +81,7 @@ TAME = [
     "from functools import lru_cache\n\n\n@lru_cache(maxsize=None)\ndef f(n):\n"
     "    return n if n < 2 else f(n - 1) + f(n - 2)\n",
     "def f(x):\n    if type(x) == int:\n        return f'{x:>4}'\n    raise ValueError(x)\n",
+    "def f(x):\n    return '{} {0:>{width}} {a_b!r:x}'.format(x, width=3, a_b=x)\n",
     "def f(x):\n    try:\n        return x[0]\n    except (IndexError, KeyError) as error:\n"
     "        return None\n\n\nif __name__ == '__main__':\n    f([])\n",
 ]
@@ -154,7 +162,7 @@ def test_a_shared_process_changes_no_result(box: Sandbox, monkeypatch: pytest.Mo
         return [(one.status, one.line, one.exception, one.per_input) for one in results]
 
     together = seen(box.run(programs))
-    monkeypatch.setattr("planish.tasks.sandbox.host.tame", lambda _: False)
+    monkeypatch.setattr("planish.tasks.sandbox.host.read", lambda _: None)
     assert seen(box.run(programs)) == together
 
 

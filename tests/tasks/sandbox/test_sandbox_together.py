@@ -16,7 +16,7 @@ from planish.tasks.sandbox import ExecResult, Job, Limits, Sandbox
 from planish.tasks.sandbox.ahead import planned
 from planish.tasks.sandbox.judging import judge
 from planish.tasks.sandbox.pair import Pair
-from planish.tasks.sandbox.together import joinable, run_together
+from planish.tasks.sandbox.together import Together, joinable
 
 TESTS = """def check(candidate):
     assert candidate([1, 2]) == 2
@@ -51,7 +51,17 @@ PROGRAMS = {
     "no function": "f = 2\n",
     "no Python": "def f(x:\n",
     "prints": "def f(x):\n    print('x' * 100)\n    return len(x)\n",
+    "prints while it is loaded": "print('a', 1.5)\n\n\ndef f(x):\n    return len(x)\n",
+    "prints without an end": "def f(x):\n    print(x, end='', flush=True)\n    return len(x)\n",
+    "prints behind a wrong one": "def f(x):\n    print(x)\n    return 7\n",
+    "prints and raises": "def f(x):\n    print(x)\n    return 2 if x[1:] else x[9]\n",
+    "prints and is no function": "print('a')\nf = 2\n",
+    "prints odd letters": "def f(x):\n    print('\\ud800\u00e9\u20ac' * 9, x)\n    return len(x)\n",
+    "prints into nothing": "def f(x):\n    print(x, file=x)\n    return len(x)\n",
+    "prints more than is kept": "def f(x):\n    print('\u20ac' * 700)\n    return len(x)\n",
     "prints floods": "def f(x):\n    for _ in range(9999):\n        print('x' * 99)\n",
+    "prints deep": "def f(x):\n    print(len(x))\n    return f(x)\n",
+    "formats": "def f(x):\n    return len('{0:>{1}} {a_b!r}'.format(1, len(x), a_b=2)) - 4\n",
     "ends its process": "import os\n\n\ndef f(x):\n    os._exit(0)\n",
     "answers by itself": "import os\n\n\ndef f(x):\n    os.write(3, b'\\0\\0\\0\\2{}')\n",
 }  # fmt: skip
@@ -80,6 +90,15 @@ def job(key: str, code: str = "", seconds: float = 2.5, tests: str = TESTS, **mo
     return Job(key=key, code=code, entry_point="f", tests=tests, limits=limits)
 
 
+def run_together(pair: Pair, jobs: Any) -> tuple[list[ExecResult | None], int | None]:
+    line = Together(pair)
+    assert line.begin(jobs) is None
+    outcome = line.finish()
+    assert outcome is not None
+    assert line.finish() is None
+    return outcome.results, outcome.late
+
+
 def told(results: list[ExecResult]) -> list[dict[str, Any]]:
     hidden = {"wall_s", "cpu_s", "max_rss_mb"}
     return [one.model_dump(exclude=hidden) for one in results]
@@ -91,12 +110,34 @@ def test_nothing_but_the_time_tells_whether_programs_were_run_together(
     jobs = [job(key) for key in PROGRAMS]
     jobs += [job("right", "def f(x):\n    return len(x)\n") for _ in range(9)]
     together = box.run(jobs, retry=False)
-    monkeypatch.setattr("planish.tasks.sandbox.host.joinable", lambda _: False)
+    monkeypatch.setattr("planish.tasks.sandbox.worker.joinable", lambda _: False)
     assert told(together) == told(box.run(jobs, retry=False))
     statuses = {one.key: one.status for one in together}
     assert statuses["right"] == statuses["counts its calls"] == "pass"
     assert statuses["late behind a wrong one"] == statuses["bursts behind a wrong one"]
     assert statuses["late behind a wrong one"] == "wrong_value"
+
+
+@pytest.mark.parametrize("most", [0, 1, 2, 7, 2_000])
+def test_of_what_is_printed_the_same_end_is_kept(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    jobs = [job(key, output_bytes=most) for key in PROGRAMS if key.startswith("prints")]
+    assert sum(one.joins for one in _tasks(box, jobs)) == len(jobs)
+    together = box.run(jobs, retry=False)
+    monkeypatch.setattr("planish.tasks.sandbox.worker.joinable", lambda _: False)
+    assert told(together) == told(box.run(jobs, retry=False))
+    assert any(one.stdout_tail for one in together) == (most > 0)
+
+
+def test_what_one_program_prints_is_not_told_of_the_next(pair: Pair) -> None:
+    jobs = [(job(key), planned(TESTS)) for key in ("prints", "right", "prints")]
+    results, _ = run_together(pair, jobs)
+    assert [one and one.stdout_tail for one in results] == [
+        f"{'x' * 100}\n" * 3,
+        "",
+        f"{'x' * 100}\n" * 3,
+    ]
 
 
 DEEPEST = """def g(n):
@@ -120,12 +161,20 @@ def test_neither_programs_nor_tests_recurse_deeper_together_than_alone(
     deep = "def g(n):\n    return n and g(n - 1)\n\n\n"
     straight = "def check(candidate):\n    assert candidate(1) == g({0})\n"
     zero = "def f(x):\n    return 0\n"
+    jobs.append(
+        job(
+            "printing",
+            DEEPEST.replace("return g", "print(n)\n        return g")
+            + "def f(x):\n    return g(0)\n",
+            tests=one,
+        )
+    )
     jobs += [job(str(n), zero, tests=deep + straight.format(n)) for n in range(970, 1000)]
     assert all(one.joins for one in _tasks(box, jobs))
     together = box.run(jobs, retry=False)
-    monkeypatch.setattr("planish.tasks.sandbox.host.joinable", lambda _: False)
+    monkeypatch.setattr("planish.tasks.sandbox.worker.joinable", lambda _: False)
     assert told(together) == told(box.run(jobs, retry=False))
-    assert {one.status for one in together[2:]} == {"pass", "wrong_value"}
+    assert {one.status for one in together[3:]} == {"pass", "wrong_value"}
 
 
 def test_recorded_runs_come_to_the_same(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +194,7 @@ def test_recorded_runs_come_to_the_same(box: Sandbox, monkeypatch: pytest.Monkey
         if (task := tasks[run.task_id])
     ]
     together = box.run(jobs)
-    monkeypatch.setattr("planish.tasks.sandbox.host.joinable", lambda _: False)
+    monkeypatch.setattr("planish.tasks.sandbox.worker.joinable", lambda _: False)
     assert told(together) == told(box.run(jobs))
     assert [one.status == "pass" for one in together] == [run.recorded_pass for run in runs]
 
@@ -159,7 +208,7 @@ def test_attacks_come_to_the_same(box: Sandbox, monkeypatch: pytest.MonkeyPatch)
     jobs = [one.job for one in tasks if one.joins]  # the others are not run together at all
     assert 1 <= len(jobs) < len(escapes.ATTACKS)
     together = box.run(jobs, retry=False)
-    monkeypatch.setattr("planish.tasks.sandbox.host.joinable", lambda _: False)
+    monkeypatch.setattr("planish.tasks.sandbox.worker.joinable", lambda _: False)
     assert told(together) == told(box.run(jobs, retry=False))
     assert "pass" not in {one.status for one in together}
 
@@ -206,7 +255,7 @@ def _tasks(box: Sandbox, jobs: list[Job]) -> Iterator[Any]:
         yield box._read(None, place, one, False, known)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("key", ["prints", "ends its process", "answers by itself", "no Python"])
+@pytest.mark.parametrize("key", ["ends its process", "answers by itself"])
 def test_only_programs_that_are_tame_are_told_of_more_than_one_call(box: Sandbox, key: str) -> None:
     assert [one.joins for one in _tasks(box, [job(key)])] == [False]
 
@@ -362,4 +411,4 @@ def test_programs_that_need_a_process_of_their_own_come_last(
     keys = ["prints", "right", "ends its process", "wrong at the last"]
     results = box.run([job(key) for key in keys], retry=False)
     assert [one.key for one in results] == keys
-    assert order == ["right", "wrong at the last", "prints", "ends its process"]
+    assert order == ["prints", "right", "wrong at the last", "ends its process"]

@@ -10,79 +10,41 @@ with a job, or with the sandbox, is a result and stops nothing.
 from __future__ import annotations
 
 import os
-import platform
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from planish.errors import BadInput
 from planish.tasks.sandbox.ahead import planned
 from planish.tasks.sandbox.contract import ExecResult, Job, Level
+from planish.tasks.sandbox.glance import glance
 from planish.tasks.sandbox.levels import choose
 from planish.tasks.sandbox.pair import Pair
-from planish.tasks.sandbox.tame import tame, tame_tree
-from planish.tasks.sandbox.together import MAX_TOGETHER, joinable, run_together
-from planish.tasks.sandbox.work import KILLED, run_job
+from planish.tasks.sandbox.tame import read, tame
+from planish.tasks.sandbox.together import MAX_TOGETHER
+from planish.tasks.sandbox.work import KILLED
+from planish.tasks.sandbox.worker import Batch, Task, Tests, Worker, failed
 
 __all__ = ["Sandbox"]
 
 Progress = Callable[[int, int], None]
 
-_AHEAD = 12
+_AHEAD = 24
 """Jobs of a worker that have been read and wait."""
 
 _LATER = 500
 """Jobs that are put off, at most: workers wait while so many are read."""
+
+_UNKNOWN = Tests(False)
 
 _HELD = 4096
 """Results that a stream keeps while it waits for one that comes before them."""
 
 _MOST = 64_000_000
 """Characters of values in them."""
-
-
-class _Batch:
-    """Jobs that are run together, and what came of them."""
-
-    def __init__(self) -> None:
-        self.results: queue.SimpleQueue[tuple[int, ExecResult]] = queue.SimpleQueue()
-        self.stopped = False
-
-
-@dataclass
-class _Tests:
-    """What is known of tests: whether they are tame, the calls that they are sure to make, and
-    whether a program was slow to answer these.
-    """
-
-    plain: bool
-    ahead: tuple[str, ...] = ()
-    slow: bool = False
-
-
-_NO_TESTS = _Tests(False)
-
-
-@dataclass(frozen=True)
-class _Task:
-    """One job of a batch, as a worker gets it: see `work.run_job`."""
-
-    batch: _Batch
-    index: int
-    job: Job
-    shared: bool
-    tests: _Tests
-    retry: bool
-
-    @property
-    def joins(self) -> bool:
-        """Whether it may be run together with others."""
-        tests = self.tests
-        return bool(tests.ahead) and self.shared and not tests.slow and joinable(self.job)
 
 
 def _disturbed(job: Job, result: ExecResult) -> bool:
@@ -119,7 +81,7 @@ class Sandbox:
         self.level: Level = choose(accept, level)
         """How well programs are locked up."""
         self.workers = workers or len(os.sched_getaffinity(0))
-        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._pairs = [Pair(self.level) for _ in range(self.workers)]
         self._threads: list[threading.Thread] = []
         self._closed = False
@@ -228,9 +190,9 @@ class Sandbox:
                 one that others share.
         """
         self._start()
-        batch = _Batch()
-        known: dict[tuple[str, str], _Tests] = {}  # jobs mostly come with the same tests
-        later: deque[_Task] = deque()
+        batch = Batch()
+        known: dict[tuple[str, str], Tests] = {}  # jobs mostly come with the same tests
+        later: deque[Task] = deque()
         flying = 0
         try:
             while True:
@@ -238,7 +200,7 @@ class Sandbox:
                     one = next(jobs, None)
                     if one is not None:
                         task = self._read(batch, *one, retry, known)
-                        if sort and not task.shared and len(later) < _LATER:
+                        if sort and not (task.shared or task.joins) and len(later) < _LATER:
                             later.append(task)
                             continue
                     elif later:
@@ -256,7 +218,7 @@ class Sandbox:
 
     def _alone(self, job: Job) -> ExecResult:
         """Runs a job once more, while no other job runs."""
-        batch = _Batch()
+        batch = Batch()
         task = self._read(batch, 0, job, False, {})
         with self._gate:
             with self._idle:
@@ -267,35 +229,35 @@ class Sandbox:
 
     def _read(
         self,
-        batch: _Batch,
+        batch: Batch,
         index: int,
         job: Job,
         retry: bool,
-        known: dict[tuple[str, str], _Tests],
-    ) -> _Task:
+        known: dict[tuple[str, str], Tests],
+    ) -> Task:
         # here, and not by the workers: threads that read code disturb one another
         if job.files:
-            return _Task(batch, index, job, False, _NO_TESTS, retry)
+            return Task(batch, index, job, None, _UNKNOWN, retry)
         key = (job.tests, job.support)
         tests = known.get(key)
         if tests is None:
-            tree = tame_tree(job.tests)
+            plain = read(job.tests)
             tests = known[key] = (
-                _Tests(True, planned(job.tests, tree))
-                if tree is not None and tame(job.support)
-                else _NO_TESTS
+                Tests(True, planned(job.tests, plain.tree))
+                if plain is not None and not plain.prints and tame(job.support)
+                else _UNKNOWN
             )
-        return _Task(batch, index, job, tame(job.code), tests, retry)
+        return Task(batch, index, job, glance(job.code) or read(job.code), tests, retry)
 
-    def _put(self, task: _Task) -> None:
+    def _put(self, task: Task) -> None:
         with self._gate:
             self._hand(task)
 
-    def _hand(self, task: _Task) -> None:
+    def _hand(self, task: Task) -> None:
         with self._idle:
             if self._closed:
-                failed = self._failed(task.job, "the sandbox is closed")
-                task.batch.results.put((task.index, failed))
+                closed = failed(task.job, self.level, "the sandbox is closed")
+                task.batch.results.put((task.index, closed))
                 return
             self._running += 1
             self._tasks.put(task)
@@ -318,21 +280,32 @@ class Sandbox:
                 self._threads.append(thread)
 
     def _serve(self, pair: Pair) -> None:
+        worker = Worker(pair)
         try:
             task = self._tasks.get()
             while task is not None:
                 tasks, following = self._companions(task)
-                for one in self._together(pair, tasks):
-                    if not one.batch.stopped:
-                        one.batch.results.put((one.index, self._result(pair, one)))
-                with self._idle:
-                    self._running -= len(tasks)
-                    self._idle.notify_all()
-                task = self._tasks.get() if following is None else following
+                self._note(worker.run(tasks))
+                task = self._next(worker) if following is None else following
         finally:
+            worker.finish()
             pair.close()
 
-    def _companions(self, task: _Task) -> tuple[list[_Task], _Task | None]:
+    def _next(self, worker: Worker) -> Task | None:
+        """What a worker is to do; while nothing is there, it comes to an end with what it has."""
+        try:
+            return self._tasks.get_nowait()
+        except queue.Empty:
+            self._note(worker.finish())
+            return self._tasks.get()
+
+    def _note(self, done: int) -> None:
+        if done:
+            with self._idle:
+                self._running -= done
+                self._idle.notify_all()
+
+    def _companions(self, task: Task) -> tuple[list[Task], Task | None]:
         """What is to be run together with a task, itself first; and one that comes after them."""
         tasks, limits = [task], task.job.limits
         most = min(MAX_TOGETHER, 1 + self._tasks.qsize() // self.workers) if task.joins else 1
@@ -350,48 +323,6 @@ class Sandbox:
                 return tasks, one
             tasks.append(one)
         return tasks, None
-
-    def _together(self, pair: Pair, tasks: list[_Task]) -> list[_Task]:
-        """Runs tasks that may be run together; returns those that are still to be run."""
-        if not tasks[0].joins or tasks[0].batch.stopped:
-            return tasks
-        try:
-            results, late = run_together(pair, [(one.job, one.tests.ahead) for one in tasks])
-        except Exception:  # what it is comes out when they are run by themselves
-            pair.close()
-            return tasks
-        if late is not None:
-            tasks[late].tests.slow = True
-        left = []
-        for one, result in zip(tasks, results, strict=True):
-            if result is None:
-                left.append(one)
-            else:
-                one.batch.results.put((one.index, result))
-        return left
-
-    def _result(self, pair: Pair, task: _Task) -> ExecResult:
-        try:
-            return run_job(
-                pair,
-                task.job,
-                shared=task.shared,
-                plain_tests=task.tests.plain,
-                tried_again=task.retry,
-            )
-        except Exception as error:  # a thread that ended would leave its batch waiting for ever
-            pair.close()
-            return self._failed(task.job, f"{type(error).__name__}: {error}")
-
-    def _failed(self, job: Job, why: str) -> ExecResult:
-        return ExecResult(
-            key=job.key,
-            status="sandbox_error",
-            why=why,
-            sandbox_level=self.level,
-            python=platform.python_version(),
-            seed=job.seed,
-        )
 
 
 def _size(result: ExecResult) -> int:

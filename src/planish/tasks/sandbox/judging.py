@@ -58,14 +58,15 @@ def _ask(order: dict[str, Any], other: socket.socket, mark: mmap.mmap) -> dict[s
 
 
 def judge(trial: dict[str, Any]) -> dict[str, Any]:
-    """The verdict, and whether it hangs on other answers than those that were given.
+    """The verdict; how many calls it took, and whether it hangs on other answers than those that
+    were given.
 
     Args:
         trial: tests, support and seed; inputs, the calls that the tests are sure to make; answers.
     """
     given = _Given(trial["inputs"], trial["answers"])
     verdict = tester.check(trial["tests"], trial["support"], trial["seed"], given.ask)
-    return {"verdict": verdict, "astray": given.astray}
+    return {"verdict": verdict, "asked": given.asked, "astray": given.astray}
 
 
 class _Given:

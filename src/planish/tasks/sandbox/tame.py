@@ -7,7 +7,8 @@ To start a process costs several times what a small program does. Programs that 
 one, one after the other: they are made of plain statements, and name nothing but plain functions
 and the methods of plain values. None of these changes anything that another program would see.
 Whatever is not on the lists below is not tame, and gets a process of its own. The walls around all
-of them are the same: this decides who shares a room, not who is locked up.
+of them are the same: this decides who shares a room, not who is locked up. One that prints shares a
+process only where what it printed is kept apart (`trying.py`).
 """
 
 from __future__ import annotations
@@ -21,11 +22,22 @@ import itertools
 import math
 import string
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["parsed", "tame", "tame_tree"]
+__all__ = [
+    "ATTRIBUTES",
+    "BUILTINS",
+    "EVERY_BUILTIN",
+    "MAX_CHARS",
+    "MODULES",
+    "Tame",
+    "parsed",
+    "read",
+    "tame",
+]
 
-_MAX_CHARS = 20_000
+MAX_CHARS = 20_000
 
 
 def _words(text: str) -> frozenset[str]:
@@ -53,21 +65,20 @@ _PLAIN_FIELDS = _words(
 _INSIDE = {kind: tuple(one for one in kind._fields if one not in _PLAIN_FIELDS) for kind in _KINDS}
 """Where in a node of a kind other nodes can be."""
 
-_BUILTINS = _words(
+BUILTINS = _words(
     "abs all any ascii bin bool bytearray bytes callable chr complex dict divmod enumerate filter "
     "float format frozenset hash hex int isinstance issubclass iter len list map max min next oct "
-    "ord pow range repr reversed round set slice sorted str sum tuple zip type Ellipsis "
+    "ord pow print range repr reversed round set slice sorted str sum tuple zip type Ellipsis "
     "NotImplemented"
 ) | {
     name
     for name, value in vars(builtins).items()
     if isinstance(value, type) and issubclass(value, Exception)
 }
-"""No `print`: what was printed is told for each program."""
 
-_EVERY_BUILTIN = frozenset(dir(builtins))
+EVERY_BUILTIN = frozenset(dir(builtins))
 
-_MODULES: dict[str, frozenset[str]] = {
+MODULES: dict[str, frozenset[str]] = {
     "math": frozenset(one for one in dir(math) if one[0] != "_"),
     "itertools": frozenset(one for one in dir(itertools) if one[0] != "_"),
     "heapq": frozenset(heapq.__all__),
@@ -95,34 +106,49 @@ _PLAIN = (
     collections.Counter, collections.defaultdict, collections.deque, collections.OrderedDict,
 )  # fmt: skip
 
-_ATTRIBUTES = frozenset(
+ATTRIBUTES = frozenset(
     {one for kind in _PLAIN for one in dir(kind) if one[0] != "_"}
-    | set().union(*_MODULES.values())
+    | set().union(*MODULES.values())
     | {"group", "groups", "groupdict", "span", "hexdigest", "digest"}
 ) - {"format", "format_map"}
-"""`format` of a text can read any attribute of what it formats."""
+"""`format` of a text can read any attribute of what it formats, unless its fields are plain."""
+
+
+@dataclass(frozen=True)
+class Tame:
+    """A program that is tame.
+
+    Args:
+        prints: it names `print`.
+        tree: of it, where it was read.
+    """
+
+    prints: bool
+    tree: ast.Module | None = None
 
 
 def tame(code: str) -> bool:
     """Whether a program may share a process with others that are tame as well."""
-    return tame_tree(code) is not None
+    found = read(code)
+    return found is not None and not found.prints
 
 
-def tame_tree(code: str) -> ast.Module | None:
-    """The tree of a program that is tame; None of another."""
-    if len(code) > _MAX_CHARS:
+def read(code: str) -> Tame | None:
+    """Reads a program; None of one that is not tame."""
+    if len(code) > MAX_CHARS:
         return None
     try:
         tree = parsed(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
         return None
-    return tree if _all_tame(tree) else None
+    return _read(tree)
 
 
-def _all_tame(tree: ast.Module) -> bool:
+def _read(tree: ast.Module) -> Tame | None:
     # every program that is run comes by here: `ast.walk` would take three times as long
     kinds: set[type] = set()
     named = compared = 0
+    prints = False
     nodes: list[Any] = [tree]
     while nodes:
         node = nodes.pop()
@@ -130,9 +156,10 @@ def _all_tame(tree: ast.Module) -> bool:
         if kind is ast.Constant or node is None or kind is str:
             continue  # a row of a tree may hold gaps, and names
         if kind not in _KINDS or not _is_tame(node, kind):
-            return False
+            return None
         if kind is ast.Name:
             named += node.id == "type"
+            prints = prints or node.id == "print"
             continue
         kinds.add(kind)
         if kind is ast.Compare:
@@ -144,8 +171,8 @@ def _all_tame(tree: ast.Module) -> bool:
             else:
                 nodes.append(held)
     if ast.Try in kinds and (ast.Yield in kinds or ast.YieldFrom in kinds):
-        return False  # what it does when it is let go of may come in another one's time
-    return named == compared
+        return None  # what it does when it is let go of may come in another one's time
+    return Tame(prints, tree) if named == compared else None
 
 
 def parsed(code: str) -> ast.Module:
@@ -181,17 +208,35 @@ def _is_tame(node: Any, kind: type) -> bool:
     if kind is ast.Name:
         if node.id.startswith("__"):
             return bool(node.id == "__name__")
-        return node.id not in _EVERY_BUILTIN or node.id in _BUILTINS
+        return node.id not in EVERY_BUILTIN or node.id in BUILTINS
     if kind is ast.Attribute:
-        return type(node.ctx) is ast.Load and node.attr in _ATTRIBUTES
+        if type(node.ctx) is not ast.Load:
+            return False
+        return node.attr in ATTRIBUTES or (node.attr == "format" and _has_plain_fields(node.value))
     if kind is ast.Import:
-        return all(one.name in _MODULES for one in node.names)
+        return all(one.name in MODULES for one in node.names)
     if kind is ast.ImportFrom:
-        allowed = _MODULES.get(node.module or "", frozenset())
+        allowed = MODULES.get(node.module or "", frozenset())
         return not node.level and all(one.name in allowed for one in node.names)
     if kind in _NAMING:
         names = [getattr(node, one, None) or "" for one in ("name", "asname", "arg")]
         return not any(one.startswith("__") for one in names)
     if kind is ast.Global or kind is ast.Nonlocal:
         return not any(one.startswith("__") for one in node.names)
+    return True
+
+
+def _has_plain_fields(node: ast.expr) -> bool:
+    """Whether this is a text in braces of which stands no more than a name or a number."""
+    if not isinstance(node, ast.Constant) or type(node.value) is not str:
+        return False
+    todo = [node.value]
+    try:
+        while todo:
+            for _, name, inner, _ in string.Formatter().parse(todo.pop()):
+                if name and not (name.isascii() and name.replace("_", "").isalnum()):
+                    return False
+                todo += [inner] if inner else []
+    except ValueError:
+        return False
     return True

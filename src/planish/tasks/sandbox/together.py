@@ -1,11 +1,14 @@
 """Runs several jobs whose calls are known beforehand, with one word to each process.
 
-    (result,), late = run_together(Pair("unshare"), [(job, planned(job.tests))])
+    line = Together(Pair("unshare"))
+    line.begin([(job, planned(job.tests))])                 # None: nothing was begun before
+    (result,) = line.finish().results
 
 Programs that are tame share a process, and tests that are a straight line make the same calls
 whatever comes back (`ahead.py`). So the candidates' process is given several programs, each with
 all of its calls, and the process of the tests is given the answers. A program has said its answers
-and is swept away before the code of the next one is loaded (`trying.py`).
+and is swept away before the code of the next one is loaded (`trying.py`). While some programs run,
+the tests of those before them are run.
 
 Only what goes well is a result here: every call answered in little time, and a verdict on it. What
 hangs, bursts, does not load or is asked something else is run again by itself, from the start and
@@ -16,15 +19,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from planish.tasks.sandbox.answers import verdict_of
+from planish.tasks.sandbox.answers import clean, last, verdict_of
 from planish.tasks.sandbox.child import Child, Gone, Late
 from planish.tasks.sandbox.contract import ExecResult, Job
 from planish.tasks.sandbox.pair import Pair
-from planish.tasks.sandbox.speech import used
+from planish.tasks.sandbox.speech import used, whole
 
-__all__ = ["MAX_TOGETHER", "joinable", "run_together"]
+__all__ = ["MAX_TOGETHER", "Outcome", "Together", "joinable"]
 
 MAX_TOGETHER = 8
 
@@ -52,43 +56,79 @@ def joinable(job: Job) -> bool:
     return limits.call_seconds is None and limits.seconds >= _SHORT and usual
 
 
-def run_together(
-    pair: Pair, jobs: Sequence[tuple[Job, tuple[str, ...]]]
-) -> tuple[list[ExecResult | None], int | None]:
-    """Runs jobs one after the other.
+_Jobs = Sequence[tuple[Job, tuple[str, ...]]]
+"""Each with the calls that its tests are sure to make."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of several jobs.
+
+    Args:
+        results: one for each job; None where it has to be run by itself.
+        late: the place of the one that was not waited for.
+    """
+
+    results: list[ExecResult | None]
+    late: int | None
+
+
+class Together:
+    """Runs several jobs, and then several others.
 
     Args:
         pair: of servers.
-        jobs: with the same limits of memory and processes; programs and tests are tame; each with
-            the calls that its tests are sure to make.
-
-    Returns:
-        What came of each, None where it has to be run by itself; and the place of the one that was
-        not waited for.
-
-    Raises:
-        SandboxError: the sandbox has failed.
     """
-    said = _try(pair, jobs)
-    ready = [
-        place
-        for place, one in enumerate(said)
-        if one.get("prepared") is True and type(one.get("answers")) is str
-    ]
-    results: list[ExecResult | None] = [None] * len(jobs)
-    late = len(said) if len(said) < len(jobs) else None
-    if not ready:
-        return results, late
-    started = time.monotonic()
-    verdicts = _judge(pair, [(*jobs[place], said[place]["answers"]) for place in ready])
-    share = (time.monotonic() - started) / len(ready)
-    for place, verdict in zip(ready, verdicts, strict=False):
-        results[place] = _result(pair, jobs[place][0], said[place], verdict, share)
-    return results, late
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        self._tried: tuple[_Jobs, list[dict[str, Any]]] | None = None
+
+    def begin(self, jobs: _Jobs) -> Outcome | None:
+        """Runs programs, and meanwhile the tests of those that were begun before.
+
+        Args:
+            jobs: with the same limits of memory and processes; programs and tests are tame.
+
+        Returns:
+            What came of those before.
+
+        Raises:
+            SandboxError: the sandbox has failed.
+        """
+        child = _give(self.pair, jobs)
+        before = self.finish()
+        self._tried = (jobs, _hear(self.pair, child, jobs))
+        return before
+
+    def finish(self) -> Outcome | None:
+        """Runs the tests of what was begun; returns what came of it.
+
+        Raises:
+            SandboxError: the sandbox has failed.
+        """
+        if self._tried is None:
+            return None
+        (jobs, said), self._tried = self._tried, None
+        ready = [
+            place
+            for place, one in enumerate(said)
+            if one.get("prepared") is True and type(one.get("answers")) is str
+        ]
+        results: list[ExecResult | None] = [None] * len(jobs)
+        late = len(said) if len(said) < len(jobs) else None
+        if not ready:
+            return Outcome(results, late)
+        started = time.monotonic()
+        verdicts = _judge(self.pair, [(*jobs[place], said[place]["answers"]) for place in ready])
+        share = (time.monotonic() - started) / len(ready)
+        for place, verdict in zip(ready, verdicts, strict=False):
+            results[place] = _result(self.pair, jobs[place][0], said[place], verdict, share)
+        return Outcome(results, late)
 
 
-def _try(pair: Pair, jobs: Sequence[tuple[Job, tuple[str, ...]]]) -> list[dict[str, Any]]:
-    """What the candidates' process says of each program, until it says no more."""
+def _give(pair: Pair, jobs: _Jobs) -> Child:
+    """The candidates' process, which has been given the programs."""
     first = jobs[0][0]
     programs = [
         {
@@ -101,7 +141,11 @@ def _try(pair: Pair, jobs: Sequence[tuple[Job, tuple[str, ...]]]) -> list[dict[s
         for job, ahead in jobs
     ]
     message = {"files": [], "limits": dict(first.limits), "several": programs}
-    child, _ = pair.candidate(first, message, tame=True, rounds=len(jobs))
+    return pair.candidate(first, message, tame=True, rounds=len(jobs))[0]
+
+
+def _hear(pair: Pair, child: Child, jobs: _Jobs) -> list[dict[str, Any]]:
+    """What it says of each program, until it says no more."""
     said: list[dict[str, Any]] = []
     try:
         while len(said) < len(jobs):
@@ -113,7 +157,7 @@ def _try(pair: Pair, jobs: Sequence[tuple[Job, tuple[str, ...]]]) -> list[dict[s
     except Gone:
         pass
     largest = max((_used(one)[1] for one in said), default=0.0)
-    if len(said) < len(jobs) or pair.large(first, largest):
+    if len(said) < len(jobs) or pair.large(jobs[0][0], largest):
         pair.forget(child)
         child.end()
     return said
@@ -173,8 +217,19 @@ def _result(
         cpu_s=cpu_s,
         max_rss_mb=megabytes,
         wall_s=seconds + own,
+        stdout_tail=_printed(job, said.get("printed"), whole(message.get("asked"))),
         **told,
     )
+
+
+def _printed(job: Job, texts: Any, asked: int | None) -> str:
+    """What was printed until the tests asked no more, as the end of it comes through a pipe."""
+    if type(texts) is not list or asked is None:
+        return ""
+    text = "".join(one for one in texts[: asked + 1] if type(one) is str)
+    most = job.limits.output_bytes
+    data = text.encode("utf-8", "replace")
+    return last(clean(data[max(len(data) - most, 0) :].decode("utf-8", "replace")), most)
 
 
 def _used(said: dict[str, Any]) -> tuple[float, float]:

@@ -10,6 +10,7 @@ is used here: the module runs inside the sandbox.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import sys
@@ -23,6 +24,36 @@ __all__ = ["serve"]
 
 _MUCH = 65_536  # bytes said: less than a socket holds
 _MOST = 2_000_000  # characters of answers after which a program is asked no more
+_MOST_PRINTED = 65_536  # bytes
+
+
+class _Bytes(io.BytesIO):
+    """To write to alone, like a descriptor: a stream that can be read takes two calls more, and a
+    program that prints would go less deep.
+    """
+
+    def readable(self) -> bool:
+        return False
+
+
+class _Printed:
+    """What one of several programs prints, in place of the standard output."""
+
+    def __init__(self) -> None:
+        self.held = _Bytes()
+        self.stream = io.TextIOWrapper(self.held, "utf-8", "backslashreplace", line_buffering=True)
+
+    def size(self) -> int:
+        """Bytes so far."""
+        self.stream.flush()
+        return self.held.tell()
+
+    def taken(self, ends: list[int]) -> list[str]:
+        """The text up to each of these ends, from the one before it; nothing is kept."""
+        data = self.held.getvalue()
+        self.held.seek(0)
+        self.held.truncate()
+        return [data[a:b].decode() for a, b in zip([0, *ends], ends, strict=False)]
 
 
 def serve(speech: Channel, job: dict[str, Any], root: str, bell: int) -> None:
@@ -37,7 +68,7 @@ def serve(speech: Channel, job: dict[str, Any], root: str, bell: int) -> None:
     Raises:
         EOFError: the host wants no more.
     """
-    sweep = tidy.Sweep()
+    sweep, printed = tidy.Sweep(), _Printed()
     swept: list[float] = []
     while True:
         if "several" in job:
@@ -46,7 +77,7 @@ def serve(speech: Channel, job: dict[str, Any], root: str, bell: int) -> None:
                 if place:
                     sweep()
                 # called from here, for it to go as deep as one that is tried by itself
-                told = _try_at_once(program, root)
+                told = _try_at_once(program, root, printed)
                 said += _tell(speech, told, bell, said)
             os.eventfd_write(bell, 1)
             message = speech.receive()
@@ -101,11 +132,13 @@ def _tell(speech: Channel, told: dict[str, Any], bell: int, said: int) -> int:
     return size
 
 
-def _try_at_once(program: dict[str, Any], root: str) -> dict[str, Any]:
-    """What a program answers to its inputs, up to the first that yields no value.
+def _try_at_once(program: dict[str, Any], root: str, printed: _Printed) -> dict[str, Any]:
+    """What a program answers to its inputs, up to the first that yields no value; and what it
+    printed, first while it was loaded.
 
     What it answered is out of this process before the next one's code is loaded.
     """
+    usual, sys.stdout = sys.stdout, printed.stream
     began, before = time.monotonic(), tidy.used()[0]
     function, _ = candidate.prepare(
         program["code"],
@@ -116,17 +149,21 @@ def _try_at_once(program: dict[str, Any], root: str) -> dict[str, Any]:
         plain=True,
     )
     answers: list[str] = []
-    size = 0
+    size, ends = 0, [printed.size()]
     if function is not None:
         for arguments in program["inputs"]:
             answer = candidate.call(function, arguments)
             answers.append(json.dumps(answer))
             size += len(answers[-1])
-            if answer["status"] != "value" or size > _MOST:
+            ends.append(printed.size())
+            if answer["status"] != "value" or size > _MOST or ends[-1] > _MOST_PRINTED:
                 break
     now, largest = tidy.used()
+    sys.stdout = usual
+    texts = printed.taken(ends)
     return {
-        "prepared": function is not None,
+        "prepared": function is not None and ends[-1] <= _MOST_PRINTED,
+        "printed": texts if ends[-1] else [],
         "answers": f"[{','.join(answers)}]",
         "seconds": time.monotonic() - began,
         "used": [now - before, largest],

@@ -74,6 +74,7 @@ class _State:
         self.seen: dict[str, int] = {}
         self.busy = 0
         self.light: bool = options["light"]
+        self.continues: bool = options["continues"]
         module, _, name = options["replies"].partition(":")
         self.reply: Callable[[dict[str, Any]], str] = (
             getattr(importlib.import_module(module), name) if module else _hashed
@@ -154,6 +155,8 @@ class _Connection(asyncio.Protocol):
             key = hashlib.sha256(body).hexdigest()[:16]
             request = {"messages": [key]} if state.light else json.loads(body)
             attempt, kind = state.fault(key)
+            if not state.continues and "continue_final_message" in request:
+                kind = "400"
         state.busy += 1
         row = {
             "key": key,
@@ -255,6 +258,7 @@ class ChatServer:
         replies: "module:function" of a file beside this one that gets the body of a request and
             says what to answer; by default `reply_to`.
         port: 0 takes a free one.
+        continues: whether a reply that was begun is gone on with; if not, such calls are refused.
         light: bodies are neither read nor logged, and replies hang on their hash: to measure a
             client that sends photographs, not this server.
     """
@@ -270,6 +274,7 @@ class ChatServer:
         port: int = 0,
         replies: str = "",
         light: bool = False,
+        continues: bool = True,
     ) -> None:
         unknown = {*(faults or {}), *script} - {*STATUSES, *BROKEN, "ok"}
         if unknown:
@@ -286,6 +291,7 @@ class ChatServer:
             "port": port,
             "replies": replies,
             "light": light,
+            "continues": continues,
             "log": str(self._log),
         }
         self._process = subprocess.Popen(

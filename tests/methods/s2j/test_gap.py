@@ -506,6 +506,24 @@ def test_a_model_that_solves_nothing_has_no_gap_even_by_force(capsys, endpoint, 
     assert "0 of 12 questions are solved in all 3 draws: there is no gap" in err
 
 
+def test_a_server_that_takes_no_begun_reply_costs_the_follow_rate_alone(capsys, endpoint, runs):
+    """As OpenAI's own: it does not know the words for it, and refuses each such call."""
+    server, model = endpoint(continues=False)
+    task = ("--task", "chain:3", "--limit", 45, "--solves", 3, "--judgments", 1, "--both-wrong", 5)
+    code, out, err = call(capsys, *model, *task, *runs, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert "does not go on with a reply that was begun (http 400: planted 400)" in err
+    assert found["gap_ci"][0] < found["gap"] < found["gap_ci"][1]
+    assert (found["follow_rate"], found["switch_rate"], found["interventions"]) == (None, None, {})
+    [(why, count)] = found["interventions_left_out"].items()
+    assert why == "the server does not go on with a reply that was begun"
+    assert count > 300
+    assert server.count("400") == 3
+    assert "No judgment could be gone on with" in (Path(found["run"]) / "report.html").read_text()
+    assert measured(capsys, "--resume", found["run"])["gap"] == found["gap"]
+
+
 def test_a_budget_that_cuts_most_solutions_is_what_is_told(capsys, endpoint, runs):
     """Easier questions would not help."""
     _, model = endpoint()

@@ -28,6 +28,7 @@ from planish.methods.s2j.measuring.intervening import (
     intervention_report,
     make_interventions,
     plan_interventions,
+    refuses_to_go_on,
 )
 from planish.methods.s2j.measuring.records import (
     GapReport,
@@ -162,6 +163,13 @@ class _Measuring:
         self._check_form()
         asked = one_right[: plan.interventions]
         planned, self.left_out = plan_interventions(ask, asked, self.judgments)
+        if why := refuses_to_go_on(ask, planned, plan.greedy):
+            self.left_out["the server does not go on with a reply that was begun"] = len(planned)
+            self.screen.warn(
+                f"whether verdicts follow their solution is not told: the server does not go on "
+                f"with a reply that was begun ({why})"
+            )
+            planned = []
         with self._progress("goes on from other solutions", len(planned)):
             self.made = make_interventions(ask, planned, plan.greedy)
         for each in self.made:

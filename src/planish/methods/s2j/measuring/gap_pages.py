@@ -124,8 +124,13 @@ def write_report(run: Run, found: Measured) -> None:
 def _add_interventions(page: Report, report: GapReport) -> None:
     from planish.runs.plots import interval_plot
 
-    kinds = report.interventions.kinds
+    kinds, left_out = report.interventions.kinds, sorted(report.interventions.left_out.items())
     if not kinds:
+        if left_out:
+            page.section(
+                "Does the verdict follow the solution?", "No judgment could be gone on with."
+            )
+            page.table(("left out because", "count"), left_out)
         return
     told = "\n".join(f"- `{kind}`: {KINDS[kind]}" for kind in kinds)
     page.section(
@@ -145,8 +150,8 @@ def _add_interventions(page: Report, report: GapReport) -> None:
         "Dots with intervals for each intervention",
     )
     page.table(*intervention_table(report), caption=switch_sentence(report))
-    if report.interventions.left_out:
-        page.table(("left out because", "count"), sorted(report.interventions.left_out.items()))
+    if left_out:
+        page.table(("left out because", "count"), left_out)
 
 
 def _add_judgments(page: Report, found: Measured) -> None:

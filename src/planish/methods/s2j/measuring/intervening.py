@@ -31,7 +31,16 @@ from planish.methods.s2j.prompts import with_solution
 from planish.records import Chat, Completion, Message, Sampling
 from planish.stats import Estimate, ratio
 
-__all__ = ["Planned", "intervention_report", "make_interventions", "plan_interventions"]
+__all__ = [
+    "Planned",
+    "intervention_report",
+    "make_interventions",
+    "plan_interventions",
+    "refuses_to_go_on",
+]
+
+_TRIED = 3  # chats; fewer than an endpoint is sure after that all calls will be refused
+_REFUSALS = {"http 400", "http 422"}
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,20 @@ def _replacement(drawing: Drawing, item: Item, sample: JudgeSample, kind: Kind) 
         agrees=drawing.items.agree(item, text, sample.solution),
         prompt=(*prompt, Message(role="assistant", content=begun)),
     )
+
+
+def refuses_to_go_on(drawing: Drawing, planned: Sequence[Planned], sampling: Sampling) -> str:
+    """What a server says that takes no reply that was begun; "" where the model goes on.
+
+    The protocol has no word for it: vLLM's and SGLang's switches are sent, and some servers refuse
+    what they do not know. That says nothing about the draws before, so it is no lost call.
+    """
+    tried = list(dict.fromkeys(each.prompt for each in planned[: _TRIED * len(KINDS)]))[:_TRIED]
+    told = [row[0] for row in drawing.model.generate(tried, sampling)] if tried else []
+    last = [call.failures[-1] for call in told if call.finish == "error" and call.failures]
+    if not last or len(last) < len(told) or any(each.kind not in _REFUSALS for each in last):
+        return ""
+    return f"{last[0].kind}: {last[0].message}"
 
 
 def make_interventions(

@@ -61,11 +61,13 @@ _SEED = 7
 
 _PLAIN = {"max_kl": 9.0, "min_top10": 0.0, "min_agreement": 0.0}  # measured, not enforced
 FROZEN: dict[str, Any] = {
+    "trains": "all",
     "reheat_temperature": 2.0,
     "reheat_learning_rate": 3e-4,
     "stop_ratio": 0.4,
 }
 ANCHORED: dict[str, Any] = {
+    "trains": "all",
     "reheat_temperature": 3.0,
     "reheat_learning_rate": 5e-4,
     "stop_ratio": 0.5,

@@ -164,6 +164,16 @@ def test_every_arm_is_an_option_of_the_command(benchmarks):
         assert ("steps" in names) == (arm != "dpo")
 
 
+def test_the_arms_of_reheat_train_what_their_titles_say(benchmarks):
+    """Whatever the presets have become since."""
+    import reheat_world
+
+    trained = {name: arm.reheat["trains"] for name, arm in reheat_world.ARMS.items() if arm.reheat}
+    assert trained.pop("final_norm") == "final_norm"
+    assert {"anchored", "frozen", "live", "held", "rkl"} <= trained.keys()
+    assert set(trained.values()) == {"all"}
+
+
 @pytest.mark.slow
 def test_an_arm_pays_for_its_reheating_with_steps_of_rl(benchmarks, monkeypatch, tmp_path):
     import bench_reheat

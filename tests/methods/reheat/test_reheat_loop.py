@@ -322,7 +322,11 @@ def test_a_kill_between_the_trigger_and_the_phases_end_trains_no_further(
         (("--stop-ratio", 0.1), "--stop-ratio: 0.1 is below --collapse-ratio 0.4"),
         (("--ceiling-ratio", 0.5), "--ceiling-ratio: must be above --stop-ratio 0.8, not 0.5"),
         (("--reheat-temperature", 1), "--reheat-temperature: must be above 1, not 1"),
-        (("--anchor", "embedded:walker"), "--anchor: embedded:walker has another vocabulary"),
+        (("--anchor", "embedded:walker"), "--anchor: the norm before the head alone cannot"),
+        (
+            ("--anchor", "embedded:walker", "--trains", "all"),
+            "--anchor: embedded:walker has another vocabulary",
+        ),
         (("--max-tokens", 999), "more than the model's context of 128"),
         (("--inverse", None), "--inverse: cools, and a loop warms"),
         (("--probe-every", 100), "no probe falls between the steps 30 and 75 of 300"),

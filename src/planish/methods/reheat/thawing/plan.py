@@ -187,6 +187,12 @@ def check_reheating(config: ReheatConfig) -> None:
             where="--lora",
             fix="leave one of --lora and --trains out",
         )
+    if config.anchor is not None and config.trains != "all":
+        raise BadInput(
+            "the norm before the head alone cannot bring back what the anchor knows",
+            where="--anchor",
+            fix="add --trains all, with a lower --reheat-learning-rate",
+        )
     check_vllm(config)
     batch = config.reheat_prompts * config.reheat_rollouts
     split_batch(batch, config.micro_batch_size, num_processes())

@@ -94,7 +94,9 @@ def test_of_a_teacher_only_gold_verdicts_remain_and_every_order_is_accounted_for
     assert len(chosen.built) - surplus == len(chosen.rows)
     assert len(chosen.built) + sum(counts.values()) - surplus == 2 * len(items)
     assert len({row.item_id for row in chosen.rows}) + chosen.dropped_items.total == len(items)
+    assert len({(row.item_id, row.order) for row in chosen.built}) == len(chosen.built)
     for row in chosen.rows:
+        assert row.prompt == user(f"{row.item_id} {row.order}")
         assert parse(Completion(text=row.completion), PLAIN).label == row.gold
     if rules.balance:
         assert sum(row.gold == "A" for row in chosen.rows) * 2 == len(chosen.rows)

@@ -63,6 +63,7 @@ def test_what_nobody_knows_is_none():
         GOOD + " And one more thing.",
         "<solution> <solution> 4 </solution> [[A]]",
         "<solution> [[A]] </solution> [[A]]",
+        "<solution> 4 [[A]]</solution>",
     ],
 )
 def test_two_verdicts_open_tags_and_tails_have_no_form(text):

@@ -164,6 +164,7 @@ def test_two_wrong_candidates_have_no_right_verdict_but_a_right_solution():
             *both("q1", "A", "A"),
             judgment("w1", "AB", "A", False, gold=None, copied=True),
             judgment("w1", "BA", "B", True, gold=None),
+            judgment("w1", "BA", None, None, gold=None, sample=1, status="transport"),
         ],
     )
     report, rows = estimate(samples, model="m", config=CONFIG)

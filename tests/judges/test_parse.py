@@ -28,6 +28,7 @@ def read(text, template=PLAIN, finish="stop"):
         ("[[A]]\n\nThat is my verdict, and I am sure of it.", "ok", "A"),
         ("I choose [[A]] over [[B]].", "conflicting", None),
         ("Said twice: [[A]] and again [[A]]", "ok", "A"),
+        ("Spelled twice: [[A]] and again [[ a ]]", "ok", "A"),
         ("[[C]]", "off_menu", None),
         ("[[A>B]]", "off_menu", None),
         ("[[7]]", "off_menu", None),

@@ -218,7 +218,7 @@ def test_what_several_processes_wrote_becomes_one_file_whatever_happens(tmp_path
 
 def test_first_and_last_steps_are_means_with_an_interval_over_items(tmp_path):
     rows = [
-        row(step, item, r=float(step > 10), j=None, s=None)
+        row(step, item, r=float(step), j=None, s=None)
         for step in range(1, 21)
         for item in "abcdef"
     ]
@@ -226,7 +226,8 @@ def test_first_and_last_steps_are_means_with_an_interval_over_items(tmp_path):
     write_jsonl(tmp_path / "rewards.jsonl", rows)
     earned = earnings(tmp_path / "rewards.jsonl", num_steps=20)
     numbers = earned.numbers()
-    assert (numbers["reward_first"].value, numbers["reward_last"].value) == (0, 1)
+    assert numbers["reward_first"].value == pytest.approx(5.5)  # steps 1 to 10
+    assert numbers["reward_last"].value == pytest.approx((6 * 155 - 20) / 59)  # steps 11 to 20
     assert numbers["reward_first"].n == 6
     assert numbers["judge_last"].value is None
     assert numbers["parse_rate_last"].value == pytest.approx(59 / 60)

@@ -17,6 +17,7 @@ from planish.tasks.sandbox.ahead import planned
 from planish.tasks.sandbox.judging import judge
 from planish.tasks.sandbox.pair import Pair
 from planish.tasks.sandbox.together import Together, joinable
+from planish.tasks.sandbox.work import run_job
 
 TESTS = """def check(candidate):
     assert candidate([1, 2]) == 2
@@ -61,6 +62,9 @@ PROGRAMS = {
     "prints more than is kept": "def f(x):\n    print('\u20ac' * 700)\n    return len(x)\n",
     "prints floods": "def f(x):\n    for _ in range(9999):\n        print('x' * 99)\n",
     "prints deep": "def f(x):\n    print(len(x))\n    return f(x)\n",
+    "prints and is warned": "import re\n\n\ndef f(x):\n    re.compile('[[a]')\n    print(1)\n"
+    "    return len(x)\n",
+    "is warned": "import re\n\n\ndef f(x):\n    re.compile('[[a]')\n    return len(x)\n",
     "formats": "def f(x):\n    return len('{0:>{1}} {a_b!r}'.format(1, len(x), a_b=2)) - 4\n",
     "ends its process": "import os\n\n\ndef f(x):\n    os._exit(0)\n",
     "answers by itself": "import os\n\n\ndef f(x):\n    os.write(3, b'\\0\\0\\0\\2{}')\n",
@@ -128,6 +132,20 @@ def test_of_what_is_printed_the_same_end_is_kept(
     monkeypatch.setattr("planish.tasks.sandbox.worker.joinable", lambda _: False)
     assert told(together) == told(box.run(jobs, retry=False))
     assert any(one.stdout_tail for one in together) == (most > 0)
+
+
+def test_to_print_takes_as_much_memory_together_as_alone(pair: Pair) -> None:
+    code = (
+        "def f(x):\n    held = bytearray({0} << 20)\n    try:\n        print('x' * 25_000_000)\n"
+        "    except MemoryError:\n        return 9\n    return len(x)\n"
+    )
+    statuses = []
+    for size in range(25, 100, 6):
+        one = job(str(size), code.format(size), seconds=20, memory_mb=128)
+        (together,), _ = run_together(pair, [(one, planned(TESTS))])
+        statuses.append(run_job(pair, one).status)
+        assert together is None or together.status == statuses[-1]
+    assert set(statuses) == {"pass", "wrong_value"}
 
 
 def test_what_one_program_prints_is_not_told_of_the_next(pair: Pair) -> None:

@@ -10,6 +10,7 @@ is used here: the module runs inside the sandbox.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import json
 import os
@@ -24,36 +25,30 @@ __all__ = ["serve"]
 
 _MUCH = 65_536  # bytes said: less than a socket holds
 _MOST = 2_000_000  # characters of answers after which a program is asked no more
-_MOST_PRINTED = 65_536  # bytes
-
-
-class _Bytes(io.BytesIO):
-    """To write to alone, like a descriptor: a stream that can be read takes two calls more, and a
-    program that prints would go less deep.
-    """
-
-    def readable(self) -> bool:
-        return False
+_MOST_PRINTED = 65_536  # characters
 
 
 class _Printed:
-    """What one of several programs prints, in place of the standard output."""
+    """What several programs print, one after the other, to a pipe in place of the server's: the
+    stream itself is the same, so that they need as much memory, and go as deep, as by themselves.
+    """
 
     def __init__(self) -> None:
-        self.held = _Bytes()
-        self.stream = io.TextIOWrapper(self.held, "utf-8", "backslashreplace", line_buffering=True)
+        self.output, printed = os.pipe()
+        for one in (self.output, printed):
+            os.set_blocking(one, False)  # what finds no room is lost
+        os.dup2(printed, 1)
+        os.close(printed)
+        self.room = fcntl.fcntl(self.output, fcntl.F_GETPIPE_SZ)
 
-    def size(self) -> int:
-        """Bytes so far."""
-        self.stream.flush()
-        return self.held.tell()
-
-    def taken(self, ends: list[int]) -> list[str]:
-        """The text up to each of these ends, from the one before it; nothing is kept."""
-        data = self.held.getvalue()
-        self.held.seek(0)
-        self.held.truncate()
-        return [data[a:b].decode() for a, b in zip([0, *ends], ends, strict=False)]
+    def taken(self) -> tuple[str, bool]:
+        """The text since the last one, and whether some of it may be lost."""
+        sys.stdout.flush()
+        try:
+            data = os.read(self.output, self.room)
+        except BlockingIOError:
+            return "", False
+        return data.decode("utf-8", "replace"), 2 * len(data) >= self.room  # pages may be half full
 
 
 def serve(speech: Channel, job: dict[str, Any], root: str, bell: int) -> None:
@@ -68,11 +63,12 @@ def serve(speech: Channel, job: dict[str, Any], root: str, bell: int) -> None:
     Raises:
         EOFError: the host wants no more.
     """
-    sweep, printed = tidy.Sweep(), _Printed()
+    sweep = tidy.Sweep()
     swept: list[float] = []
+    printed: _Printed | None = None
     while True:
         if "several" in job:
-            said = 0
+            printed, said = printed or _Printed(), 0
             for place, program in enumerate(job["several"]):
                 if place:
                     sweep()
@@ -138,7 +134,8 @@ def _try_at_once(program: dict[str, Any], root: str, printed: _Printed) -> dict[
 
     What it answered is out of this process before the next one's code is loaded.
     """
-    usual, sys.stdout = sys.stdout, printed.stream
+    printed.taken()
+    usual, sys.stderr = sys.stderr, io.StringIO()
     began, before = time.monotonic(), tidy.used()[0]
     function, _ = candidate.prepare(
         program["code"],
@@ -149,21 +146,25 @@ def _try_at_once(program: dict[str, Any], root: str, printed: _Printed) -> dict[
         plain=True,
     )
     answers: list[str] = []
-    size, ends = 0, [printed.size()]
+    text, much = printed.taken()
+    texts, size, long = [text], 0, len(text)
     if function is not None:
         for arguments in program["inputs"]:
             answer = candidate.call(function, arguments)
             answers.append(json.dumps(answer))
             size += len(answers[-1])
-            ends.append(printed.size())
-            if answer["status"] != "value" or size > _MOST or ends[-1] > _MOST_PRINTED:
+            text, lost = printed.taken()
+            texts.append(text)
+            long += len(text)
+            much = much or lost or long > _MOST_PRINTED
+            if answer["status"] != "value" or size > _MOST or much:
                 break
     now, largest = tidy.used()
-    sys.stdout = usual
-    texts = printed.taken(ends)
+    warned, sys.stderr = sys.stderr.tell() > 0, usual
     return {
-        "prepared": function is not None and ends[-1] <= _MOST_PRINTED,
-        "printed": texts if ends[-1] else [],
+        # what is warned of is told of some programs, and by themselves
+        "prepared": function is not None and not much and not warned,
+        "printed": texts if long else [],
         "answers": f"[{','.join(answers)}]",
         "seconds": time.monotonic() - began,
         "used": [now - before, largest],

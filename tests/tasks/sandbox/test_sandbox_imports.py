@@ -107,9 +107,75 @@ def test_a_program_sees_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
         assert None not in map(value, plain)
 
 
-def test_random_numbers_of_numpy_are_not_drawn_twice(box: Sandbox) -> None:
-    results = box.run([job("float(np.random.rand())")] * 3)
+@pytest.mark.parametrize(
+    ("module", "draw"),
+    [("numpy.random", "numpy.random.rand()"), ("sympy.core.random", "sympy.core.random.random()")],
+)
+def test_random_numbers_are_not_drawn_twice(box: Sandbox, module: str, draw: str) -> None:
+    pytest.importorskip(module.partition(".")[0])
+    results = box.run([job(f"float({draw})", code=f"import {module}\n" + CODE[19:])] * 3)
     assert len({value(one) for one in results}) == 3
+    assert box._pairs[0]._branches
+
+
+FORKS = """import os
+import numpy.random
+import pandas
+
+
+def f(x):
+    numpy.random.seed(0)
+    output, end = os.pipe()
+    process = os.fork()
+    if process == 0:
+        os.write(end, str(numpy.random.rand()).encode())
+        os._exit(0)
+    os.waitpid(process, 0)
+    return os.read(output, 99).decode() == str(numpy.random.rand())
+"""
+
+
+def test_a_program_that_forks_draws_on_from_its_own_seed(box: Sandbox) -> None:
+    pytest.importorskip("pandas")  # which draws, where numpy alone may not have been asked to
+    (result,) = box.run([job(code=FORKS)])
+    assert value(result) == "true"
+    assert box._pairs[0]._branches
+
+
+SHORT = {
+    "never imports": "def g():\n    import pandas\n\n\ndef f(x):\n    bytearray(850 << 20)\n",
+    "imports too late": "a = bytearray(1000 << 20)\nimport pandas\n\n\ndef f(x):\n    pass\n",
+    "is short": "import pandas\n\n\ndef f(x):\n    bytearray(1000 << 20)\n",
+}
+
+
+def test_what_is_imported_beforehand_takes_no_memory_from_a_program(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pandas")
+    jobs = [job(code=code) for code in SHORT.values()]
+    hidden = {"wall_s", "cpu_s", "max_rss_mb"}
+    branched = [one.model_dump(exclude=hidden) for one in box.run(jobs)]
+    assert box._pairs[0]._branches
+    monkeypatch.setattr("planish.tasks.sandbox.pair.modules_for", lambda *_: ())
+    assert branched == [one.model_dump(exclude=hidden) for one in box.run(jobs)]
+    assert [one["status"] for one in branched][::2] == ["pass", "oom"]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "import sys\nEARLY = 'numpy' in sys.modules",
+        "from sys import modules",
+        "import warnings\nwarnings.simplefilter('error')",
+        "import builtins\nbuiltins.__import__ = print",
+        "import sys\nsys.settrace(print)",
+        "import sys\nsys.meta_path.insert(0, 1)",
+    ],
+)
+def test_who_may_see_an_import_has_it_to_himself(before: str) -> None:
+    assert modules_for(job(), f"{before}\nimport numpy\n") == ()
+    assert modules_for(job(), "# modules\nimport sys\nimport numpy\n") == ("numpy",)
 
 
 def test_where_little_memory_is_allowed_the_import_is_the_programs_own(box: Sandbox) -> None:

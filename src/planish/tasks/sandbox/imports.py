@@ -17,6 +17,12 @@ __all__ = ["modules_for", "slow_imports"]
 
 _SLOW = re.compile(r"^[ \t]*(?:import|from)[ \t]+(numpy|pandas|scipy|sympy)\b", re.MULTILINE)
 
+_WATCHING = re.compile(
+    r"\.\s*modules\b|\bfrom[ \t]+sys\b"
+    r"|\b(?:importlib|__import__|meta_path|path_hooks|settrace|setprofile|tracemalloc|warnings)\b"
+)
+"""In programs that may see what is imported when, or change what comes of it."""
+
 _AMPLE = 512
 """MiB, beside which the address space of these modules is small: with less, a program is to fail by
 its own import or not, as it would in a process that begins with nothing."""
@@ -35,4 +41,5 @@ def modules_for(job: Job, code: str) -> tuple[str, ...]:
         code: that is to be run.
     """
     usual = job.module == Job.model_fields["module"].default and not job.files
-    return slow_imports(code) if usual and job.limits.memory_mb >= _AMPLE else ()
+    found = slow_imports(code) if usual and job.limits.memory_mb >= _AMPLE else ()
+    return () if found and _WATCHING.search(code) else found

@@ -51,6 +51,8 @@ class Pair:
     def __init__(self, level: Level) -> None:
         self.level: Level = level
         self.stopped = False
+        self.early = False
+        """Whether the last candidate's process had modules that its program had not imported."""
         self._servers: dict[Role, Server] = {}
         self._branches: dict[tuple[Role, tuple[str, ...]], Server | Branch] = {}
         self._shared: dict[Role, _Shared] = {}
@@ -62,7 +64,12 @@ class Pair:
         return next((one.python for one in self._servers.values()), "")
 
     def candidate(
-        self, job: Job, message: dict[str, Any], tame: bool, rounds: int = 1
+        self,
+        job: Job,
+        message: dict[str, Any],
+        tame: bool,
+        rounds: int = 1,
+        bare: bool = False,
     ) -> tuple[Child, bool]:
         """A process that is about to load the code of a job, and whether it has served others.
 
@@ -71,14 +78,17 @@ class Pair:
             message: what the process is told.
             tame: it may have served other programs.
             rounds: programs that it is given.
+            bare: nothing is imported for it beforehand.
 
         Raises:
             SandboxError: none can be started.
         """
         limits = job.limits
+        self.early = False
         if not tame:
             self.let_go("candidate")
-            modules = modules_for(job, job.code)
+            modules = () if bare else modules_for(job, job.code)
+            self.early = bool(modules)
             child = self._server("candidate", modules).spawn(limits.output_bytes)
             self._alone = child
             _start(child, message)

@@ -61,6 +61,9 @@ USUAL = (
 )
 """What programs mostly import; it costs a child nothing."""
 
+_DRAWING = ("numpy.random", "sympy.core.random")
+"""Modules that seed generators of their own when they are imported."""
+
 _CHANNEL, _BELL = 3, 4
 _OF_A_PROCESS = 2  # with its number above, one of the kernel's clocks (man 3 clock_getcpuclockid)
 
@@ -200,8 +203,6 @@ class Server:
             for name in modules:
                 with contextlib.suppress(Exception):  # whoever imports it will see why
                     __import__(name)
-            if "numpy.random" in sys.modules:  # or all would draw the same numbers
-                os.register_at_fork(after_in_child=sys.modules["numpy.random"].seed)
             _settle()
             self.branch = Server(socket.socket(fileno=_CHANNEL), self.role, self.level, self.folder)
         except BaseException:
@@ -283,6 +284,9 @@ def _be_child(
         for name in [one for one in sys.modules if one.partition(".")[0] == "planish"]:
             del sys.modules[name]
         sys.modules["__main__"] = types.ModuleType("__main__")
+        for name in _DRAWING:  # what was imported before would draw the same numbers in all
+            if name in sys.modules:
+                sys.modules[name].seed()
         if role == "candidate":
             child.mark.close()
             trying.serve(speech, job, root, bell)

@@ -65,11 +65,14 @@ def run_job(
         return _result(pair, job, "harness", why=f"{wrong!r} is no path in a project")
     started = time.monotonic()
     told: dict[str, Any] = {}
+    bare = False
     for attempt in range(3):
         try:
-            trial = _Trial(pair, job, shared, plain_tests, tried_again)
+            trial = _Trial(pair, job, shared, plain_tests, tried_again, bare)
             told = trial.test() if job.tests else trial.try_inputs()
-            break
+            if not (pair.early and _is_short(told)):
+                break
+            bare = True  # what it may never import may have left it too little
         except _Again:
             shared = False
         except Exception as error:  # whatever breaks here says nothing about the candidate
@@ -91,6 +94,14 @@ def _result(pair: Pair, job: Job, status: str, **told: Any) -> ExecResult:
     )
 
 
+def _is_short(told: dict[str, Any]) -> bool:
+    """Whether memory was short."""
+    calls = told.get("per_input", ())
+    return told["status"] == "oom" or any(
+        one.status == "oom" or one.exception == "MemoryError" for one in calls
+    )
+
+
 class _Again(Exception):
     """A process that has served other jobs did not live through this one: it gets one of its own,
     since what has grown in that process may be at fault.
@@ -101,13 +112,20 @@ class _Trial:
     """One job while it runs."""
 
     def __init__(
-        self, pair: Pair, job: Job, shared: bool, plain_tests: bool, tried_again: bool
+        self,
+        pair: Pair,
+        job: Job,
+        shared: bool,
+        plain_tests: bool,
+        tried_again: bool,
+        bare: bool = False,
     ) -> None:
         self.pair = pair
         self.job = job
         self.shared = shared
         self.plain_tests = plain_tests
         self.tried_again = tried_again
+        self.bare = bare
         self.reused = False
         self.before = 0.0
         self.kept = 0
@@ -190,7 +208,9 @@ class _Trial:
     def _load(self, inputs: tuple[str, ...]) -> tuple[Child | None, dict[str, Any]]:
         """A child that has loaded the code; or None and what the job comes to without."""
         job = self.job
-        child, self.reused = self.pair.candidate(job, self._code(inputs), self.shared)
+        child, self.reused = self.pair.candidate(
+            job, self._code(inputs), self.shared, bare=self.bare
+        )
         try:
             started = time.monotonic()
             sweep = SWEEP_SECONDS if self.reused else 0.0

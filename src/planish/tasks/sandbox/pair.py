@@ -88,7 +88,7 @@ class Pair:
         if not tame:
             self.let_go("candidate")
             modules = () if bare else modules_for(job, job.code)
-            self.early = bool(modules)
+            self.early = bool(modules) and self.level != "fork"
             child = self._server("candidate", modules).spawn(limits.output_bytes)
             self._alone = child
             _start(child, message)

@@ -218,9 +218,7 @@ def test_what_several_processes_wrote_becomes_one_file_whatever_happens(tmp_path
 
 def test_first_and_last_steps_are_means_with_an_interval_over_items(tmp_path):
     rows = [
-        row(step, item, r=float(step), j=None, s=None)
-        for step in range(1, 21)
-        for item in "abcdef"
+        row(step, item, r=float(step), j=None, s=None) for step in range(1, 21) for item in "abcdef"
     ]
     rows[-1] = row(20, "f", r=None, j=None, s=None, f=0.0)
     write_jsonl(tmp_path / "rewards.jsonl", rows)

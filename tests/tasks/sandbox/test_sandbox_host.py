@@ -468,14 +468,16 @@ def test_jobs_may_be_run_while_a_stream_is_read_and_what_was_late_is_alone(
 def test_a_sandbox_that_is_closed_while_a_stream_is_read_leaves_nobody_waiting() -> None:
     if not LOCKED:
         pytest.skip("nothing can be locked up here")
-    jobs = [Job(key=str(one), code=RIGHT, entry_point="f", tests=TESTS) for one in range(40)]
+    jobs = [
+        Job(key=str(one), code=RIGHT, entry_point="f", tests=TESTS) for one in range(4 * _AHEAD)
+    ]
     with Sandbox(workers=1) as made:
         results = made.stream(iter(jobs))
         first = next(results)
         made.close()
         rest = list(results)
     assert first.status == "pass"
-    assert len(rest) == 39
+    assert len(rest) == 4 * _AHEAD - 1
     assert rest[-1].status == "sandbox_error"
     assert "closed" in rest[-1].why
 

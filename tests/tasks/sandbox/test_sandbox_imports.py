@@ -217,6 +217,14 @@ def test_where_no_server_can_import_a_program_does(
     assert tried == [("numpy",)]
 
 
+def test_only_the_last_sets_of_modules_are_kept(box: Sandbox) -> None:
+    codes = [CODE, "import scipy\n" + CODE, "import scipy\n" + CODE[19:], CODE]
+    values = [value(one) for one in box.run([job("[x, 1]", code=code) for code in codes])]
+    assert values == ["[4,1]"] * 4
+    kept = [modules for _, modules in box._pairs[0]._branches]
+    assert kept == [("scipy",), ("numpy",)]
+
+
 def test_a_server_that_is_killed_is_started_again(box: Sandbox) -> None:
     (first,) = box.run([job("int(np.max([x]))")])
     (server,) = box._pairs[0]._servers.values()

@@ -57,6 +57,7 @@ PROGRAMS = {
     "prints behind a wrong one": "def f(x):\n    print(x)\n    return 7\n",
     "prints and raises": "def f(x):\n    print(x)\n    return 2 if x[1:] else x[9]\n",
     "prints and is no function": "print('a')\nf = 2\n",
+    "prints by another spelling": "def f(x):\n    \uff50rint(x)\n    return len(x)\n",
     "prints odd letters": "def f(x):\n    print('\\ud800\u00e9\u20ac' * 9, x)\n    return len(x)\n",
     "prints into nothing": "def f(x):\n    print(x, file=x)\n    return len(x)\n",
     "prints more than is kept": "def f(x):\n    print('\u20ac' * 700)\n    return len(x)\n",

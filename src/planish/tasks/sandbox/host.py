@@ -32,7 +32,7 @@ __all__ = ["Sandbox"]
 
 Progress = Callable[[int, int], None]
 
-_AHEAD = 24
+_AHEAD = 72
 """Jobs of a worker that have been read and wait."""
 
 _LATER = 500

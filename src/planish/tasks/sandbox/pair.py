@@ -28,6 +28,9 @@ MAX_ROUNDS = 100
 SWEEP_SECONDS = 1.0
 """For what a program does when its values are let go of, before the next one begins."""
 
+_MOST_BRANCHES = 2
+"""So many sets of modules are kept imported for a role: those of the last programs."""
+
 _LONG = 86_400  # seconds of processor time: how long one job takes is watched by the host
 _LARGE = 0.25  # of the memory that is allowed: a process that took so much is not used again
 
@@ -221,10 +224,19 @@ class Pair:
         if not modules or self.level == "fork":  # there, a server ends whatever it finds below it
             return server
         if (role, modules) not in self._branches:
+            self._bound(role)
             self._branches[role, modules] = server  # unless it comes to one of its own
             with suppress(SandboxError):
                 self._branches[role, modules] = server.branch(modules)
         return self._branches[role, modules]
+
+    def _bound(self, role: Role) -> None:
+        """Makes room for one more branch of a role, of which no process lives now."""
+        kept = [key for key in self._branches if key[0] == role]
+        for key in kept[: len(kept) + 1 - _MOST_BRANCHES]:
+            branch = self._branches.pop(key)
+            if isinstance(branch, Branch):
+                branch.close()
 
 
 def _start(child: Child, message: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ from planish.tasks.sandbox.speech import used, whole
 
 __all__ = ["MAX_TOGETHER", "Outcome", "Together", "joinable"]
 
-MAX_TOGETHER = 8
+MAX_TOGETHER = 24
 
 _PROGRAM_SECONDS = 0.5
 """A process that has said nothing for so long is not waited for. It is long for a machine that is

@@ -134,7 +134,9 @@ def _try_at_once(program: dict[str, Any], root: str, printed: _Printed) -> dict[
 
     What it answered is out of this process before the next one's code is loaded.
     """
-    printed.taken()
+    prints = "print" in program["code"] or not program["code"].isascii()  # or spelled oddly
+    if prints:
+        printed.taken()
     usual, sys.stderr = sys.stderr, io.StringIO()
     began, before = time.monotonic(), tidy.used()[0]
     function, _ = candidate.prepare(
@@ -146,17 +148,18 @@ def _try_at_once(program: dict[str, Any], root: str, printed: _Printed) -> dict[
         plain=True,
     )
     answers: list[str] = []
-    text, much = printed.taken()
+    text, much = printed.taken() if prints else ("", False)
     texts, size, long = [text], 0, len(text)
     if function is not None:
         for arguments in program["inputs"]:
             answer = candidate.call(function, arguments)
             answers.append(json.dumps(answer))
             size += len(answers[-1])
-            text, lost = printed.taken()
-            texts.append(text)
-            long += len(text)
-            much = much or lost or long > _MOST_PRINTED
+            if prints:
+                text, lost = printed.taken()
+                texts.append(text)
+                long += len(text)
+                much = much or lost or long > _MOST_PRINTED
             if answer["status"] != "value" or size > _MOST or much:
                 break
     now, largest = tidy.used()

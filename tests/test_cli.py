@@ -72,7 +72,8 @@ def test_the_table_shows_every_room(capsys):
 
 def test_a_room_without_runs_is_told_from_a_folder_without_any(capsys, tmp_path):
     code, out, _ = call(capsys, "runs", "list", "rise", "--runs", str(tmp_path))
-    assert (code, out) == (0, f"no runs of rise under {tmp_path}; planish demo rise makes some\n")
+    told = " ".join(out.split())  # a long path may fold the line
+    assert (code, told) == (0, f"no runs of rise under {tmp_path}; planish demo rise makes some")
 
 
 @pytest.mark.parametrize(

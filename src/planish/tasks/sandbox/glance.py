@@ -47,8 +47,6 @@ _TO_READ = (EVERY_BUILTIN - BUILTINS - {"None", "True", "False"}) | {
     "async", "await", "case", "class", "format", "match", "type", "with",
 }  # fmt: skip
 
-_CALLED = ATTRIBUTES - {"format"}
-
 
 def glance(code: str) -> Tame | None:
     """What is plain to see of a program; None where it has to be read."""
@@ -64,7 +62,7 @@ def glance(code: str) -> Tame | None:
     if not words.isdisjoint(_TO_READ) or {"try", "yield"} <= words:
         return None
     # what is called at once is not stored to
-    if any(name not in _CALLED or then != "(" for name, then in _ATTRIBUTE.findall(text)):
+    if any(name not in ATTRIBUTES or then != "(" for name, then in _ATTRIBUTE.findall(text)):
         return None
     if "import" in words and not _imports_are_plain(text):
         return None

@@ -188,6 +188,62 @@ def test_a_rejected_edit_is_known_again_and_a_lucky_one_gets_another_chance() ->
     assert fresh.judge(raised(BASE, 61), BASE).result.reason == "seen_before"
 
 
+def unlucky(gain: float, loss: float = -20.0) -> Drawn:
+    """One cell of five loses on the first two seeds, and it is good on all others."""
+    begin = Seeds(Config()).take("gate", 0, 2)
+    losing = FIVE[-1]
+
+    def score(cell: Cell, seed: int) -> float:
+        if seed in begin:
+            return loss if cell == losing else 0.0
+        return gain
+
+    return Drawn({made(61).digest: score})
+
+
+def test_what_gains_nothing_on_two_seeds_and_loses_little_may_come_once_more() -> None:
+    play = unlucky(40.0)
+    judge = gate(play, FIVE)
+    first = judge.judge(raised(BASE, 61), BASE, round=1).result
+    assert (first.reason, first.is_refusal) == ("doubted", False)
+    assert [stage.seeds for stage in first.stages] == [2]
+    second = judge.judge(raised(BASE, 61), BASE, round=2).result
+    assert second.accepted
+    assert [stage.seeds for stage in second.stages] == [8, 24], "its first rung is behind it"
+
+
+def test_whoever_was_doubted_is_judged_for_good_the_second_time() -> None:
+    judge = gate(unlucky(-1.0), FIVE)
+    reasons = [judge.judge(raised(BASE, 61), BASE).result.reason for _ in range(3)]
+    assert reasons == ["doubted", "no_gain", "seen_before"]
+
+
+def test_who_loses_much_on_two_seeds_is_not_doubted_but_refused() -> None:
+    assert gate(unlucky(40.0, -60.0), FIVE).judge(raised(BASE, 61), BASE).result.reason == "no_gain"
+    last = gate(unlucky(40.0), FIVE, rungs=(2,)).judge(raised(BASE, 61), BASE)
+    assert last.result.reason == "no_gain", "the only rung is the last, and says what it says"
+
+
+def test_doubt_outlives_an_interruption() -> None:
+    play = unlucky(40.0)
+    first = gate(play, FIVE).judge(raised(BASE, 61), BASE).result
+    later = gate(play, FIVE)
+    later.remember(first)
+    later.remember(first)
+    assert later.judge(raised(BASE, 61), BASE).result.accepted
+
+
+def test_one_that_comes_again_joins_the_others_on_the_second_rung() -> None:
+    play = unlucky(40.0)
+    play.effects = {**play.effects, made(62).digest: 20.0}
+    judge = gate(play, FIVE)
+    judge.judge(raised(BASE, 61), BASE)
+    old, new = (each.result for each in judge.judge_all([raised(BASE, 61), raised(BASE, 62)], BASE))
+    assert next(stage.seeds for stage in old.stages) == 8
+    assert [stage.seeds for stage in new.stages][:2] == [2, 8]
+    assert {old.reason, new.reason} == {"accepted", "outrun"}
+
+
 def test_the_same_edit_twice_in_a_round_is_played_once() -> None:
     play = Drawn({made(61).digest: 40.0})
     first, second = gate(play).judge_all([raised(BASE, 61), raised(BASE, 61)], BASE)

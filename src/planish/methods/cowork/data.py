@@ -165,7 +165,9 @@ class Stage(_Frozen):
     lower: float
 
 
-OPEN = frozenset({"accepted", "ungated", "outrun", "budget_spent", "uncovered_cell", "seen_before"})
+OPEN = frozenset(
+    {"accepted", "ungated", "outrun", "doubted", "budget_spent", "uncovered_cell", "seen_before"}
+)
 """Reasons of a `GateResult` that say nothing against the edit: it may be tried again."""
 
 

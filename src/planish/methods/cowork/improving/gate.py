@@ -7,8 +7,9 @@
 The patches of a round climb one ladder, by default 2, 8 and 24 seeds a cell; after each rung the
 worse half leaves, and so does whoever has no hope. Whoever is left at the top is accepted if the
 one-sided lower bound of its mean gain, less what its drift costs, is above 0, and no cell loses
-more than its budget. Both libraries play the same seeds. The seeds are fresh after each promotion:
-those that a library won on flatter it.
+more than its budget. The first rung says little: what gains nothing there and loses little is
+doubted, and may come once more, on the second. Both libraries play the same seeds. They are fresh
+after each promotion: those that a library won on flatter it.
 
 Of kitchens that were drawn (`generated:KIND:SEED`) only the mean counts: they are a sample, and
 none of them refuses a patch by itself. Watched cells count for no gain: what would be accepted is
@@ -42,6 +43,7 @@ REASONS = {
     "accepted": "the gain is above 0 by its lower bound, and no cell loses too much",
     "ungated": "promoted without being judged; only where the gate is switched off",
     "no_gain": "the mean gain is 0 or below",
+    "doubted": "no gain on the first rung, and little lost: it may come once more",
     "noisy_tie": "no episode went another way, or the gain cannot be told from luck",
     "cell_regressed": "a cell loses more than its budget, or a watched one loses",
     "uncovered_cell": "episodes failed, so that a cell cannot be told",
@@ -84,6 +86,7 @@ class _Candidate:
     stages: list[Stage] = field(default_factory=list)
     watched: dict[str, float] = field(default_factory=dict)
     net: float = 0.0
+    is_second: bool = False
     pairs: Pairs = field(default_factory=Pairs)
 
     def leave(self, reason: str, detail: str = "") -> None:
@@ -101,6 +104,7 @@ class Gate:
 
     Attributes:
         refused: fingerprint -> reason, of every patch that was rejected on its merits.
+        doubted: fingerprints of those that may come once more.
         epoch: promotions until now; each epoch has seeds of its own.
     """
 
@@ -120,6 +124,7 @@ class Gate:
         self.limits = limits_of(config, switches)
         self.table = table or ScoreTable(config, play)
         self.refused: dict[str, str] = {}
+        self.doubted: set[str] = set()
         self.epoch = 0
         self._play, self._seeds = play, Seeds(config)
         self._watcher = Watcher(config, watched, self.table, self._seeds)
@@ -193,6 +198,8 @@ class Gate:
         """Takes note of a verdict, such as one of before a run was interrupted."""
         if result.is_refusal and result.fingerprint:
             self.refused.setdefault(result.fingerprint, result.reason)
+        elif result.reason == "doubted":
+            self.doubted.add(result.fingerprint)
 
     # ---- at the entrance
 
@@ -214,6 +221,7 @@ class Gate:
                 continue
             candidate.library, candidate.fingerprint = made, made.digest
             candidate.drift = drift(made, library)
+            candidate.is_second = made.digest in self.doubted
             if any(other.fingerprint == made.digest for other in candidates[:-1]):
                 candidate.leave("seen_before", "another patch of this round makes the same")
             elif made.digest in self.refused:
@@ -245,16 +253,21 @@ class Gate:
     ) -> None:
         rungs = self.config.rungs
         for number, rung in enumerate(rungs):
-            alive = [each for each in candidates if not each.reason]
+            is_first = number == 0 < len(rungs) - 1
+            alive = [
+                each for each in candidates if not each.reason and not (is_first and each.is_second)
+            ]
             if not alive:
-                return
+                continue
             seeds = self._seeds.take("gate", self.epoch * rungs[-1], rung)
             if not self._pay(alive, library, seeds, candidates, steps_left):
                 return
             is_last = number == len(rungs) - 1
             for each in alive:
                 self._weigh(each, library, seeds)
-                self._check(each, is_last)
+                reason, detail = self._verdict(each, is_first, is_last)
+                if reason:
+                    each.leave(reason, detail)
             if not is_last:
                 self._halve([each for each in alive if not each.reason])
 
@@ -310,13 +323,8 @@ class Gate:
         gamma = self.config.gamma if self.switches.drift else 0.0
         return gamma * candidate.drift + before - after
 
-    def _check(self, candidate: _Candidate, is_last: bool) -> None:
-        """Leaves the candidate on the ladder, or says why it goes."""
-        reason, detail = self._verdict(candidate, is_last)
-        if reason:
-            candidate.leave(reason, detail)
-
-    def _verdict(self, candidate: _Candidate, is_last: bool) -> tuple[str, str]:
+    def _verdict(self, candidate: _Candidate, is_first: bool, is_last: bool) -> tuple[str, str]:
+        """Why the candidate leaves the ladder, and in words; "": it stays."""
         pairs = candidate.pairs
         if pairs.uncovered:
             cell, why = next(iter(pairs.uncovered.items()))
@@ -327,7 +335,8 @@ class Gate:
         if is_hopeless(pairs.deltas, harm=budget) or (is_last and stage.mean <= 0):
             if all(abs(value) < _ZERO for found in pairs.deltas.values() for value in found):
                 return "noisy_tie", "no episode ended with another score"
-            return "no_gain", said
+            is_doubtful = is_first and -stage.mean < budget
+            return "doubted" if is_doubtful else "no_gain", said
         lost = regressed(pairs.binding, budget, surely=not is_last)
         if lost:
             why = f"{lost[0]} loses {-stage.deltas[lost[0]]:.1f}"

@@ -170,9 +170,7 @@ def _await_onions(to: Writer) -> None:
 @_remedy("useless_hold")
 def _drop(to: Writer) -> None:
     """What has been of no use for a while is put down."""
-    to.parameter("drop_after", 12, 1, 60, 3)
-    to.operator("set_down", "set_down", **_HANDS_FREE)
-    to.method("drop", ["!holding(nothing)", "!has_use", "stuck_for(drop_after)"], "set_down", 40)
+    _put_down(to, 12)
 
 
 @_remedy("ready_without_dish", "useless_hold")
@@ -251,6 +249,16 @@ def _onion_ahead(to: Writer) -> None:
     to.value("onions_ahead", 15)
 
 
+@_remedy("idle", "ready_without_dish")
+def _plan_ahead(to: Writer) -> None:
+    """Onions are fetched ahead, dishes go before them, and what stays of no use is put down."""
+    _onion_ahead(to)
+    # An onion in hand is in the way when a soup is done: alone, each of these gains nothing.
+    _dish_before_onion(to)
+    _put_down(to, 24)  # longer than a soup cooks: what waits for the pot is of use again by then
+    to.value("drop_after", 24)
+
+
 @_remedy("useless_hold", "same_target", "blocked")
 def _break_off(to: Writer) -> None:
     """A cook turns back when what it was fetching is wanted no more."""
@@ -305,6 +313,12 @@ def move(library: Library) -> Iterator[tuple[str, float, Draft]]:
 
 
 _HANDS_FREE = {"pre": ["!holding(nothing)"], "expect": ["holding(nothing)"]}
+
+
+def _put_down(to: Writer, after: float) -> None:
+    to.parameter("drop_after", after, 1, 60, 3)
+    to.operator("set_down", "set_down", **_HANDS_FREE)
+    to.method("drop", ["!holding(nothing)", "!has_use", "stuck_for(drop_after)"], "set_down", 40)
 
 
 def _take(thing: str) -> dict[str, Any]:

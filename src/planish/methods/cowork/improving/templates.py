@@ -6,8 +6,10 @@
 Each template knows which signals it answers, and writes a patch for a library where it has
 something to add. A template is ranked by the ticks its signals lost, by how it fared before and by
 how seldom it was tried (an upper confidence bound). What gained and was outrun by a better edit
-comes again first, the largest gains in up to half of the places. Where too few single edits are
-left, two are tried together; where those are used up, one parameter is moved. No model is called.
+comes again first, the largest gains in up to half of the places; what gained and lost a cell comes
+again with each other edit, in up to a third of them; what the gate doubted comes again when no
+other single edit is left. Then two are tried together; where those are used up, one parameter is
+moved. No model is called.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ class _Idea:
     draft: Draft
     weight: float
     evidence: tuple[str, ...] = ()
+    halves: tuple[Key, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -78,17 +81,24 @@ class EmbeddedProposer:
         self._only_parameters, self._diagnosed = only_parameters, diagnosed
         self._tried: Counter[str] = Counter()
         self._won: Counter[str] = Counter()
-        self._refused: set[tuple[str, Key]] = set()
         self._outrun: dict[Key, float] = {}
         self._waiting: dict[tuple[str, tuple[str, ...]], Key] = {}
+        # Of one library alone, by its digest.
+        self._refused: set[tuple[str, Key]] = set()
+        self._doubted: dict[tuple[str, Key], float] = {}
+        self._half_good: dict[tuple[str, Key], float] = {}
+        self._overtaken: Counter[tuple[str, Key]] = Counter()
 
     def propose(self, diagnosis: Diagnosis, library: Library, budget: Budget) -> list[Patch]:
         """The most promising edits of this library that it has not been refused yet."""
         ideas = [] if self._only_parameters else self._ideas(diagnosis, library)
         fresh = [idea for idea in ideas if (library.digest, idea.key) not in self._refused]
-        chosen = self._outrun_first(self._ranked(fresh))[: self._candidates]
-        if len(chosen) < self._candidates and not self._only_parameters:
-            chosen += self._pairs(ideas, library)[: self._candidates - len(chosen)]
+        singles = self._doubted_last(self._outrun_first(self._ranked(fresh)), library)
+        pairs = self._pairs(ideas, library)
+        mending = [pair for pair in pairs if self._gain(pair, library) > 0]
+        mending = mending[: self._candidates // 3]
+        chosen = mending + [idea for idea in singles + pairs if idea not in mending]
+        chosen = chosen[: self._candidates]
         if len(chosen) < self._candidates:
             chosen += self._moves(diagnosis, library, self._candidates - len(chosen))
         return [self._patch(idea, library) for idea in chosen]
@@ -98,18 +108,29 @@ class EmbeddedProposer:
         names = result.patch.proposer.removeprefix("embedded:")
         if names == result.patch.proposer:
             return
-        key = self._waiting.get((result.base_hash, _paths(result.patch)))
-        if key is not None and (result.is_refusal or result.reason == "seen_before"):
-            self._refused.add((result.base_hash, key))
         gain = result.stages[-1].mean if result.stages else 0.0
+        key = self._waiting.get((result.base_hash, _paths(result.patch)))
         if key is not None:
-            self._outrun.pop(key, None)
-            if result.reason == "outrun" and gain > 0:
-                self._outrun[key] = gain
-                return  # that another was better is nothing against it
+            self._note(result, key, gain)
+        if result.reason == "doubted" or (result.reason == "outrun" and gain > 0):
+            return  # neither bad luck nor a better one beside it says anything against an edit
         for name in names.split("+"):
             self._tried[name] += 1
             self._won[name] += result.accepted
+
+    def _note(self, result: GateResult, key: Key, gain: float) -> None:
+        here = result.base_hash, key
+        self._outrun.pop(key, None)
+        if result.is_refusal or result.reason == "seen_before":
+            self._refused.add(here)
+        if result.reason == "cell_regressed" and gain > 0:
+            self._half_good[here] = gain
+        if result.reason == "doubted":
+            self._doubted[here] = gain
+        if result.reason == "outrun":
+            self._overtaken[here] += 1
+            if gain > 0:
+                self._outrun[key] = gain
 
     # ---- ideas
 
@@ -171,30 +192,38 @@ class EmbeddedProposer:
         first = known[: self._candidates // 2]
         return first + [idea for idea in ranked if idea not in first]
 
+    def _doubted_last(self, ideas: Sequence[_Idea], library: Library) -> list[_Idea]:
+        """What the gate doubted comes after what it has not seen, the smallest loss first."""
+
+        def doubt(idea: _Idea) -> tuple[bool, float]:
+            gain = self._doubted.get((library.digest, idea.key))
+            return gain is not None, -(gain or 0.0)
+
+        return sorted(ideas, key=doubt)
+
     def _pairs(self, ideas: Sequence[_Idea], library: Library) -> list[_Idea]:
-        """Two edits at once; the dearest signals first."""
+        """Two edits at once: first what gained and lost a cell, with what may mend that.
+
+        Of these those that were outrun least often; then the dearest signals.
+        """
         pairs = []
         ranked = self._ranked([idea for idea in ideas if idea.weight > 0] or list(ideas))
-        for place, first in enumerate(ranked):
-            for second in ranked[place + 1 :]:
-                if first.draft.clashes(second.draft):
+        for place, one in enumerate(ranked):
+            for other in ranked[place + 1 :]:
+                if one.draft.clashes(other.draft):
                     continue
-                both = first.draft.joined(second.draft)
-                if not self._fits(both):
-                    continue
-                pair = _Idea(
-                    f"{first.template}+{second.template}",
-                    f"{first.subject}+{second.subject}",
-                    f"{first.rationale}; and {second.rationale}",
-                    both,
-                    first.weight + second.weight,
-                    first.evidence + second.evidence,
-                )
-                if (library.digest, pair.key) not in self._refused:
+                pair = _together(*sorted((one, other), key=lambda idea: idea.key))
+                if self._fits(pair.draft) and (library.digest, pair.key) not in self._refused:
                     pairs.append(pair)
         if not self._diagnosed:
             self._random.shuffle(pairs)
-        return pairs
+            return pairs
+        times, digest = self._overtaken, library.digest
+        return sorted(pairs, key=lambda pair: (times[digest, pair.key], -self._gain(pair, library)))
+
+    def _gain(self, pair: _Idea, library: Library) -> float:
+        """The most that a half of a pair gained that was refused since a cell lost; 0: none."""
+        return max(self._half_good.get((library.digest, half), 0.0) for half in pair.halves)
 
     def _moves(self, diagnosis: Diagnosis, library: Library, count: int) -> list[_Idea]:
         """Parameters moved by one or several steps, those tried least first."""
@@ -217,6 +246,18 @@ class EmbeddedProposer:
         )
         self._waiting[library.digest, _paths(patch)] = idea.key
         return patch
+
+
+def _together(first: _Idea, second: _Idea) -> _Idea:
+    return _Idea(
+        f"{first.template}+{second.template}",
+        f"{first.subject}+{second.subject}",
+        f"{first.rationale}; and {second.rationale}",
+        first.draft.joined(second.draft),
+        first.weight + second.weight,
+        first.evidence + second.evidence,
+        (first.key, second.key),
+    )
 
 
 def _from_signal(template: str, signal: Signal, draft: Draft, total: float) -> _Idea:

@@ -499,5 +499,13 @@ def test_onions_come_ahead_only_with_dishes_before_them_and_hands_that_can_be_fr
     assert sum(kept) > sum(lost) + 8 * 10
     ticks = load_layout(cramped).recipes[3].ticks
     assert whole.values["drop_after"] > ticks, "what waits for a pot is not put down meanwhile"
-    earlier = evolved("drop")
-    assert patched(earlier, remedy("plan_ahead").write(earlier)).values["drop_after"] > ticks
+
+
+def test_who_waits_for_onions_loses_nothing_to_a_partner_that_hands_none_over():
+    kitchen = "forced_coordination"
+    base = evolved("pass_on", "dish_ahead")
+    waiting = patched(base, remedy("await_onions").write(base))
+    assert earned(waiting, kitchen, 0) > earned(base, kitchen, 0)
+    seeds = range(40)
+    before = sum(earned(base, kitchen, seed, "random") for seed in seeds)
+    assert sum(earned(waiting, kitchen, seed, "random") for seed in seeds) >= before > 0

@@ -161,16 +161,22 @@ def _only_cooks_fetch(to: Writer) -> None:
 @_remedy("idle", "blocked")
 def _await_onions(to: Writer) -> None:
     """Who would be handed onions waits for them where they will be laid."""
-    to.parameter("patience", 30, 0, 120, 10)
+    if to.library.method("await_onions") is not None:
+        return
+    # Not `patience`: with a partner that hands nothing over, all of the first wait is lost.
+    to.parameter("supply_wait", 10, 0, 120, 10)
     to.operator("await_onion", "await", args={"thing": "onion"})
     when = ["holding(nothing)", "wanted(onion)", "partner_supplies(onion)"]
-    to.method("await_onions", [*when, "trusts_supply(patience)"], "await_onion", 71)
+    to.method("await_onions", [*when, "trusts_supply(supply_wait)"], "await_onion", 71)
 
 
 @_remedy("useless_hold")
 def _drop(to: Writer) -> None:
-    """What has been of no use for a while is put down."""
-    _put_down(to, 12)
+    """What has been of no use for longer than a soup cooks is put down."""
+    # Sooner would put down what waits for a pot, and fetch it again.
+    to.parameter("drop_after", 24, 1, 60, 3)
+    to.operator("set_down", "set_down", **_HANDS_FREE)
+    to.method("drop", ["!holding(nothing)", "!has_use", "stuck_for(drop_after)"], "set_down", 40)
 
 
 @_remedy("ready_without_dish", "useless_hold")
@@ -255,8 +261,7 @@ def _plan_ahead(to: Writer) -> None:
     _onion_ahead(to)
     # An onion in hand is in the way when a soup is done: alone, each of these gains nothing.
     _dish_before_onion(to)
-    _put_down(to, 24)  # longer than a soup cooks: what waits for the pot is of use again by then
-    to.value("drop_after", 24)
+    _drop(to)
 
 
 @_remedy("useless_hold", "same_target", "blocked")
@@ -313,12 +318,6 @@ def move(library: Library) -> Iterator[tuple[str, float, Draft]]:
 
 
 _HANDS_FREE = {"pre": ["!holding(nothing)"], "expect": ["holding(nothing)"]}
-
-
-def _put_down(to: Writer, after: float) -> None:
-    to.parameter("drop_after", after, 1, 60, 3)
-    to.operator("set_down", "set_down", **_HANDS_FREE)
-    to.method("drop", ["!holding(nothing)", "!has_use", "stuck_for(drop_after)"], "set_down", 40)
 
 
 def _take(thing: str) -> dict[str, Any]:

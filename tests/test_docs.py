@@ -13,7 +13,7 @@ from planish.judges.formats import read_outputs, read_pairs
 from planish.judges.formats.own import gold_slot
 from planish.methods.cowork.acting.episodes import Job, play
 from planish.methods.cowork.data import Cell
-from planish.methods.cowork.improving.gate import REASONS
+from planish.methods.cowork.improving.reasons import REASONS
 from planish.methods.cowork.kitchen import Kitchen
 from planish.methods.cowork.kitchen.layouts import parse_layout
 from planish.methods.cowork.skills import parse_library

@@ -349,7 +349,10 @@ def test_a_refused_edit_is_not_proposed_again():
     assert proposer.propose(diagnosis(library), library, Budget(PLENTY)) == []
     assert "repeated: refused before: tie: no better on 24 seeds" in proposer.reason
     assert f"{made}: tie: no better on 24 seeds; why" in proposer.exchanges[0].prompt[1].content
-    for open_still in ({"accepted": True}, {"reason": "outrun"}, {"reason": "budget_spent"}):
+    for open_still in (
+        {"accepted": True},
+        *({"reason": reason} for reason in ("outrun", "doubted", "budget_spent")),
+    ):
         proposer.learn(result.model_copy(update={"fingerprint": "other", **open_still}))
     proposer.propose(diagnosis(library), library, Budget(PLENTY))
     assert "other" not in proposer.exchanges[0].prompt[1].content

@@ -9,8 +9,9 @@ import pytest
 from planish.errors import BadInput
 from planish.methods.cowork.config import Config
 from planish.methods.cowork.data import Cell
-from planish.methods.cowork.improving.gate import REASONS, Gate, Judged
+from planish.methods.cowork.improving.gate import Gate, Judged
 from planish.methods.cowork.improving.patches import apply
+from planish.methods.cowork.improving.reasons import REASONS
 from planish.methods.cowork.improving.settings import Seeds, Switches, cells_of
 from support.cowork import Drawn, raised
 from support.skills import patch, replace, small
@@ -224,6 +225,34 @@ def test_who_loses_much_on_two_seeds_is_not_doubted_but_refused() -> None:
     assert last.result.reason == "no_gain", "the only rung is the last, and says what it says"
 
 
+def test_a_longer_first_rung_says_enough_to_refuse() -> None:
+    begin = Seeds(Config()).take("gate", 0, 8)
+    scores = {made(61).digest: lambda cell, seed: -1.0 if seed in begin else 40.0}
+    assert (
+        gate(Drawn(scores), FIVE, rungs=(8, 24)).judge(raised(BASE, 61), BASE).result.reason
+        == "no_gain"
+    )
+
+
+def test_doubt_is_about_one_library_and_the_one_it_was_compared_with() -> None:
+    play = unlucky(40.0)
+    judge = gate(play, FIVE)
+    judge.judge(raised(BASE, 61), BASE)
+    other = made(62)
+    stages = judge.judge(raised(other, 61), other).result.stages
+    assert stages[0].seeds == 2, "beside another library it begins on the first rung"
+
+
+def test_a_budget_that_ends_on_the_first_rung_leaves_one_of_the_second_open_too() -> None:
+    play = unlucky(40.0)
+    judge = gate(play, FIVE)
+    judge.judge(raised(BASE, 61), BASE)
+    patches = [raised(BASE, priority) for priority in (61, 62, 63)]
+    verdicts = judge.judge_all(patches, BASE, steps_left=3 * SMOKE + 100)
+    assert [each.result.reason for each in verdicts] == ["budget_spent"] * 3
+    assert judge.judge(raised(BASE, 61), BASE).result.accepted
+
+
 def test_doubt_outlives_an_interruption() -> None:
     play = unlucky(40.0)
     first = gate(play, FIVE).judge(raised(BASE, 61), BASE).result
@@ -262,6 +291,38 @@ def test_the_worse_half_leaves_each_rung_and_the_steps_add_up() -> None:
     assert [len(each.stages) for each in verdicts] == [1, 3, 2]
     assert sum(each.sim_steps for each in verdicts) == play.steps
     assert play.steps == 3 * SMOKE + (24 + 2 + 24 + 8) * 400, "the base library is played once"
+
+
+def test_who_was_outrun_by_one_that_is_refused_in_the_end_goes_on() -> None:
+    lost = FIVE[-1]
+    play = Drawn({
+        made(61).digest: lambda cell, seed: -15.0 if cell == lost else 80.0,
+        made(62).digest: 20.0,
+        made(63).digest: 30.0,
+    })  # fmt: skip
+    patches = [raised(BASE, priority) for priority in (61, 62, 63)]
+    verdicts = [each.result for each in gate(play, FIVE).judge_all(patches, BASE)]
+    assert [each.reason for each in verdicts] == ["cell_regressed", "outrun", "accepted"]
+    assert [[stage.seeds for stage in each.stages] for each in verdicts] == [
+        [2, 8], [2], [2, 8, 24]
+    ]  # fmt: skip
+    assert sum(each.sim_steps for each in verdicts) == play.steps
+
+
+def test_nobody_goes_on_who_had_no_gain_or_where_the_ticks_are_spent() -> None:
+    lost = FIVE[-1]
+    play = Drawn({
+        made(61).digest: lambda cell, seed: -15.0 if cell == lost else 80.0,
+        made(62).digest: lambda cell, seed: 30.0 if seed % 2 else -31.0,
+    })  # fmt: skip
+    patches = [raised(BASE, priority) for priority in (61, 62)]
+    verdicts = [each.result.reason for each in gate(play, FIVE).judge_all(patches, BASE)]
+    assert verdicts[0] == "cell_regressed"
+    assert verdicts[1] in ("outrun", "doubted")
+    left = 2 * SMOKE + 3 * 2 * 5 * 400 + 100
+    spent = gate(play, FIVE).judge_all(patches, BASE, steps_left=left)
+    assert "budget_spent" in [each.result.reason for each in spent]
+    assert not any(each.result.accepted for each in spent)
 
 
 def test_a_budget_that_ends_on_the_way_leaves_every_patch_unaccepted() -> None:

@@ -168,7 +168,7 @@ class Stage(_Frozen):
 OPEN = frozenset(
     {"accepted", "ungated", "outrun", "doubted", "budget_spent", "uncovered_cell", "seen_before"}
 )
-"""Reasons of a `GateResult` that say nothing against the edit: it may be tried again."""
+"""Reasons of a `GateResult` that say nothing final against the edit: it may be tried again."""
 
 
 class GateResult(_Frozen):
@@ -176,7 +176,7 @@ class GateResult(_Frozen):
 
     Args:
         fingerprint: of the library the patch makes, so that the same edit is known again.
-        reason: a code of `improving.gate.REASONS`; detail: the rest of the sentence.
+        reason: a code of `improving.reasons.REASONS`; detail: the rest of the sentence.
         watched: watched cell -> mean score minus that of the library that the evolution began with.
         sim_steps: kitchen ticks that the verdict cost.
     """

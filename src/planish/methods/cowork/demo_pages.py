@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from planish.methods.cowork.acting.episodes import TICK_SECONDS
 from planish.methods.cowork.claims import CLAIMS_READ, SITUATIONS, Claim, Found, shown
 from planish.methods.cowork.data import GateResult
-from planish.methods.cowork.improving.gate import REASONS
+from planish.methods.cowork.improving.reasons import meaning
 from planish.methods.cowork.improving.rounds import OVERALL, Round
 from planish.methods.cowork.improving.watching import mean_score
 from planish.methods.cowork.method import drift
@@ -89,7 +89,7 @@ def _verdict(result: GateResult) -> str:
     name = result.patch.proposer.removeprefix("embedded:").replace("_", " ")
     why = result.patch.rationale.partition(" (")[0].rstrip(".")
     word = "ACCEPTED" if result.accepted else result.reason.replace("_", " ")
-    detail = result.detail or REASONS.get(result.reason, "the library would not be sound")
+    detail = result.detail or meaning(result.reason)
     return f"{name}: {why}. {word}: {detail} ({result.sim_steps:,} ticks)"
 
 
@@ -310,7 +310,7 @@ def _add_drill(page: Report, found: Found) -> None:
             (
                 each.patch.rationale,
                 each.reason,
-                each.detail or REASONS.get(each.reason, "the library would not be sound"),
+                each.detail or meaning(each.reason),
                 each.sim_steps,
             )
             for each in found.drill.refused

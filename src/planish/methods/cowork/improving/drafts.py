@@ -17,21 +17,50 @@ from planish.methods.cowork.skills import Library, Method
 __all__ = ["Draft", "Writer"]
 
 
+@dataclass(frozen=True)
+class Edit:
+    """One operation, the drift that it makes, and the node that it is about."""
+
+    op: dict[str, Any]
+    drift: float
+    node: str
+
+
 @dataclass
 class Draft:
     """Operations under way, and the drift that they make."""
 
-    ops: list[dict[str, Any]] = field(default_factory=list)
-    drift: float = 0.0
-    touched: set[str] = field(default_factory=set)
+    edits: list[Edit] = field(default_factory=list)
+
+    @property
+    def ops(self) -> list[dict[str, Any]]:
+        """The operations, in order."""
+        return [edit.op for edit in self.edits]
+
+    @property
+    def drift(self) -> float:
+        """What they move, by the measure of `method.drift`."""
+        return sum(edit.drift for edit in self.edits)
+
+    @property
+    def touched(self) -> set[str]:
+        """The nodes that they are about."""
+        return {edit.node for edit in self.edits}
+
+    def add(self, op: dict[str, Any], drift: float, node: str) -> None:
+        """Takes up one operation."""
+        self.edits.append(Edit(op, drift, node))
 
     def clashes(self, other: Draft) -> bool:
-        """Whether both touch one node."""
-        return bool(self.touched & other.touched)
+        """Whether both touch one node, and not in the same way."""
+        return any(self._about(node) != other._about(node) for node in self.touched & other.touched)
 
     def joined(self, other: Draft) -> Draft:
-        """Both, one after the other."""
-        return Draft(self.ops + other.ops, self.drift + other.drift, self.touched | other.touched)
+        """Both, one after the other; what both do is done once."""
+        return Draft(self.edits + [edit for edit in other.edits if edit not in self.edits])
+
+    def _about(self, node: str) -> list[Edit]:
+        return [edit for edit in self.edits if edit.node == node]
 
 
 class Writer:
@@ -75,32 +104,27 @@ class Writer:
         value = min(max(value, node.min), node.max)
         if node.value == value:
             return
-        self.draft.ops.append({"op": "replace", "path": f"/params/{name}/value", "value": value})
-        self.draft.drift += abs(value - node.value) / (node.max - node.min)
-        self.draft.touched.add(f"params/{name}")
+        op = {"op": "replace", "path": f"/params/{name}/value", "value": value}
+        self.draft.add(op, abs(value - node.value) / (node.max - node.min), f"params/{name}")
 
     def condition(self, method: Method | None, kind: str, condition: str) -> None:
         """Adds a condition to `when` or `interrupt_when` of a method that has it not."""
         if method is None or method.locked or condition in getattr(method, kind):
             return
         path = f"/methods/{method.id}/{kind}/-"
-        self.draft.ops.append({"op": "add", "path": path, "value": condition})
-        self.draft.drift += CHANGED
-        self.draft.touched.add(f"methods/{method.id}")
+        op = {"op": "add", "path": path, "value": condition}
+        self.draft.add(op, CHANGED, f"methods/{method.id}")
 
     def priority(self, method: Method | None, priority: float) -> None:
         """Sets the priority of a method that has another."""
         if method is None or method.locked or method.priority == priority:
             return
         path = f"/methods/{method.id}/priority"
-        self.draft.ops.append({"op": "replace", "path": path, "value": priority})
-        self.draft.drift += CHANGED
-        self.draft.touched.add(f"methods/{method.id}")
+        op = {"op": "replace", "path": path, "value": priority}
+        self.draft.add(op, CHANGED, f"methods/{method.id}")
 
     def _add(self, kind: str, name: str, node: dict[str, Any]) -> None:
-        self.draft.ops.append({"op": "add", "path": f"/{kind}/-", "value": node})
-        self.draft.drift += ADDED
-        self.draft.touched.add(f"{kind}/{name}")
+        self.draft.add({"op": "add", "path": f"/{kind}/-", "value": node}, ADDED, f"{kind}/{name}")
 
 
 def _chore(library: Library) -> str:

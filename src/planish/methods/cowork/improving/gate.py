@@ -5,11 +5,12 @@
     judged.result.accepted, judged.result.reason, judged.library
 
 The patches of a round climb one ladder, by default 2, 8 and 24 seeds a cell; after each rung the
-worse half leaves, and so does whoever has no hope. Whoever is left at the top is accepted if the
-one-sided lower bound of its mean gain, less what its drift costs, is above 0, and no cell loses
-more than its budget. The first rung says little: what gains nothing there and loses little is
-doubted, and may come once more, on the second. Both libraries play the same seeds. They are fresh
-after each promotion: those that a library won on flatter it.
+worse half leaves, and so does whoever has no hope; where those who stayed are refused in the end,
+the best that left goes on. Whoever is left at the top is accepted if the one-sided lower bound of
+its mean gain, less what its drift costs, is above 0, and no cell loses more than its budget. A
+first rung of fewer than eight seeds says little: what gains nothing there, and loses less on
+average than a cell may, is doubted, and may come once more, on the second. Both libraries play the
+same seeds, fresh ones after each promotion: those it won on flatter a library.
 
 Of kitchens that were drawn (`generated:KIND:SEED`) only the mean counts: they are a sample, and
 none of them refuses a patch by itself. Watched cells count for no gain: what would be accepted is
@@ -31,37 +32,15 @@ from planish.methods.cowork.config import Config
 from planish.methods.cowork.data import Cell, GateResult, Patch, Stage
 from planish.methods.cowork.improving.jobs import smoke_jobs
 from planish.methods.cowork.improving.losing import Watcher
-from planish.methods.cowork.improving.patches import CODES, Rejected, apply
+from planish.methods.cowork.improving.patches import Rejected, apply
 from planish.methods.cowork.improving.scoring import Pairs, PlayAll, ScoreTable
 from planish.methods.cowork.improving.settings import ALL_ON, Seeds, Switches, limits_of
-from planish.methods.cowork.method import drift, is_hopeless, lower_bound, objective, regressed
+from planish.methods.cowork.method import FEW, drift, is_hopeless, lower_bound, objective, regressed
 from planish.methods.cowork.skills import Library
 
-__all__ = ["REASONS", "Gate", "Judged", "meaning"]
-
-REASONS = {
-    "accepted": "the gain is above 0 by its lower bound, and no cell loses too much",
-    "ungated": "promoted without being judged; only where the gate is switched off",
-    "no_gain": "the mean gain is 0 or below",
-    "doubted": "no gain on the first rung, and little lost: it may come once more",
-    "noisy_tie": "no episode went another way, or the gain cannot be told from luck",
-    "cell_regressed": "a cell loses more than its budget, or a watched one loses",
-    "uncovered_cell": "episodes failed, so that a cell cannot be told",
-    "outrun": "another patch of the round was better after a rung",
-    "budget_spent": "the ticks that are left do not pay for the next rung",
-    "smoke_failed": "the library does not get through a short episode on each layout",
-    "seen_before": "this library was rejected before",
-    "reverted": "accepted, and taken back when fresh seeds showed it to be worse",
-    **CODES,
-}
-"""Every reason of a `GateResult`; the codes of `skills.Unsound` come on top."""
+__all__ = ["Gate", "Judged"]
 
 _ZERO = 1e-9
-
-
-def meaning(reason: str) -> str:
-    """A reason in words."""
-    return REASONS.get(reason, "the library would not be sound")
 
 
 @dataclass(frozen=True)
@@ -74,7 +53,7 @@ class Judged:
 
 @dataclass
 class _Candidate:
-    """A patch on the ladder."""
+    """A patch on the ladder; `rung`: the number of the one that it climbs next."""
 
     patch: Patch
     fingerprint: str
@@ -86,7 +65,7 @@ class _Candidate:
     stages: list[Stage] = field(default_factory=list)
     watched: dict[str, float] = field(default_factory=dict)
     net: float = 0.0
-    is_second: bool = False
+    rung: int = 0
     pairs: Pairs = field(default_factory=Pairs)
 
     def leave(self, reason: str, detail: str = "") -> None:
@@ -104,7 +83,7 @@ class Gate:
 
     Attributes:
         refused: fingerprint -> reason, of every patch that was rejected on its merits.
-        doubted: fingerprints of those that may come once more.
+        doubted: (base, fingerprint) of those that may come once more.
         epoch: promotions until now; each epoch has seeds of its own.
     """
 
@@ -124,7 +103,7 @@ class Gate:
         self.limits = limits_of(config, switches)
         self.table = table or ScoreTable(config, play)
         self.refused: dict[str, str] = {}
-        self.doubted: set[str] = set()
+        self.doubted: set[tuple[str, str]] = set()
         self.epoch = 0
         self._play, self._seeds = play, Seeds(config)
         self._watcher = Watcher(config, watched, self.table, self._seeds)
@@ -169,8 +148,11 @@ class Gate:
         """
         candidates = self._entered(patches, library, anchor or library, original)
         self._check_smoke(candidates, steps_left)
-        self._climb(candidates, library, steps_left)
-        self._watch(candidates, library, original or library, steps_left)
+        while True:
+            self._climb(candidates, library, steps_left)
+            self._watch(candidates, library, original or library, steps_left)
+            if not _goes_on(candidates):
+                break
         return [self._closed(each, library, round) for each in candidates]
 
     def admit(
@@ -199,7 +181,7 @@ class Gate:
         if result.is_refusal and result.fingerprint:
             self.refused.setdefault(result.fingerprint, result.reason)
         elif result.reason == "doubted":
-            self.doubted.add(result.fingerprint)
+            self.doubted.add((result.base_hash, result.fingerprint))
 
     # ---- at the entrance
 
@@ -221,7 +203,7 @@ class Gate:
                 continue
             candidate.library, candidate.fingerprint = made, made.digest
             candidate.drift = drift(made, library)
-            candidate.is_second = made.digest in self.doubted
+            candidate.rung = int((library.digest, made.digest) in self.doubted)
             if any(other.fingerprint == made.digest for other in candidates[:-1]):
                 candidate.leave("seen_before", "another patch of this round makes the same")
             elif made.digest in self.refused:
@@ -253,10 +235,8 @@ class Gate:
     ) -> None:
         rungs = self.config.rungs
         for number, rung in enumerate(rungs):
-            is_first = number == 0 < len(rungs) - 1
-            alive = [
-                each for each in candidates if not each.reason and not (is_first and each.is_second)
-            ]
+            may_doubt = number == 0 < len(rungs) - 1 and rung < FEW
+            alive = [each for each in candidates if not each.reason and each.rung <= number]
             if not alive:
                 continue
             seeds = self._seeds.take("gate", self.epoch * rungs[-1], rung)
@@ -265,7 +245,8 @@ class Gate:
             is_last = number == len(rungs) - 1
             for each in alive:
                 self._weigh(each, library, seeds)
-                reason, detail = self._verdict(each, is_first, is_last)
+                each.rung = number + 1
+                reason, detail = self._verdict(each, may_doubt, is_last)
                 if reason:
                     each.leave(reason, detail)
             if not is_last:
@@ -284,7 +265,7 @@ class Gate:
         cost = self.table.cost([library, *made], self.cells, seeds)
         if steps_left is not None and cost + _steps(candidates) > steps_left:
             left = steps_left - _steps(candidates)
-            for each in alive:
+            for each in [each for each in candidates if not each.reason]:
                 each.leave("budget_spent", f"the rung takes {cost} ticks, {left} are left")
             return False
         steps = self.table.fill([library, *made], self.cells, seeds)
@@ -323,7 +304,7 @@ class Gate:
         gamma = self.config.gamma if self.switches.drift else 0.0
         return gamma * candidate.drift + before - after
 
-    def _verdict(self, candidate: _Candidate, is_first: bool, is_last: bool) -> tuple[str, str]:
+    def _verdict(self, candidate: _Candidate, may_doubt: bool, is_last: bool) -> tuple[str, str]:
         """Why the candidate leaves the ladder, and in words; "": it stays."""
         pairs = candidate.pairs
         if pairs.uncovered:
@@ -335,8 +316,7 @@ class Gate:
         if is_hopeless(pairs.deltas, harm=budget) or (is_last and stage.mean <= 0):
             if all(abs(value) < _ZERO for found in pairs.deltas.values() for value in found):
                 return "noisy_tie", "no episode ended with another score"
-            is_doubtful = is_first and -stage.mean < budget
-            return "doubted" if is_doubtful else "no_gain", said
+            return "doubted" if may_doubt and -stage.mean < budget else "no_gain", said
         lost = regressed(pairs.binding, budget, surely=not is_last)
         if lost:
             why = f"{lost[0]} loses {-stage.deltas[lost[0]]:.1f}"
@@ -389,6 +369,15 @@ class Gate:
         )
         self.remember(result)
         return Judged(result, candidate.library if result.accepted else None)
+
+
+def _goes_on(candidates: Sequence[_Candidate]) -> bool:
+    """Whether one that was outrun by others who were all refused has the ladder to itself now."""
+    behind = [each for each in candidates if each.reason == "outrun" and each.net > 0]
+    if not behind or any(each.reason in ("accepted", "budget_spent") for each in candidates):
+        return False
+    max(behind, key=lambda each: each.net).leave("")
+    return True
 
 
 def _steps(candidates: Sequence[_Candidate]) -> int:

@@ -36,7 +36,7 @@ class Seen:
     """What watching said of one patch.
 
     Args:
-        reason: as in `gate.REASONS`; "": it surely loses nowhere.
+        reason: as in `reasons.REASONS`; "": it surely loses nowhere.
         deltas: watched cell -> mean score minus that of the first library.
         steps: kitchen ticks that were played.
     """

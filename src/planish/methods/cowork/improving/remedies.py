@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planish.methods.cowork.improving.drafts import Draft, Writer
-from planish.methods.cowork.method import ADDED
+from planish.methods.cowork.method import REMOVED
 from planish.methods.cowork.skills import ROOT, Library, Method, Parameter
 
 __all__ = ["REMEDIES", "Draft", "Remedy", "guard", "move", "prune"]
@@ -258,6 +258,8 @@ def _onion_ahead(to: Writer) -> None:
 @_remedy("idle", "ready_without_dish")
 def _plan_ahead(to: Writer) -> None:
     """Onions are fetched ahead, dishes go before them, and what stays of no use is put down."""
+    if "onions_ahead" not in to.library.values:
+        return
     _onion_ahead(to)
     # An onion in hand is in the way when a soup is done: alone, each of these gains nothing.
     _dish_before_onion(to)
@@ -298,9 +300,8 @@ def prune(library: Library, name: str) -> Draft | None:
     if method.priority > 5:
         writer.priority(method, max(1.0, round(method.priority / 2)))
     else:
-        writer.draft.ops.append({"op": "remove", "path": f"/methods/{name}"})
-        writer.draft.drift += ADDED
-        writer.draft.touched.add(f"methods/{name}")
+        op = {"op": "remove", "path": f"/methods/{name}"}
+        writer.draft.add(op, REMOVED, f"methods/{name}")
     return writer.draft
 
 

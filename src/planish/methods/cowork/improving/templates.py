@@ -7,9 +7,9 @@ Each template knows which signals it answers, and writes a patch for a library w
 something to add. A template is ranked by the ticks its signals lost, by how it fared before and by
 how seldom it was tried (an upper confidence bound). What gained and was outrun by a better edit
 comes again first, the largest gains in up to half of the places; what gained and lost a cell comes
-again with each other edit, in up to a third of them; what the gate doubted comes again when no
-other single edit is left. Then two are tried together; where those are used up, one parameter is
-moved. No model is called.
+again with each other edit that fits beside it, in up to a third of them; what the gate doubted
+comes again when no other single edit is left. Then two are tried together; where those are used
+up, one parameter is moved. No model is called.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class EmbeddedProposer:
         self._refused: set[tuple[str, Key]] = set()
         self._doubted: dict[tuple[str, Key], float] = {}
         self._half_good: dict[tuple[str, Key], float] = {}
-        self._overtaken: Counter[tuple[str, Key]] = Counter()
+        self._times_outrun: Counter[tuple[str, Key]] = Counter()
 
     def propose(self, diagnosis: Diagnosis, library: Library, budget: Budget) -> list[Patch]:
         """The most promising edits of this library that it has not been refused yet."""
@@ -112,8 +112,9 @@ class EmbeddedProposer:
         key = self._waiting.get((result.base_hash, _paths(result.patch)))
         if key is not None:
             self._note(result, key, gain)
-        if result.reason == "doubted" or (result.reason == "outrun" and gain > 0):
-            return  # neither bad luck nor a better one beside it says anything against an edit
+        is_half_good = result.reason in ("outrun", "cell_regressed") and gain > 0
+        if is_half_good or ("+" in names and not result.accepted):
+            return  # a better one, a cell that may be mended, or the other half: no defeat
         for name in names.split("+"):
             self._tried[name] += 1
             self._won[name] += result.accepted
@@ -121,6 +122,7 @@ class EmbeddedProposer:
     def _note(self, result: GateResult, key: Key, gain: float) -> None:
         here = result.base_hash, key
         self._outrun.pop(key, None)
+        self._doubted.pop(here, None)
         if result.is_refusal or result.reason == "seen_before":
             self._refused.add(here)
         if result.reason == "cell_regressed" and gain > 0:
@@ -128,7 +130,7 @@ class EmbeddedProposer:
         if result.reason == "doubted":
             self._doubted[here] = gain
         if result.reason == "outrun":
-            self._overtaken[here] += 1
+            self._times_outrun[here] += 1
             if gain > 0:
                 self._outrun[key] = gain
 
@@ -194,20 +196,20 @@ class EmbeddedProposer:
 
     def _doubted_last(self, ideas: Sequence[_Idea], library: Library) -> list[_Idea]:
         """What the gate doubted comes after what it has not seen, the smallest loss first."""
+        return sorted(ideas, key=lambda idea: self._doubt(idea, library))
 
-        def doubt(idea: _Idea) -> tuple[bool, float]:
-            gain = self._doubted.get((library.digest, idea.key))
-            return gain is not None, -(gain or 0.0)
-
-        return sorted(ideas, key=doubt)
+    def _doubt(self, idea: _Idea, library: Library) -> tuple[bool, float]:
+        gain = self._doubted.get((library.digest, idea.key))
+        return gain is not None, -(gain or 0.0)
 
     def _pairs(self, ideas: Sequence[_Idea], library: Library) -> list[_Idea]:
         """Two edits at once: first what gained and lost a cell, with what may mend that.
 
-        Of these those that were outrun least often; then the dearest signals.
+        What was outrun with a gain comes again at once, and after that when all others were tried.
         """
         pairs = []
-        ranked = self._ranked([idea for idea in ideas if idea.weight > 0] or list(ideas))
+        found = [idea for idea in ideas if idea.weight > 0 or self._gain(idea, library) > 0]
+        ranked = self._ranked(found or ideas)
         for place, one in enumerate(ranked):
             for other in ranked[place + 1 :]:
                 if one.draft.clashes(other.draft):
@@ -218,12 +220,18 @@ class EmbeddedProposer:
         if not self._diagnosed:
             self._random.shuffle(pairs)
             return pairs
-        times, digest = self._overtaken, library.digest
-        return sorted(pairs, key=lambda pair: (times[digest, pair.key], -self._gain(pair, library)))
 
-    def _gain(self, pair: _Idea, library: Library) -> float:
-        """The most that a half of a pair gained that was refused since a cell lost; 0: none."""
-        return max(self._half_good.get((library.digest, half), 0.0) for half in pair.halves)
+        def turn(pair: _Idea) -> tuple[bool, tuple[bool, float], bool, int, float]:
+            gain, times = self._gain(pair, library), self._times_outrun[library.digest, pair.key]
+            comes_again = times == 1 and pair.key in self._outrun
+            return gain <= 0, self._doubt(pair, library), not comes_again, times, -gain
+
+        return sorted(pairs, key=turn)
+
+    def _gain(self, idea: _Idea, library: Library) -> float:
+        """The most that an edit, or half of a pair, gained and was refused since a cell lost."""
+        keys = idea.halves or (idea.key,)
+        return max(self._half_good.get((library.digest, key), 0.0) for key in keys)
 
     def _moves(self, diagnosis: Diagnosis, library: Library, count: int) -> list[_Idea]:
         """Parameters moved by one or several steps, those tried least first."""
@@ -233,7 +241,7 @@ class EmbeddedProposer:
             if (library.digest, (f"move_{name}", f"{value:g}")) not in self._refused
         ]
         self._random.shuffle(options)
-        options.sort(key=lambda idea: self._tried[idea.template])
+        options.sort(key=lambda idea: (self._doubt(idea, library)[0], self._tried[idea.template]))
         return options[:count]
 
     def _patch(self, idea: _Idea, library: Library) -> Patch:

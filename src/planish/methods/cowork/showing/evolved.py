@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from planish.methods.cowork.data import Cell
 from planish.methods.cowork.improving.evolving import Evolution
-from planish.methods.cowork.improving.gate import meaning
+from planish.methods.cowork.improving.reasons import meaning
 from planish.methods.cowork.improving.texts import printable
 from planish.methods.cowork.improving.watching import mean_score
 from planish.methods.cowork.kitchen.layouts import short_names

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from planish.methods.cowork.data import GateResult, Promotion, Stage
-from planish.methods.cowork.improving.gate import meaning
+from planish.methods.cowork.improving.reasons import meaning
 from planish.methods.cowork.improving.texts import printable
 from planish.methods.cowork.showing.curves import OVERALL, CurvePoint, add_curves, signed
 from planish.methods.cowork.showing.edits import edits

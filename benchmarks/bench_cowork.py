@@ -95,13 +95,13 @@ Mended (fixed on 2026-11-30, before any of its report seeds was played): `layout
 `standoffs` as above, with the remedy `plan_ahead`, pairs of what gained and lost a cell with each
 other edit, a second look at what the first rung doubted, who was outrun going on where all others
 are refused, and two numbers of remedies: `drop` waits 24 ticks for 12 (sooner loses with
-sticky_greedy), `await_onions` 10 for 30 (longer loses with random). While it was made libraries were evolved in cramped_room and the ring, and edits played in
-these, asymmetric_advantages and forced_coordination on seeds from 6,000,000 to 8,000,019.
-`--scores 660 --first 700`. Predicted for `layouts`: every kitchen reaches its bar in self-play, and
-95 % at least of 206, 375, 255, 276 and 175; of the 80 cells none is significantly worse than with
-the impaired library (Holm over 80, 5 %), and at least 43 are better. Predicted for
-`standoffs`: 85 % of what is asked in each of the five kitchens, and 70 % of what evolving there
-reaches on at least 14 of the 16 layouts of `transfer`.
+sticky_greedy), `await_onions` 10 for 30 (longer loses with random). While it was made libraries
+were evolved in cramped_room and the ring, and edits played in these, asymmetric_advantages and
+forced_coordination on seeds from 6,000,000 to 8,000,019. `--scores 660 --first 700`. Predicted for
+`layouts`: every kitchen reaches its bar in self-play, and 95 % at least of 206, 375, 255, 276 and
+175; of the 80 cells none is significantly worse than with the impaired library (Holm over 80, 5 %),
+and at least 43 are better. Predicted for `standoffs`: 85 % of what is asked in each of the five
+kitchens, and 70 % of what evolving there reaches on at least 14 of the 16 layouts of `transfer`.
 """
 
 from __future__ import annotations

@@ -386,6 +386,13 @@ def test_a_layout_that_has_changed_since_is_refused(runs: Path) -> None:
     words = ["--layouts", str(plan), "--library", str(runs / "small.json"), "--episodes", "1"]
     assert typed(*words, *QUICK, "--runs", str(runs / "runs")) == 0
     run = find(runs / "runs", "last").path
+    again = ["--resume", str(run), "--library", str(runs / "small.json")]
+    kept = (runs / "small.json").read_text()
+    (runs / "small.json").write_text(load_library("impaired").canonical())
+    with pytest.raises(BadInput, match=r"small\.json: has changed since the run began"):
+        typed(*again)
+    (runs / "small.json").write_text(kept)
+    assert typed(*again) == 0
     plan.write_text(plan.read_text() + "\n")
     with pytest.raises(BadInput, match=r"mine\.layout: has changed since the run began"):
         typed("--resume", str(run))

@@ -218,6 +218,25 @@ def test_a_stopped_run_goes_on_and_plays_nothing_twice(capsys, runs, plain, monk
     assert "seeds = 4, this is 5" in refused(capsys, "--resume", folder, "--seeds", 5, *runs)
 
 
+def test_a_library_that_is_named_again_must_be_what_it_was(capsys, runs, tmp_path):
+    path = tmp_path / "mine.json"
+    save_library(load_library("full"), path)
+    run = told(capsys, "--layout", "cramped_room", "--library", path, *BRIEF, *runs)["run"]
+    save_library(load_library("impaired"), path)
+    said = refused(capsys, "--resume", run, "--library", path, *runs)
+    assert f"{path}: has changed since the run began" in said
+    assert told(capsys, "--resume", run, *runs)["run"] == run, "unnamed, its own copy does"
+    path.unlink()
+    assert told(capsys, "--resume", run, "--library", path, *runs)["run"] == run
+
+
+def test_one_file_by_two_paths_is_named_twice(capsys, runs, tmp_path, monkeypatch):
+    (tmp_path / "mine.layout").write_text(HALL)
+    monkeypatch.chdir(tmp_path)
+    said = refused(capsys, "--layout", "mine.layout", "./mine.layout", *BRIEF, *runs)
+    assert "named twice" in said
+
+
 def test_a_layout_that_has_changed_since_is_refused(capsys, runs, plain, tmp_path):
     path = tmp_path / "mine.layout"
     path.write_text(HALL)

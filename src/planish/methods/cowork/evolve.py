@@ -34,7 +34,7 @@ from planish.methods.cowork.improving.settings import (
 )
 from planish.methods.cowork.improving.snapshots import Shelf
 from planish.methods.cowork.kitchen.asked import asked, unchanged
-from planish.methods.cowork.library import LEFT_BY_RUN, find_library, new_file
+from planish.methods.cowork.library import LEFT_BY_RUN, check_named_again, find_library, new_file
 from planish.methods.cowork.showing.evolved import (
     Outcome,
     reference_score,
@@ -193,11 +193,12 @@ def resumed_plan(
     """The plan of a run that goes on, with whatever was given again to be compared.
 
     Raises:
-        BadInput: not a run of this stage, a layout file that has changed since, or one of another
-            version.
+        BadInput: not a run of this stage, a layout or library that has changed since, or a run of
+            another version.
     """
     before = config_of(read_info(folder), "cowork", "evolve", Plan)
     unchanged(before.layout_hashes)
+    check_named_again(given["library"], before.library_hash, runs)
     dials = regiven(Config(**before.model_dump(include=set(Config.model_fields))), config, preset)
     told = {name: value for name, value in given.items() if value is not None and name != "library"}
     if "out" in told and str(Path(told["out"]).absolute()) == before.out:

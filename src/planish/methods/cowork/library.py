@@ -32,7 +32,7 @@ from planish.runs.info import INFO
 from planish.runs.options import RUNS, Json, RunsDir
 from planish.runs.store import find, list_runs
 
-__all__ = ["diff", "export_skill", "find_library", "new_file", "show"]
+__all__ = ["check_named_again", "diff", "export_skill", "find_library", "new_file", "show"]
 
 LEFT_BY_RUN = Path("artifacts", "library.json")
 """Where a run of `evolve` leaves its active library."""
@@ -176,6 +176,22 @@ def find_library(name: str, runs: Path = RUNS) -> Library:
             fix="name a run of `planish cowork evolve`",
         )
     return load_library(found)
+
+
+def check_named_again(name: str | None, was: str, runs: Path = RUNS) -> None:
+    """Checks a library that is named again for a run that goes on; the run has its own copy.
+
+    Args:
+        name: None, or a file that has gone since: nothing to check.
+        was: the digest of the library that the run began with.
+
+    Raises:
+        BadInput: it is another one by now.
+    """
+    if name is None or (Path(name).suffix == ".json" and not Path(name).exists()):
+        return
+    if find_library(name, runs).digest != was:
+        raise BadInput("has changed since the run began", where=name, fix="start a new run")
 
 
 def new_file(out: Path | str | None) -> str | None:

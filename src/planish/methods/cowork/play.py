@@ -31,7 +31,7 @@ from planish.methods.cowork.config import MOST_WORKERS
 from planish.methods.cowork.data import Cell, Episode
 from planish.methods.cowork.kitchen.asked import asked, unchanged
 from planish.methods.cowork.kitchen.layouts import load_layout
-from planish.methods.cowork.library import LEFT_BY_RUN, find_library
+from planish.methods.cowork.library import LEFT_BY_RUN, check_named_again, find_library
 from planish.methods.cowork.showing.played import Results, Times, write_report
 from planish.methods.cowork.skills import SHIPPED, Library, save_library
 from planish.records import BadInput, read_jsonl, write_text
@@ -217,10 +217,11 @@ def resumed_plan(folder: Path, told: Mapping[str, Any], runs: Path = RUNS) -> tu
     """The plan of a run that goes on, with whatever was given again to be compared.
 
     Raises:
-        BadInput: not a run of this stage, or a layout file that has changed since.
+        BadInput: not a run of this stage, or a layout or library that has changed since.
     """
     before = config_of(read_info(folder), "cowork", "play", Plan)
     unchanged(before.layout_hashes)
+    check_named_again(told.get("library"), before.library_hash, runs)
     own = folder / LEFT_BY_RUN
     library = find_library(str(own) if own.exists() else before.library, runs)
     if library.digest != before.library_hash:

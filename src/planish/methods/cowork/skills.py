@@ -244,6 +244,8 @@ def parse_library(document: Any) -> Library:
     Raises:
         Unsound: with a code and the node.
     """
+    if not isinstance(document, dict):
+        raise Unsound("schema", "library", "not one JSON object")
     try:
         library = Library.model_validate(document)
     except ValidationError as error:

@@ -125,7 +125,7 @@ def _drawn(name: str) -> Layout:
         raise BadInput(
             f"no kitchen {name[:80]!r} can be drawn",
             where="--layout",
-            fix=f"write {GENERATED}KIND:SEED, KIND one of {', '.join(KINDS)}, SEED a whole number",
+            fix=f"write {GENERATED}KIND:SEED, KIND one of {', '.join(KINDS)}, SEED up to 999999999",
         )
     return parse_layout(generate(kind, int(seed)), name=f"{kind}_{seed}", where=name)
 

@@ -303,7 +303,7 @@ def tasks(part: str, folder: Path) -> Iterator[Task]:
                 *(part, "all", seed, CLASSIC, ("self", "greedy")), rungs=(2, 6, 12), beside=DRAWN
             )
     elif part == "standoffs":
-        for seed in range(4):
+        for seed in SEEDS:
             yield Task(
                 *(part, "all", seed, CLASSIC, ("self", "greedy")),
                 rungs=(2, 6, 12),

@@ -1,12 +1,12 @@
 """How long does a decision take, and how long a round of the gate?
 
-    python benchmarks/bench_decisions.py [--decisions 100000] [--rounds 3]
+    python benchmarks/bench_decisions.py [--decisions 100000] [--rounds 3] [--libraries full FILE]
 
-Decisions: the hand-written library in self-play on the five classic layouts, one core, the 5 ms
-deadline on, garbage collector off during an episode as in every episode. Asked: p99 below 1 ms, no
-decision above 5 ms, no deadline missed. A round of the gate: 5 layouts x 3 partners x 8 seeds x 400
-ticks, on one worker and on two, in turns; asked: at most 10 s on two cores. Wall-clock time is told
-beside the time of the processor, for other work on the machine lengthens the first alone.
+Decisions: each library in self-play on the five classic layouts, one core, the 5 ms deadline on,
+garbage collector off during an episode as in every episode. Asked: p99 below 1 ms, no decision
+above 5 ms, no deadline missed. A round of the gate: 5 layouts x 3 partners x 8 seeds x 400 ticks,
+on one worker and on two, in turns; asked: at most 10 s on two cores. Wall-clock time is told beside
+the time of the processor, for other work on the machine lengthens the first alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -26,8 +27,8 @@ from support import write_result
 PARTNERS = ("self", "greedy", "random")
 
 
-def decisions(wanted: int) -> str:
-    library, took, misses, seed = load_library("full"), [], 0, 0
+def decisions(source: str, wanted: int) -> str:
+    library, took, misses, seed = load_library(source), [], 0, 0
     for layout in CLASSIC:  # warm: tables of the layout are measured once
         play(Job(Cell(layout=layout), library, 10_000, deadline_ns=5_000_000))
     while len(took) < wanted:
@@ -39,8 +40,8 @@ def decisions(wanted: int) -> str:
     p50, p95, p99, p999, largest = np.percentile(took, (50, 95, 99, 99.9, 100)) / 1e6
     slow = sum(each > 5_000_000 for each in took)
     return (
-        f"{len(took):,} decisions: p50 {p50:.3f} ms, p95 {p95:.3f}, p99 {p99:.3f}, p99.9 "
-        f"{p999:.3f}, largest {largest:.3f}; {slow} above 5 ms, {misses} deadlines missed; "
+        f"{Path(source).stem}, {len(took):,} decisions: p50 {p50:.3f} ms, p95 {p95:.3f}, "
+        f"p99 {p99:.3f}, p99.9 {p999:.3f}, largest {largest:.3f}; {slow} above 5 ms, {misses} deadlines missed; "
         f"0 tokens, for nothing in an episode can call a model."
     )
 
@@ -73,9 +74,11 @@ def gate_round(rounds: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--decisions", type=int, default=100_000)
+    parser.add_argument("--libraries", nargs="+", default=["full", "impaired"])
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    body = f"{decisions(given.decisions)}\n\n{gate_round(given.rounds)}"
+    parts = [decisions(source, given.decisions) for source in given.libraries]
+    body = "\n\n".join([*parts, gate_round(given.rounds)])
     write_result("decisions", "Cowork: the time of a decision, and of a round of the gate", body)
 
 

@@ -41,8 +41,8 @@ def decisions(source: str, wanted: int) -> str:
     slow = sum(each > 5_000_000 for each in took)
     return (
         f"{Path(source).stem}, {len(took):,} decisions: p50 {p50:.3f} ms, p95 {p95:.3f}, "
-        f"p99 {p99:.3f}, p99.9 {p999:.3f}, largest {largest:.3f}; {slow} above 5 ms, {misses} deadlines missed; "
-        f"0 tokens, for nothing in an episode can call a model."
+        f"p99 {p99:.3f}, p99.9 {p999:.3f}, largest {largest:.3f}; {slow} above 5 ms, "
+        f"{misses} deadlines missed; 0 tokens, for nothing in an episode can call a model."
     )
 
 

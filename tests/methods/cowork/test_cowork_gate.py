@@ -309,20 +309,25 @@ def test_who_was_outrun_by_one_that_is_refused_in_the_end_goes_on() -> None:
     assert sum(each.sim_steps for each in verdicts) == play.steps
 
 
-def test_nobody_goes_on_who_had_no_gain_or_where_the_ticks_are_spent() -> None:
+@pytest.mark.parametrize(("gain", "reason"), [(0.05, "outrun"), (-1.0, "doubted")])
+def test_nobody_goes_on_whose_gain_does_not_pay_for_its_drift(gain: float, reason: str) -> None:
     lost = FIVE[-1]
     play = Drawn({
         made(61).digest: lambda cell, seed: -15.0 if cell == lost else 80.0,
-        made(62).digest: lambda cell, seed: 30.0 if seed % 2 else -31.0,
+        made(62).digest: gain,
     })  # fmt: skip
     patches = [raised(BASE, priority) for priority in (61, 62)]
     verdicts = [each.result.reason for each in gate(play, FIVE).judge_all(patches, BASE)]
-    assert verdicts[0] == "cell_regressed"
-    assert verdicts[1] in ("outrun", "doubted")
+    assert verdicts == ["cell_regressed", reason]
+
+
+def test_nobody_goes_on_where_the_ticks_are_spent() -> None:
+    play = Drawn({made(61).digest: 80.0, made(62).digest: 30.0})
+    patches = [raised(BASE, priority) for priority in (61, 62)]
     left = 2 * SMOKE + 3 * 2 * 5 * 400 + 100
-    spent = gate(play, FIVE).judge_all(patches, BASE, steps_left=left)
-    assert "budget_spent" in [each.result.reason for each in spent]
-    assert not any(each.result.accepted for each in spent)
+    verdicts = gate(play, FIVE).judge_all(patches, BASE, steps_left=left)
+    assert [each.result.reason for each in verdicts] == ["budget_spent", "outrun"]
+    assert sum(each.result.sim_steps for each in verdicts) == play.steps <= left
 
 
 def test_a_budget_that_ends_on_the_way_leaves_every_patch_unaccepted() -> None:

@@ -136,7 +136,7 @@ def test_the_impaired_library_lacks_most_and_the_full_one_little():
         name: {each.name for each in REMEDIES if each.write(SHIPPED[name])} for name in SHIPPED
     }
     assert len(lacks["impaired"]) >= 20
-    assert len(lacks["full"]) <= 9
+    assert len(lacks["full"] - {"plan_ahead"}) <= 8  # that one is made of three others
     assert "give_way" in lacks["impaired"] - lacks["full"]
 
 

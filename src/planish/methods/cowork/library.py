@@ -182,15 +182,22 @@ def check_named_again(name: str | None, was: str, runs: Path = RUNS) -> None:
     """Checks a library that is named again for a run that goes on; the run has its own copy.
 
     Args:
-        name: None, or a file that has gone since: nothing to check.
+        name: None, what has gone since, or `last`, which names another run by now: nothing to
+            check.
         was: the digest of the library that the run began with.
 
     Raises:
-        BadInput: it is another one by now.
+        BadInput: it is another one by now, or cannot be read.
     """
-    if name is None or (Path(name).suffix == ".json" and not Path(name).exists()):
+    if name is None or name == "last":
         return
-    if find_library(name, runs).digest != was:
+    try:
+        found = find_library(name, runs)
+    except BadInput:
+        if Path(name).exists():
+            raise
+        return
+    if found.digest != was:
         raise BadInput("has changed since the run began", where=name, fix="start a new run")
 
 

@@ -112,8 +112,8 @@ class EmbeddedProposer:
         key = self._waiting.get((result.base_hash, _paths(result.patch)))
         if key is not None:
             self._note(result, key, gain)
-        is_half_good = result.reason in ("outrun", "cell_regressed") and gain > 0
-        if is_half_good or ("+" in names and not result.accepted):
+        has_gained = result.reason in ("outrun", "cell_regressed") and gain > 0
+        if has_gained or ("+" in names and not result.accepted):
             return  # a better one, a cell that may be mended, or the other half: no defeat
         for name in names.split("+"):
             self._tried[name] += 1

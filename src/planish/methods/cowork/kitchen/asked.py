@@ -26,7 +26,8 @@ def asked(names: Sequence[str] | None, option: str, *, old_dynamics: bool) -> di
     if not names:
         known = ", ".join(shipped_layouts())
         raise BadInput("is missing", where=option, fix=f"name one or more of {known}, or a file")
-    if len({str(Path(name).resolve()) if is_file(name) else name for name in names}) < len(names):
+    places = {str(Path(name).resolve()) if is_file(name) else name for name in names}
+    if len(places) < len(names):
         raise BadInput("a layout is named twice", where=option, fix="name each once")
     for name in names:
         Kitchen(load_layout(name), old_dynamics=old_dynamics)

@@ -226,6 +226,8 @@ def test_a_library_that_is_named_again_must_be_what_it_was(capsys, runs, tmp_pat
     said = refused(capsys, "--resume", run, "--library", path, *runs)
     assert f"{path}: has changed since the run began" in said
     assert told(capsys, "--resume", run, *runs)["run"] == run, "unnamed, its own copy does"
+    said = refused(capsys, "--resume", run, "--library", "impaired", *runs)
+    assert 'this is "impaired"' in said
     path.write_text("{")
     assert f"{path}:1:2" in refused(capsys, "--resume", run, "--library", path, *runs)
     path.unlink()

@@ -198,7 +198,7 @@ def resumed_plan(
     """
     before = config_of(read_info(folder), "cowork", "evolve", Plan)
     unchanged(before.layout_hashes)
-    check_named_again(given["library"], before.library_hash, runs)
+    check_named_again(given["library"], before.library, before.library_hash, runs)
     dials = regiven(Config(**before.model_dump(include=set(Config.model_fields))), config, preset)
     told = {name: value for name, value in given.items() if value is not None and name != "library"}
     if "out" in told and str(Path(told["out"]).absolute()) == before.out:

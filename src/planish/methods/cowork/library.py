@@ -178,18 +178,18 @@ def find_library(name: str, runs: Path = RUNS) -> Library:
     return load_library(found)
 
 
-def check_named_again(name: str | None, was: str, runs: Path = RUNS) -> None:
+def check_named_again(name: str | None, before: str, was: str, runs: Path = RUNS) -> None:
     """Checks a library that is named again for a run that goes on; the run has its own copy.
 
     Args:
-        name: None, what has gone since, or `last`, which names another run by now: nothing to
-            check.
-        was: the digest of the library that the run began with.
+        name: as it is named now. Another name is told of with the rest of the plan; what has gone
+            since, and `last`, which names another run by now, are not checked.
+        before: as it was named when the run began; was: its digest then.
 
     Raises:
         BadInput: it is another one by now, or cannot be read.
     """
-    if name is None or name == "last":
+    if name is None or name != before or name == "last":
         return
     try:
         found = find_library(name, runs)

@@ -221,7 +221,7 @@ def resumed_plan(folder: Path, told: Mapping[str, Any], runs: Path = RUNS) -> tu
     """
     before = config_of(read_info(folder), "cowork", "play", Plan)
     unchanged(before.layout_hashes)
-    check_named_again(told.get("library"), before.library_hash, runs)
+    check_named_again(told.get("library"), before.library, before.library_hash, runs)
     own = folder / LEFT_BY_RUN
     library = find_library(str(own) if own.exists() else before.library, runs)
     if library.digest != before.library_hash:

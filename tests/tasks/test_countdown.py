@@ -295,11 +295,11 @@ def miss(task, question):
 
 
 def test_large_spaces_need_no_counting():
-    begin = time.perf_counter()
+    begin = time.thread_time()
     examples = list(islice(CountdownTask(5, 99, 999).examples("train", 10**5), 3))
     assert len(examples) == 3
     assert CountdownTask(4, 20).capped("train", 10_000) == 10_000
-    assert time.perf_counter() - begin < 5
+    assert time.thread_time() - begin < 5
 
 
 def test_candidates_are_short_and_of_both_kinds():

@@ -32,9 +32,9 @@ def test_a_label_may_be_bold_or_end_a_sentence(label):
 
 
 def test_a_long_tail_of_blanks_takes_no_time():
-    start = time.perf_counter()
+    start = time.thread_time()
     assert not parts(GOOD + " " * 200_000 + "x").form
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
 
 
 def test_a_draft_in_the_thinking_is_no_second_solution():

@@ -74,9 +74,9 @@ def test_a_small_list_that_is_held_many_times_over_is_not_small() -> None:
     many = ["x" * 900] * 900
     for _ in range(3):
         many = [many] * 900
-    started = time.perf_counter()
+    started = time.thread_time()
     assert quick(many) is None
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5
     assert quick([[[[[1]]]]]) is None
     assert quick(float("nan")) is None
 
